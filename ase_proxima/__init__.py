@@ -1,0 +1,1 @@
+"""Error-bounded machine-learned surrogates for ASE calculators and for functions."""

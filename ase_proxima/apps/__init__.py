@@ -1,0 +1,1 @@
+"""Simulations that use the calculator."""

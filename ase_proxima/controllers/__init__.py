@@ -1,0 +1,1 @@
+"""Controllers: the pure rules by which the threshold moves."""

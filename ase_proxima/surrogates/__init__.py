@@ -1,0 +1,1 @@
+"""Surrogates: models that learn the target while the simulation runs."""

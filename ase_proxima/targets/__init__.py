@@ -1,0 +1,1 @@
+"""Targets: the expensive functions, by name."""

@@ -1,0 +1,135 @@
+"""The values that pass between the parts: plain, frozen and free of behaviour."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Decision", "Frame", "Observation", "Prediction", "Results", "Stats"]
+
+Results = Mapping[str, Any]
+"""What a target or a surrogate gives for one input: ASE property names to eV, eV/Å, eV/Å³ values."""
+
+
+class Decision(enum.Enum):
+    """Who answered a call."""
+
+    TARGET = "target"
+    """Flagged: the target ran, because the surrogate was absent or not trusted."""
+    SURROGATE = "surrogate"
+    """Trusted: the surrogate answered."""
+    AUDIT = "audit"
+    """Trusted, but the target ran as well and answered, so that the error was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One input with what the target gave for it.
+
+    Attributes
+    ----------
+    x
+        The input: `ase.Atoms` for calculators, the argument array for decorated functions.
+    results
+        The target's results, in eV, eV/Å and eV/Å³ for calculators.
+    step
+        The number of the call, from 0, at which the target ran.
+    """
+
+    x: Any
+    results: Results
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A surrogate's answer.
+
+    Attributes
+    ----------
+    results
+        The predicted results, in the target's units.
+    std
+        Standard deviations of the same names and shapes, where the surrogate knows them.
+    """
+
+    results: Results
+    std: Results = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a controller learns from one call.
+
+    Attributes
+    ----------
+    uncertainty
+        The uncertainty at the input; NaN where there was none.
+    trusted
+        Whether the surrogate was trusted, audited calls included.
+    error
+        Distance between surrogate and target, in the unit of the error metric; None where the target
+        did not run or there was no prediction.
+    probability
+        The probability with which the error was seen: 1 on a flagged call, the audit rate on a trusted one.
+    model_version
+        The version of the surrogate that predicted; 0 before the first training.
+    """
+
+    uncertainty: float
+    trusted: bool
+    error: float | None
+    probability: float
+    model_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Where the calls and the time went.  Times in seconds, errors in the unit of the error metric.
+
+    Attributes
+    ----------
+    n_calls, n_target, n_audit, n_surrogate
+        All calls, and how many were flagged, audited and answered by the surrogate; the latter three add
+        up to the first.
+    time_target, time_surrogate, time_training, time_decision
+        Time spent in target runs, predictions with their uncertainties, training, and everything else
+        that the wrapping costs.
+    error_estimate, error_upper
+        Estimated mean error over the calls that `bound_over` names, and its upper confidence limit.
+    threshold
+        Current threshold, in the unit of the uncertainty.
+    model_version
+        Number of trainings or updates so far.
+    n_frames
+        Number of stored target results.
+    notes
+        What the controller has to report: detected oscillation, alarms.
+    """
+
+    n_calls: int = 0
+    n_target: int = 0
+    n_audit: int = 0
+    n_surrogate: int = 0
+    time_target: float = 0.0
+    time_surrogate: float = 0.0
+    time_training: float = 0.0
+    time_decision: float = 0.0
+    error_estimate: float = float("nan")
+    error_upper: float = float("nan")
+    threshold: float = float("nan")
+    model_version: int = 0
+    n_frames: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_target_runs(self) -> int:
+        """How often the target ran: flagged calls and audits."""
+        return self.n_target + self.n_audit
+
+    @property
+    def share_trusted(self) -> float:
+        """Share of the calls on which the surrogate was trusted, audits included; NaN before the first."""
+        return (self.n_surrogate + self.n_audit) / self.n_calls if self.n_calls else float("nan")

@@ -1,0 +1,1 @@
+"""Uncertainties: cheap numbers that rank the surrogate's error."""

@@ -1,0 +1,1 @@
+"""The commands; installed as `proxima_cli`."""

@@ -1,0 +1,1 @@
+"""Performance of GPU kernels on another GPU, predicted from profiler metrics."""

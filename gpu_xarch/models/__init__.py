@@ -1,0 +1,1 @@
+"""Models that predict a metric on another GPU."""
