@@ -1,1 +1,15 @@
 """Error-bounded machine-learned surrogates for ASE calculators and for functions."""
+
+from ase_proxima.calculator import ProximaCalculator
+from ase_proxima.errors import InputError, ProximaError, RunDirectoryError, TargetError
+from ase_proxima.types import Decision, Stats
+
+__all__ = [
+    "Decision",
+    "InputError",
+    "ProximaCalculator",
+    "ProximaError",
+    "RunDirectoryError",
+    "Stats",
+    "TargetError",
+]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ase_proxima.types import Frame, Observation, Prediction
+from ase_proxima.types import Frame, Observation, Prediction, Results
 
 __all__ = ["Controller", "FrameStore", "Surrogate", "TrainingPolicy", "Uncertainty"]
 
@@ -74,8 +74,8 @@ class Controller(Protocol):
     def trusts(self, state: Any, uncertainty: float) -> bool:
         """Whether the surrogate may answer at this uncertainty; False for NaN."""
 
-    def audit_probability(self, state: Any) -> float:
-        """Probability with which the target also runs on a trusted call."""
+    def audit_probability(self, state: Any, uncertainty: float) -> float:
+        """Probability with which the target also runs on a call trusted at this uncertainty."""
 
     def observe(self, state: Any, observation: Observation) -> Any:
         """State after a call."""
@@ -83,8 +83,11 @@ class Controller(Protocol):
     def threshold(self, state: Any) -> float:
         """Uncertainty below which the surrogate is trusted."""
 
+    def alpha(self, state: Any) -> float:
+        """Error per unit of uncertainty; NaN where unknown."""
+
     def report(self, state: Any) -> dict[str, Any]:
-        """Return `alpha`, `error_estimate`, `error_upper` (floats, NaN where unknown) and `notes`, a tuple of lines."""
+        """Return `error_estimate`, `error_upper` (NaN where unknown) and `notes`, a tuple of lines."""
 
 
 @runtime_checkable
@@ -107,11 +110,30 @@ class TrainingPolicy(Protocol):
 
 @runtime_checkable
 class FrameStore(Protocol):
-    """The target's results so far, in the order of the calls."""
+    """Where a run keeps what it learned: in memory, or in a run directory.
 
-    def append(self, frame: Frame) -> None:
-        """Add a frame; on return it survives the end of the process, if the store is on disk."""
+    Attributes
+    ----------
+    frames
+        The target's results so far, in the order of the calls.
+    """
 
-    def __len__(self) -> int: ...
+    frames: list[Frame]
 
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def known(self, step: int, x: Any) -> Results | None:
+        """Results that an interrupted run had already paid for at this call and input."""
+
+    def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
+        """Add a frame with what is known about its call; on return it survives the end of the process."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Add the row of one call."""
+
+    def save_model(self, version: int, surrogate: Surrogate) -> None:
+        """Keep a new version of the surrogate."""
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the state from which the run resumes."""
+
+    def save_failed(self, step: int, x: Any) -> str:
+        """Write an input on which the target failed; return where."""

@@ -94,13 +94,14 @@ class Stats:
     n_calls, n_target, n_audit, n_surrogate
         All calls, and how many were flagged, audited and answered by the surrogate; the latter three add
         up to the first.
-    time_target, time_surrogate, time_training, time_decision
-        Time spent in target runs, predictions with their uncertainties, training, and everything else
-        that the wrapping costs.
+    time_target, time_surrogate, time_uncertainty, time_training, time_decision
+        Time spent in target runs, predictions, uncertainties, training, and everything else that the wrapping
+        costs.
     error_estimate, error_upper
-        Estimated mean error over the calls that `bound_over` names, and its upper confidence limit.
+        Estimated mean error over the calls that `bound_over` names, and its upper confidence limit; one value
+        a metric, by name, where there are several bounds.
     threshold
-        Current threshold, in the unit of the uncertainty.
+        Current threshold, in the unit of the uncertainty; likewise.
     model_version
         Number of trainings or updates so far.
     n_frames
@@ -115,11 +116,12 @@ class Stats:
     n_surrogate: int = 0
     time_target: float = 0.0
     time_surrogate: float = 0.0
+    time_uncertainty: float = 0.0
     time_training: float = 0.0
     time_decision: float = 0.0
-    error_estimate: float = float("nan")
-    error_upper: float = float("nan")
-    threshold: float = float("nan")
+    error_estimate: float | dict[str, float] = float("nan")
+    error_upper: float | dict[str, float] = float("nan")
+    threshold: float | dict[str, float] = float("nan")
     model_version: int = 0
     n_frames: int = 0
     notes: tuple[str, ...] = ()

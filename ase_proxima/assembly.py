@@ -1,0 +1,207 @@
+"""From names to parts: which surrogate, uncertainty and controller serve a structure and a bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from ase_proxima.controllers.baseline import BaselineController
+from ase_proxima.controllers.fixed import FixedController
+from ase_proxima.controllers.linear import LinearController
+from ase_proxima.controllers.risk import RiskController
+from ase_proxima.controllers.risk_total import TotalRiskController
+from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.executor import Criterion
+from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
+from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.training import make_training_policy
+
+__all__ = ["Parts", "assemble", "make_controller"]
+
+GRADIENT_GP_ATOMS = 20
+SURROGATES = ("auto", "gradient_gp", "bayesian_soap", "soap_ridge")
+UNCERTAINTIES = ("auto", "posterior", "coulomb")
+CONTROLLERS = ("risk", "linear", "fixed:THRESHOLD", "baseline")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the user asked for, as in `ProximaCalculator`."""
+
+    error_bound: float | Mapping[str, float]
+    error_metric: str | ErrorMetric
+    bound_over: str
+    surrogate: str | Surrogate
+    uncertainty: str | Uncertainty
+    controller: str | Controller
+    training: str | int | TrainingPolicy
+    audit_rate: float
+    seed: int
+    properties: tuple[str, ...]
+
+    @property
+    def bounds(self) -> dict[str | ErrorMetric, float]:
+        """Bound of each metric."""
+        if isinstance(self.error_bound, Mapping):
+            return dict(self.error_bound)
+        return {self.error_metric: self.error_bound}
+
+    def check(self) -> None:
+        """Raise an `InputError` for what can be known to be wrong before the first call."""
+        if not self.bounds:
+            raise InputError("error_bound must name a metric, got an empty mapping")
+        for metric, bound in self.bounds.items():
+            if not isinstance(bound, (int, float)) or not 0 < bound < math.inf:
+                raise InputError(f"error_bound must be a positive number, got {bound!r}")
+            name, _ = find_metric(metric)
+            needed = METRIC_PROPERTIES.get(name)
+            if isinstance(metric, str) and needed not in self.properties:
+                raise InputError(f"the error metric {name!r} needs {needed}; there is {', '.join(self.properties)}")
+            make_controller(self.controller, bound, self.bound_over, self.audit_rate, None)
+        make_training_policy(self.training)
+        for what, value, known in (
+            ("surrogate", self.surrogate, SURROGATES),
+            ("uncertainty", self.uncertainty, UNCERTAINTIES),
+        ):
+            if isinstance(value, str) and value not in known:
+                raise InputError(f"unknown {what} {value!r}: use one of {', '.join(known)}, or an object")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise InputError(f"seed must be a non-negative integer, got {self.seed!r}")
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values: names and numbers as they are, an object as its representation."""
+        plain = (str, int, float, dict, tuple)
+        settings = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Mapping):
+                value = dict(value)
+            if isinstance(value, tuple):
+                value = list(value)
+            settings[field.name] = value if isinstance(value, (*plain, list)) else {"object": repr(value)}
+        return settings
+
+    def check_same(self, settings: Mapping[str, Any], path: Path) -> None:
+        """Raise a `RunDirectoryError` where these settings are not those of the run."""
+        for name, value in self.describe().items():
+            if settings.get(name) != value and not isinstance(value, dict):
+                raise RunDirectoryError(
+                    f"{path} was made with {name} = {settings.get(name)!r}, now it is {value!r}: "
+                    "resume with the same settings, or choose another run directory"
+                )
+
+
+def make_controller(
+    controller: str | Controller,
+    error_bound: float,
+    bound_over: str,
+    audit_rate: float,
+    prior_ratio: float | None,
+) -> Controller:
+    """Make a controller from its name, or take the object.
+
+    Raises
+    ------
+    InputError
+        If the name, the audit rate or `bound_over` is not known or not possible.
+
+    Examples
+    --------
+    >>> make_controller("fixed:0.3", 0.002, "trusted", 0.02, None)
+    FixedController(fixed_threshold=0.3)
+    """
+    if not isinstance(controller, str):
+        return controller
+    if bound_over not in ("trusted", "all"):
+        raise InputError(f'bound_over must be "trusted" or "all", got {bound_over!r}')
+    name, _, argument = controller.partition(":")
+    try:
+        if name == "risk" and bound_over == "all":
+            return TotalRiskController(error_bound, audit_rate=audit_rate, prior_ratio=prior_ratio)
+        if name == "risk":
+            return RiskController(error_bound, audit_rate=audit_rate, prior_ratio=prior_ratio)
+        if name == "linear":
+            return LinearController(error_bound)
+        if name == "fixed" and argument:
+            return FixedController(float(argument))
+        if name == "baseline":
+            return BaselineController()
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    raise InputError(f"unknown controller {controller!r}: use one of {', '.join(CONTROLLERS)}, or an object")
+
+
+def assemble(
+    parts: Parts, atoms: Atoms
+) -> tuple[tuple[str, ...], Surrogate, list[Criterion], TrainingPolicy]:
+    """Choose and make the parts for structures like `atoms`.
+
+    Returns
+    -------
+    properties : tuple of str
+        What every call fills in.
+    surrogate : Surrogate
+    criteria : list of Criterion
+        One a bound.
+    training : TrainingPolicy
+    """
+    surrogate = _make_surrogate(parts.surrogate, atoms)
+    periodic = atoms.pbc.all() and atoms.cell.rank == 3
+    properties = tuple(
+        name
+        for name in parts.properties
+        if name in surrogate.properties and (name != "stress" or periodic)
+    )
+    criteria = []
+    for metric, bound in parts.bounds.items():
+        name, function = find_metric(metric)
+        if isinstance(metric, str) and METRIC_PROPERTIES[name] not in properties:
+            raise InputError(
+                f"the error metric {name!r} needs {METRIC_PROPERTIES[name]}; "
+                f"{type(surrogate).__name__} offers {', '.join(properties)} here"
+            )
+        uncertainty = _make_uncertainty(parts.uncertainty, surrogate, name)
+        prior_ratio = getattr(uncertainty, "prior_ratio", None)
+        controller = make_controller(
+            parts.controller, bound, parts.bound_over, parts.audit_rate, prior_ratio
+        )
+        criteria.append(Criterion(name, function, uncertainty, controller))
+    return properties, surrogate, criteria, make_training_policy(parts.training)
+
+
+def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms) -> Surrogate:
+    if not isinstance(surrogate, str):
+        return surrogate
+    if surrogate == "auto":
+        small = not atoms.pbc.any() and len(atoms) <= GRADIENT_GP_ATOMS
+        surrogate = "gradient_gp" if small else "bayesian_soap"
+    if surrogate == "gradient_gp":
+        from ase_proxima.surrogates.gradient_gp import GradientGP
+
+        return GradientGP()
+    if surrogate == "bayesian_soap":
+        from ase_proxima.surrogates.bayesian_soap import BayesianSoap
+
+        return BayesianSoap()
+    from ase_proxima.surrogates.soap_ridge import SoapRidge
+
+    return SoapRidge()
+
+
+def _make_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate, metric: str) -> Uncertainty:
+    if not isinstance(uncertainty, str):
+        return uncertainty
+    if uncertainty == "auto":
+        uncertainty = "posterior" if surrogate.incremental else "coulomb"
+    if uncertainty == "posterior":
+        from ase_proxima.uncertainty.posterior import PosteriorUncertainty
+
+        return PosteriorUncertainty(metric)
+    from ase_proxima.uncertainty.coulomb import CoulombDistance
+
+    return CoulombDistance()

@@ -1,0 +1,251 @@
+"""`ProximaCalculator`: an ASE calculator round another one.  No decision is taken here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
+
+from ase_proxima.assembly import Parts, assemble
+from ase_proxima.errors import InputError
+from ase_proxima.executor import Executor
+from ase_proxima.metrics import ErrorMetric
+from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.store import MemoryStore, RunDirectory
+from ase_proxima.types import Decision, Results, Stats
+
+__all__ = ["ProximaCalculator"]
+
+OFFERED = ("energy", "forces", "stress")
+
+
+class ProximaCalculator(Calculator):
+    """Answers from a surrogate that learns while the simulation runs, and from the target where it must.
+
+    Parameters
+    ----------
+    target : ase calculator
+        The expensive calculator.
+    error_bound : float or mapping
+        What the mean error may be, in the unit of the error metric (eV, eV/atom, eV/Å, eV/Å³); a mapping from
+        metric names to bounds holds all of them at once.
+    error_metric : str or callable
+        See `ase_proxima.metrics.find_metric`.  By default `"force_max"` where the target gives forces, else
+        `"energy"`.
+    bound_over : {"trusted", "all"}
+        Whether the mean is over the calls that the surrogate answered, or over all, those of the target counting
+        as zero.
+    surrogate, uncertainty, controller, training
+        Names, or objects with the protocols of `ase_proxima.protocols`.
+    audit_rate : float
+        Probability, at first, with which the target also runs on a trusted call.
+    seed : int
+        Seed of the generator that draws the audits.
+    properties : sequence of str, optional
+        Results to fill in on every call, by default what target and surrogate both offer.
+    run_dir : path, optional
+        Folder for everything that the run writes; None keeps nothing on disk.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong: what it was, and what to do.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> atoms = molecule("H2O")
+    >>> atoms.calc = ProximaCalculator(EMT(), error_bound=0.05)
+    >>> energy = atoms.get_potential_energy()
+    >>> atoms.calc.last_decision
+    <Decision.TARGET: 'target'>
+    """
+
+    def __init__(
+        self,
+        target: BaseCalculator,
+        *,
+        error_bound: float | Mapping[str, float],
+        error_metric: str | ErrorMetric | None = None,
+        bound_over: str = "trusted",
+        surrogate: str | Surrogate = "auto",
+        uncertainty: str | Uncertainty = "auto",
+        controller: str | Controller = "risk",
+        training: str | int | TrainingPolicy = "lazy",
+        audit_rate: float = 0.02,
+        seed: int = 0,
+        properties: Sequence[str] | None = None,
+        run_dir: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        _check_target(target)
+        self.target = target
+        self._parts = Parts(
+            error_bound=error_bound,
+            error_metric=error_metric or _default_metric(target),
+            bound_over=bound_over,
+            surrogate=surrogate,
+            uncertainty=uncertainty,
+            controller=controller,
+            training=training,
+            audit_rate=audit_rate,
+            seed=seed,
+            properties=_choose_properties(target, properties),
+        )
+        self._parts.check()
+        self.implemented_properties = list(self._parts.properties)
+        self._store: FrameStore = (
+            MemoryStore() if run_dir is None else RunDirectory.create(run_dir, self._parts.describe())
+        )
+        self._executor: Executor | None = None
+
+    @classmethod
+    def resume(cls, run_dir: str | Path, target: BaseCalculator, **parts: Any) -> ProximaCalculator:
+        """Go on exactly where a run stopped.
+
+        Parameters
+        ----------
+        run_dir : path
+        target : ase calculator
+            The same target as before; it is not stored.
+        **parts
+            Arguments of the constructor that were objects and not names, such as a surrogate of your own; other
+            arguments, if given, must be as they were.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the folder is no run directory, is in use, or was made with other settings.
+        """
+        run = RunDirectory.open(run_dir)
+        try:
+            calculator = cls(target, **{**_saved_arguments(run.settings), **parts})
+            calculator._parts.check_same(run.settings, run.path)
+        except Exception:
+            run.close()
+            raise
+        calculator._store = run
+        if run.frames:
+            calculator._build(run.frames[0].x)
+        return calculator
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill `results` for `atoms`: one decision, however many properties are asked for."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        if self._executor is None:
+            self._build(self.atoms)
+        assert self._executor is not None  # noqa: S101  built above
+        results = self._executor(self.atoms)
+        self.results = {
+            name: value.copy() if isinstance(value, np.ndarray) else value for name, value in results.items()
+        }
+
+    def _build(self, atoms: Atoms) -> None:
+        """Choose the parts for this kind of structure and put them together."""
+        properties, surrogate, criteria, training = assemble(self._parts, atoms)
+        self.implemented_properties = list(properties)
+        self._executor = Executor(
+            lambda x: _run_target(self.target, x, properties),
+            surrogate,
+            criteria,
+            training,
+            store=self._store,
+            identify=_identify,
+            seed=self._parts.seed,
+        )
+        if isinstance(self._store, RunDirectory) and self._store.state is not None:
+            version = self._store.state["counts"]["model_version"]
+            if version:
+                n_trained = self._store.state["counts"]["n_trained"]
+                surrogate.load(self._store.model_folder(version), self._store.frames[:n_trained])
+            self._executor.restore(self._store.state, self._store.rows)
+
+    @property
+    def last_decision(self) -> Decision | None:
+        """Who answered the latest call; None before the first."""
+        return self._executor.last_decision if self._executor else None
+
+    @property
+    def stats(self) -> Stats:
+        """Where the calls and the time went, and the error estimates so far."""
+        return self._executor.stats if self._executor else Stats()
+
+    @property
+    def frames(self) -> Sequence[Any]:
+        """The target's results so far."""
+        return tuple(self._store.frames)
+
+    @property
+    def surrogate(self) -> Surrogate | None:
+        """The surrogate in use; None before the first call."""
+        return self._executor.surrogate if self._executor else None
+
+    def close(self) -> None:
+        """Release the files of the run directory; the target is the caller's to close."""
+        if isinstance(self._store, RunDirectory):
+            self._store.close()
+
+
+def _check_target(target: Any) -> None:
+    if not hasattr(target, "get_property"):
+        raise InputError(
+            f"target must be an ASE calculator, got {type(target).__name__}: "
+            "pass an object such as ase.calculators.emt.EMT(), or use the decorator for a function"
+        )
+
+
+def _offered(target: Any) -> tuple[str, ...]:
+    return tuple(name for name in OFFERED if name in target.implemented_properties)
+
+
+def _default_metric(target: Any) -> str:
+    return "force_max" if "forces" in target.implemented_properties else "energy"
+
+
+def _choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[str, ...]:
+    offered = _offered(target)
+    if properties is None:
+        return offered
+    missing = [name for name in properties if name not in offered]
+    if missing or not properties:
+        raise InputError(
+            f"properties {list(properties)} cannot be had: this target and the surrogates offer {list(offered)}"
+        )
+    return tuple(name for name in OFFERED if name in properties)
+
+
+def _saved_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments that a run directory keeps; what was an object is left out."""
+    names = [name for name in settings if not (isinstance(settings[name], dict) and "object" in settings[name])]
+    return {name: settings[name] for name in names}
+
+
+def _run_target(target: Any, atoms: Atoms, properties: Sequence[str]) -> Results:
+    """Ask a calculator for its properties, through the interface that keeps its own state right."""
+    ordered = sorted(properties, key=lambda name: name != "forces")  # forces first: they bring the energy along
+    values = {name: target.get_property(name, atoms) for name in ordered}
+    return {
+        name: float(values[name]) if np.ndim(values[name]) == 0 else np.array(values[name], float)
+        for name in properties
+    }
+
+
+def _identify(atoms: Atoms) -> str:
+    """Fingerprint of species, positions, cell and periodicity, to the last bit."""
+    digest = hashlib.blake2b(digest_size=8)
+    for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+

@@ -1,0 +1,105 @@
+"""A running mean of audited errors, and an upper limit of it that holds at all times at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["MeanError", "observe_error", "upper_limit"]
+
+LAMBDAS = tuple(0.5**j for j in range(1, 21))
+
+
+@dataclass(frozen=True, slots=True)
+class MeanError:
+    """Sums over the calls counted so far; errors in the unit of the metric, capped.
+
+    Attributes
+    ----------
+    n
+        Number of calls.
+    total
+        Sum of the estimated errors.
+    variation
+        Sum of the squared deviations of the estimates from what was predicted before each call.
+    """
+
+    n: int = 0
+    total: float = 0.0
+    variation: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Estimated mean error; NaN before the first call."""
+        return self.total / self.n if self.n else math.nan
+
+
+def observe_error(
+    state: MeanError, predicted: float, error: float | None, probability: float, cap: float
+) -> MeanError:
+    """Count a call on which the error was seen with a probability fixed before the call.
+
+    The estimate `predicted + seen * (error - predicted) / probability` has the error as its mean, whatever was
+    predicted (the difference estimator of survey sampling); a good prediction makes it vary little.
+
+    Parameters
+    ----------
+    predicted : float
+        Error expected before the call.
+    error : float or None
+        Observed error, None where it was not seen; counted as `cap` where larger.
+    probability : float
+        Probability with which the error was to be seen.
+    cap : float
+        Largest error that is counted.
+
+    Examples
+    --------
+    >>> observe_error(MeanError(), predicted=1.0, error=3.0, probability=0.5, cap=10.0).mean
+    5.0
+    """
+    expected = min(predicted, cap)
+    deviation = (min(error, cap) - expected) / probability if error is not None else 0.0
+    return MeanError(state.n + 1, state.total + expected + deviation, state.variation + deviation * deviation)
+
+
+def upper_limit(state: MeanError, *, cap: float, probability_min: float, delta: float = 0.05) -> float:
+    """Limit that the mean (capped) error exceeds at any time with probability `delta` at most.
+
+    An empirical Bernstein bound, uniform in time (Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics
+    49, 2021): for every lambda in (0, 1), `exp(lambda S - psi(lambda) V)` with `psi(x) = -log(1 - x) - x` is a
+    supermartingale, S being the sum of what the estimates fell short by, over c, and V their variation, over
+    c squared, where no estimate exceeds its prediction by more than `c = cap / probability_min`.
+    The least of a fixed set of lambdas is taken, each at its share of delta.
+
+    Parameters
+    ----------
+    state : MeanError
+        Sums so far.
+    cap : float
+        Largest error that is counted.
+    probability_min : float
+        Smallest probability with which an error was to be seen.
+    delta : float
+        Probability of a false limit over the whole run.
+
+    Returns
+    -------
+    float
+        The limit, `cap` at most; NaN before the first call.
+
+    Examples
+    --------
+    >>> state = MeanError(n=100_000, total=100.0, variation=0.0)
+    >>> upper_limit(state, cap=0.01, probability_min=0.1)
+    0.00101...
+    """
+    if state.n == 0:
+        return math.nan
+    if not probability_min > 0:
+        return cap
+    scale = cap / probability_min
+    variation = state.variation / scale**2
+    evidence = math.log(len(LAMBDAS) / delta)
+    shortfall = min((evidence + (-math.log1p(-x) - x) * variation) / x for x in LAMBDAS)
+    return min(max(state.mean, 0.0) + scale * shortfall / state.n, cap)

@@ -1,0 +1,74 @@
+"""A threshold that the user sets once: today's common practice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ase_proxima.types import Observation
+
+__all__ = ["FixedController", "FixedState"]
+
+
+@dataclass(frozen=True, slots=True)
+class FixedState:
+    """Running mean of the errors seen."""
+
+    n_errors: int = 0
+    mean_error: float = math.nan
+
+
+@dataclass(frozen=True)
+class FixedController:
+    """Trust the surrogate wherever the uncertainty lies below a constant.
+
+    Parameters
+    ----------
+    fixed_threshold : float
+        The constant, in the unit of the uncertainty.
+
+    Examples
+    --------
+    >>> controller = FixedController(fixed_threshold=0.3)
+    >>> controller.trusts(controller.init(), 0.2), controller.trusts(controller.init(), float("nan"))
+    (True, False)
+    """
+
+    fixed_threshold: float
+
+    def __post_init__(self) -> None:
+        if not self.fixed_threshold >= 0:
+            raise ValueError(f"fixed_threshold must not be negative, got {self.fixed_threshold}")
+
+    def init(self) -> FixedState:
+        """State before the first call."""
+        return FixedState()
+
+    def trusts(self, state: FixedState, uncertainty: float) -> bool:  # noqa: ARG002
+        """Whether the uncertainty lies below the constant; False for NaN."""
+        return uncertainty < self.fixed_threshold
+
+    def audit_probability(self, state: FixedState, uncertainty: float) -> float:  # noqa: ARG002
+        """Return 0: trusted calls are not looked at."""
+        return 0.0
+
+    def observe(self, state: FixedState, observation: Observation) -> FixedState:
+        """State after a call."""
+        if observation.error is None or not math.isfinite(observation.error):
+            return state
+        n = state.n_errors + 1
+        previous = state.mean_error if state.n_errors else 0.0
+        return FixedState(n, previous + (observation.error - previous) / n)
+
+    def threshold(self, state: FixedState) -> float:  # noqa: ARG002
+        """Return the constant."""
+        return self.fixed_threshold
+
+    def alpha(self, state: FixedState) -> float:  # noqa: ARG002
+        """Return NaN: nothing is learned."""
+        return math.nan
+
+    def report(self, state: FixedState) -> dict[str, Any]:
+        """Mean of the errors seen on flagged calls."""
+        return {"error_estimate": state.mean_error, "error_upper": math.nan, "notes": ()}

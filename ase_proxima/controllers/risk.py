@@ -1,0 +1,217 @@
+"""The default controller: audited errors hold the mean error of the trusted calls below its bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any
+
+from ase_proxima.calibration import Ratio, fit_ratio, rank_correlation
+from ase_proxima.confidence import MeanError, observe_error, upper_limit
+from ase_proxima.types import Observation
+
+__all__ = ["RiskController", "RiskState"]
+
+MIN_ALARM_PAIRS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class RiskState:
+    """State of the risk controller.
+
+    Attributes
+    ----------
+    threshold
+        Current threshold.
+    pairs
+        Latest observed (uncertainty, error).
+    recent
+        Uncertainties of the latest calls.
+    ratio, ratio_upper
+        Error per unit of uncertainty, and its upper estimate.
+    trusted
+        Estimated errors of the trusted calls.
+    calls_at_version
+        Trusted calls since the surrogate last changed much.
+    model_version
+        Version of the surrogate at the latest call.
+    n_capped
+        Observed errors above the cap.
+    alarm
+        Whether the uncertainty does not rank the errors, and nothing is trusted therefore.
+    """
+
+    threshold: float
+    ratio: float
+    ratio_upper: float
+    pairs: tuple[tuple[float, float], ...] = ()
+    recent: tuple[float, ...] = ()
+    trusted: MeanError = field(default_factory=MeanError)
+    calls_at_version: float = 0.0
+    model_version: int = 0
+    n_capped: int = 0
+    alarm: bool = False
+
+
+@dataclass(frozen=True)
+class RiskController:
+    """Trust the surrogate as far as the estimated mean error of the trusted calls allows.
+
+    The error to expect at uncertainty u is `ratio * u`, the ratio taken from the latest observed errors; the threshold is the
+    largest at which the expected mean error of recent calls below it, at the upper estimate of the ratio, meets
+    the allowance.  Audits correct the running estimate without bias; what was overspent, by that estimate, is
+    paid back out of the allowance of the next calls, and what was saved may be spent.
+
+    Parameters
+    ----------
+    error_bound : float
+        Mean error over the trusted calls to hold, in the unit of the error metric.
+    audit_rate : float
+        Probability of an audit on a trusted call, for a surrogate that has just changed.  It falls as trusted
+        calls pass without a change, down to a twentieth, and is larger where the uncertainty is larger.
+    prior_ratio : float or None
+        Error per unit of uncertainty to expect before any error was seen: about 1 for a standard
+        deviation in the unit of the error; None where the uncertainty has a unit of its own.
+    margin : float
+        Share of the bound that is aimed at.
+    spread : float
+        No call is trusted whose expected error exceeds the allowance by this factor.
+    horizon : int
+        Trusted calls over which savings are spent and debts paid.
+    window : int
+        Number of latest observed errors in use.
+    cap : float
+        Errors count up to this multiple of the bound in the estimates.
+    delta : float
+        Probability with which the reported upper limit may be wrong at any time of the run.
+    """
+
+    error_bound: float
+    audit_rate: float = 0.02
+    prior_ratio: float | None = None
+    margin: float = 0.8
+    spread: float = 2.0
+    horizon: int = 200
+    window: int = 60
+    cap: float = 20.0
+    delta: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.error_bound > 0:
+            raise ValueError(f"error_bound must be positive, got {self.error_bound}")
+        if not 0 <= self.audit_rate <= 1:
+            raise ValueError(f"audit_rate must lie between 0 and 1, got {self.audit_rate}")
+
+    def init(self) -> RiskState:
+        """State before the first call."""
+        ratio = fit_ratio((), reference=math.nan, prior=self.prior_ratio)
+        allowed = self.margin * self.error_bound / ratio.upper
+        return RiskState(allowed if allowed > 0 else 0.0, ratio.mean, ratio.upper)
+
+    def trusts(self, state: RiskState, uncertainty: float) -> bool:
+        """Whether the uncertainty lies below the threshold; False for NaN."""
+        return uncertainty < state.threshold
+
+    def audit_probability(self, state: RiskState, uncertainty: float) -> float:
+        """Probability of an audit: the more the newer the model and the larger the uncertainty."""
+        record = min(1.0, 50.0 / max(state.calls_at_version, 1.0))
+        place = min(max(2.0 * uncertainty / state.threshold, 0.25), 2.0) if state.threshold > 0 else 1.0
+        return min(max(self.audit_rate * record * place, self.audit_floor), 1.0)
+
+    @property
+    def audit_floor(self) -> float:
+        """Smallest probability of an audit on a trusted call."""
+        return self.audit_rate / 20.0
+
+    def observe(self, state: RiskState, observation: Observation) -> RiskState:
+        """State after a call."""
+        uncertainty, error, version = observation.uncertainty, observation.error, observation.model_version
+        trusted, calls, n_capped = state.trusted, state.calls_at_version, state.n_capped
+        limit = self.cap * self.error_bound
+        if version != state.model_version:
+            calls *= (min(state.model_version, version) / max(state.model_version, version)) ** 4
+        if observation.trusted:
+            trusted = observe_error(
+                trusted, state.ratio * uncertainty, error, observation.probability, limit
+            )
+            calls += 1
+        recent, pairs = state.recent, state.pairs
+        if math.isfinite(uncertainty):
+            recent = (*recent, uncertainty)[-self.horizon // 2 :]
+            if error is not None and math.isfinite(error):
+                pairs = (*pairs, (uncertainty, error))[-self.window :]
+                n_capped += error > limit
+        state = replace(
+            state,
+            pairs=pairs,
+            recent=recent,
+            trusted=trusted,
+            calls_at_version=calls,
+            model_version=version,
+            n_capped=n_capped,
+        )
+        if error is None and trusted.n % 10:
+            return state
+        return self._set_threshold(state)
+
+    def _set_threshold(self, state: RiskState) -> RiskState:
+        """Set the threshold to the largest at which the expected mean error meets the allowance."""
+        ratio = fit_ratio(state.pairs, reference=state.threshold, prior=self.prior_ratio)
+        if not ratio.upper > 0 or (self.prior_ratio is None and len(state.pairs) < 10):
+            ratio, allowed_mean = Ratio(ratio.mean, ratio.upper), 0.0
+        else:
+            aim = self.margin * self.error_bound
+            saved = aim * state.trusted.n - state.trusted.total
+            allowance = min(max(aim + saved / self.horizon, 0.05 * aim), self.error_bound)
+            allowed_mean = allowance / ratio.upper
+        threshold = self.spread * allowed_mean
+        ordered = sorted(state.recent)
+        for rank, total in enumerate(accumulate(ordered), start=1):
+            if total > allowed_mean * rank:
+                threshold = min(threshold, max(ordered[rank - 1], allowed_mean))
+                break
+        alarm = self._is_uninformative(state)
+        return replace(
+            state,
+            threshold=0.0 if alarm else threshold,
+            ratio=ratio.mean,
+            ratio_upper=ratio.upper,
+            alarm=alarm,
+        )
+
+    def _is_uninformative(self, state: RiskState) -> bool:
+        """Whether errors above the bound come at small uncertainties as much as at large ones."""
+        if len(state.pairs) < MIN_ALARM_PAIRS:
+            return False
+        uncertainties, errors = zip(*state.pairs, strict=True)
+        if not sum(errors) > self.error_bound * len(errors):
+            return False
+        return not rank_correlation(uncertainties, errors) > 0.1
+
+    def threshold(self, state: RiskState) -> float:
+        """Uncertainty below which the surrogate is trusted."""
+        return state.threshold
+
+    def alpha(self, state: RiskState) -> float:
+        """Error per unit of uncertainty."""
+        return state.ratio
+
+    def report(self, state: RiskState) -> dict[str, Any]:
+        """Ratio of error to uncertainty, estimated mean error of the trusted calls, its upper limit, alarms."""
+        notes = []
+        if state.alarm:
+            notes.append("the uncertainty does not rank the errors: nothing is trusted")
+        if state.n_capped:
+            notes.append(f"{state.n_capped} errors above {self.cap:g} times the bound were counted at that")
+        upper = upper_limit(
+            state.trusted,
+            cap=self.cap * self.error_bound,
+            probability_min=self.audit_floor,
+            delta=self.delta,
+        )
+        return {
+            "error_estimate": state.trusted.mean,
+            "error_upper": upper,
+            "notes": tuple(notes),
+        }

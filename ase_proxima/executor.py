@@ -1,0 +1,337 @@
+"""The loop: predict, measure, decide, run the target where needed, observe, train where due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ase_proxima.errors import InputError, TargetError
+from ase_proxima.metrics import ErrorMetric
+from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.serialisation import state_from_json, state_to_json
+from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats
+
+__all__ = ["Criterion", "Executor"]
+
+_TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training")
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One error bound: how the error is measured, foreseen and controlled.
+
+    Attributes
+    ----------
+    name
+        Name of the error metric.
+    metric
+        `metric(target_results, surrogate_results) -> float`.
+    uncertainty, controller
+        The parts that serve this bound.
+    """
+
+    name: str
+    metric: ErrorMetric
+    uncertainty: Uncertainty
+    controller: Controller
+
+
+class Executor:
+    """Answers calls from the surrogate where it may be trusted, else from the target.
+
+    Parameters
+    ----------
+    target : callable
+        `target(x) -> results`.
+    surrogate : Surrogate
+    criteria : sequence of Criterion
+        The surrogate is trusted where all of them agree.
+    training : TrainingPolicy
+    store : FrameStore
+    identify : callable
+        `identify(x) -> str`: equal for equal inputs, and hardly ever otherwise.
+    seed : int
+        Seed of the generator that draws the audits.
+    retries : int
+        How often a failed target run is repeated.
+    clock : callable
+        Seconds, for the time statistics.
+    """
+
+    def __init__(
+        self,
+        target: Callable[[Any], Results],
+        surrogate: Surrogate,
+        criteria: Sequence[Criterion],
+        training: TrainingPolicy,
+        *,
+        store: FrameStore,
+        identify: Callable[[Any], str],
+        seed: int = 0,
+        retries: int = 1,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.target = target
+        self.surrogate = surrogate
+        self.criteria = tuple(criteria)
+        self.training = training
+        self.store = store
+        self.identify = identify
+        self.retries = retries
+        self.clock = clock
+        self.rng = np.random.default_rng(seed)
+        self.states: list[Any] = [criterion.controller.init() for criterion in self.criteria]
+        self.last_decision: Decision | None = None
+        self._last_input = ""
+        self._last_results: Results | None = None
+        self._counts = dict.fromkeys(
+            ("n_calls", "n_target", "n_surrogate", "n_audit", "model_version", "n_trained"), 0
+        )
+        self._times = dict.fromkeys((*_TIMES, "time_decision"), 0.0)
+        self._needs_checkpoint = False
+
+    def __call__(self, x: Any) -> Results:
+        """Results at `x`; asking again for the input of the latest call decides nothing anew.
+
+        Raises
+        ------
+        TargetError
+            If the target fails, or returns what is not finite, after all retries.
+        """
+        identity = self.identify(x)
+        if identity == self._last_input:
+            if self._last_results is None:  # the surrogate answered it before the run was resumed
+                self._last_results = self.surrogate.predict(x).results
+            return self._last_results
+        start, before = self.clock(), dict(self._times)
+        prediction, uncertainties = self._predict(x, trusted=False)
+        trusted = self._trusts(uncertainties)
+        if trusted and self._is_due(trusted=True):
+            prediction, uncertainties = self._predict(x, trusted=True)
+            trusted = self._trusts(uncertainties)
+        row = self._describe(identity, uncertainties)
+        probability, decision = 1.0, Decision.TARGET
+        if trusted:
+            probability = self._audit_probability(uncertainties)
+            audit = self.rng.random() < probability
+            decision = Decision.AUDIT if audit else Decision.SURROGATE
+        errors: list[float | None] = [None] * len(self.criteria)
+        if decision is Decision.SURROGATE:
+            assert prediction is not None  # noqa: S101  trusted means that there is a finite uncertainty
+            results = prediction.results
+        else:
+            results = self._run_target(x)
+            if prediction is not None:
+                errors = [criterion.metric(results, prediction.results) for criterion in self.criteria]
+        self._observe(uncertainties, errors, trusted=trusted, probability=probability)
+        row.update(self._tags("error", errors), decision=decision.value, audit_probability=probability)
+        if decision is not Decision.SURROGATE:
+            self._keep(Frame(x, results, self._counts["n_calls"]), row)
+        self.last_decision, self._last_input, self._last_results = decision, identity, results
+        self._finish(decision, row, before, start)
+        return results
+
+    def _predict(self, x: Any, *, trusted: bool) -> tuple[Prediction | None, list[float]]:
+        """Prediction and uncertainties at `x`, of a surrogate brought up to date where that is due."""
+        if self._is_due(trusted=trusted or self.surrogate.incremental):
+            self._train()
+        nothing = [float("nan")] * len(self.criteria)
+        if self._counts["n_trained"] < self.surrogate.min_frames:
+            return None, nothing
+        start = self.clock()
+        prediction = self.surrogate.predict(x)
+        predicted = self.clock()
+        finite = all(np.isfinite(value).all() for value in prediction.results.values())
+        uncertainties = (
+            [criterion.uncertainty.measure(x, prediction) for criterion in self.criteria] if finite else nothing
+        )
+        self._times["time_surrogate"] += predicted - start
+        self._times["time_uncertainty"] += self.clock() - predicted
+        return prediction, uncertainties
+
+    def _trusts(self, uncertainties: Sequence[float]) -> bool:
+        return all(
+            criterion.controller.trusts(state, uncertainty)
+            for criterion, state, uncertainty in zip(self.criteria, self.states, uncertainties, strict=True)
+        )
+
+    def _audit_probability(self, uncertainties: Sequence[float]) -> float:
+        return max(
+            criterion.controller.audit_probability(state, uncertainty)
+            for criterion, state, uncertainty in zip(self.criteria, self.states, uncertainties, strict=True)
+        )
+
+    def _observe(
+        self, uncertainties: list[float], errors: list[float | None], *, trusted: bool, probability: float
+    ) -> None:
+        version = self._counts["model_version"]
+        self.states = [
+            criterion.controller.observe(
+                state, Observation(uncertainty, trusted, error, probability, version)
+            )
+            for criterion, state, uncertainty, error in zip(
+                self.criteria, self.states, uncertainties, errors, strict=True
+            )
+        ]
+
+    def _is_due(self, *, trusted: bool) -> bool:
+        n_frames = len(self.store.frames)
+        return n_frames >= max(self.surrogate.min_frames, 1) and self.training.due(
+            n_frames=n_frames, n_trained=self._counts["n_trained"], trusted=trusted
+        )
+
+    def _train(self) -> None:
+        start = self.clock()
+        self.surrogate.fit(self.store.frames)
+        for criterion in self.criteria:
+            criterion.uncertainty.fit(self.store.frames)
+        self._counts["n_trained"] = len(self.store.frames)
+        self._counts["model_version"] += 1
+        self._times["time_training"] += self.clock() - start
+        self.store.save_model(self._counts["model_version"], self.surrogate)
+        self._needs_checkpoint = True
+
+    def _run_target(self, x: Any) -> Results:
+        """Results of the target, retried when it fails; from the store where they were paid for already."""
+        step = self._counts["n_calls"]
+        known = self.store.known(step, x)
+        if known is not None:
+            return known
+        start, cause = self.clock(), None
+        for _ in range(self.retries + 1):
+            try:
+                results = self.target(x)
+            except (InputError, NotImplementedError):
+                raise
+            except Exception as error:  # the target is foreign code: whatever it raises, the structure is saved
+                cause, problem = error, f"{type(error).__name__}: {error}"
+                continue
+            wrong = [name for name, value in results.items() if not np.isfinite(value).all()]
+            if not wrong:
+                self._times["time_target"] += self.clock() - start
+                return results
+            cause, problem = None, f"{', '.join(wrong)} not finite"
+        place = self.store.save_failed(step, x)
+        raise TargetError(
+            f"the target failed at call {step}, {self.retries + 1} times ({problem}): the structure is in {place}"
+        ) from cause
+
+    def _keep(self, frame: Frame, row: Mapping[str, Any]) -> None:
+        self.store.append(frame, row)
+        if self.training.before_answer:
+            for criterion in self.criteria:
+                criterion.uncertainty.extend(self.store.frames[-1:])
+        self._needs_checkpoint = True
+
+    def _finish(self, decision: Decision, row: dict[str, Any], before: dict[str, float], start: float) -> None:
+        """Count the call, write its row and, where a resume could not derive it, the state."""
+        self._counts["n_calls"] += 1
+        self._counts[f"n_{decision.value}"] += 1
+        spent = {name: self._times[name] - before[name] for name in _TIMES}
+        others = sum(spent.values())
+        self.store.log({**row, **spent, "time_decision": self.clock() - start - others})
+        if self._needs_checkpoint:
+            self.checkpoint()
+        self._times["time_decision"] += self.clock() - start - others
+
+    def _tags(self, name: str, values: Sequence[Any]) -> dict[str, Any]:
+        """Columns of one value a criterion: plain names for one, `name_metric` for several."""
+        if len(self.criteria) == 1:
+            return {name: values[0]}
+        return {f"{name}_{criterion.name}": value for criterion, value in zip(self.criteria, values, strict=True)}
+
+    def _describe(self, identity: str, uncertainties: list[float]) -> dict[str, Any]:
+        """Everything that the decision rests on, as it was before the call."""
+        pairs = list(zip(self.criteria, self.states, strict=True))
+        return {
+            "step": self._counts["n_calls"],
+            "structure": identity,
+            "model_version": self._counts["model_version"],
+            "n_trained": self._counts["n_trained"],
+            **self._tags("uncertainty", uncertainties),
+            **self._tags("threshold", [criterion.controller.threshold(state) for criterion, state in pairs]),
+            **self._tags("alpha", [criterion.controller.alpha(state) for criterion, state in pairs]),
+        }
+
+    @property
+    def stats(self) -> Stats:
+        """Where the calls and the time went, and the error estimates."""
+        reports = [
+            criterion.controller.report(state)
+            for criterion, state in zip(self.criteria, self.states, strict=True)
+        ]
+        thresholds = [
+            criterion.controller.threshold(state)
+            for criterion, state in zip(self.criteria, self.states, strict=True)
+        ]
+
+        def value(values: list[float]) -> Any:
+            names = [criterion.name for criterion in self.criteria]
+            return values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
+
+        return Stats(
+            **{name: value for name, value in self._counts.items() if name != "n_trained"},
+            **self._times,
+            error_estimate=value([report["error_estimate"] for report in reports]),
+            error_upper=value([report["error_upper"] for report in reports]),
+            threshold=value(thresholds),
+            n_frames=len(self.store.frames),
+            notes=tuple(dict.fromkeys(note for report in reports for note in report["notes"])),
+        )
+
+    def checkpoint(self) -> None:
+        """Write the state from which `restore` goes on."""
+        self.store.save_state(
+            {
+                "counts": self._counts,
+                "times": self._times,
+                "n_frames": len(self.store.frames),
+                "rng": self.rng.bit_generator.state,
+                "controllers": [state_to_json(state) for state in self.states],
+                "last_input": self._last_input,
+                "last_decision": self.last_decision.value if self.last_decision else None,
+            }
+        )
+        self._needs_checkpoint = False
+
+    def restore(self, state: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Go back to a checkpoint, then through the calls after it, which the surrogate answered.
+
+        Parameters
+        ----------
+        state
+            What `checkpoint` wrote; the surrogate and the store are already as they were then.
+        rows
+            Rows of the calls since, all of them answered by the surrogate of that time.
+        """
+        frames, n_trained = self.store.frames, state["counts"]["n_trained"]
+        for criterion in self.criteria:
+            if n_trained:
+                criterion.uncertainty.fit(frames[:n_trained])
+            if self.training.before_answer:
+                criterion.uncertainty.extend(frames[n_trained:])
+        self._counts, self._times = dict(state["counts"]), dict(state["times"])
+        self.rng.bit_generator.state = state["rng"]
+        self.states = [
+            state_from_json(criterion.controller.init(), saved)
+            for criterion, saved in zip(self.criteria, state["controllers"], strict=True)
+        ]
+        self._last_input = state["last_input"]
+        self.last_decision = Decision(state["last_decision"]) if state["last_decision"] else None
+        if self.last_decision in (Decision.TARGET, Decision.AUDIT):
+            self._last_results = frames[-1].results
+        nothing: list[float | None] = [None] * len(self.criteria)
+        for row in rows:
+            uncertainties = [float(row[name]) for name in self._tags("uncertainty", nothing)]
+            self.rng.random()
+            self._observe(uncertainties, nothing, trusted=True, probability=float(row["audit_probability"]))
+            self._counts["n_calls"] += 1
+            self._counts["n_surrogate"] += 1
+            for name in self._times:
+                self._times[name] += float(row[name])
+            self._last_input, self._last_results = str(row["structure"]), None
+            self.last_decision = Decision.SURROGATE

@@ -1,0 +1,43 @@
+"""Frozen dataclasses to JSON values and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+__all__ = ["state_from_json", "state_to_json"]
+
+State = TypeVar("State")
+
+
+def state_to_json(value: Any) -> Any:
+    """JSON values of a dataclass of numbers, strings, tuples and further dataclasses.
+
+    Examples
+    --------
+    >>> from ase_proxima.confidence import MeanError
+    >>> state_to_json(MeanError(n=2))
+    {'n': 2, 'total': 0.0, 'variation': 0.0}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: state_to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [state_to_json(item) for item in value]
+    return value
+
+
+def state_from_json(template: State, data: Any) -> State:
+    """Inverse of `state_to_json`; `template` is any instance of the dataclass.
+
+    Examples
+    --------
+    >>> from ase_proxima.confidence import MeanError
+    >>> state_from_json(MeanError(), {"n": 2, "total": 0.5, "variation": 0.0})
+    MeanError(n=2, total=0.5, variation=0.0)
+    """
+    if dataclasses.is_dataclass(template) and not isinstance(template, type):
+        fields = {name: state_from_json(getattr(template, name), value) for name, value in data.items()}
+        return type(template)(**fields)
+    if isinstance(data, list):
+        return tuple(state_from_json(None, item) for item in data)  # type: ignore[return-value]
+    return data  # type: ignore[no-any-return]

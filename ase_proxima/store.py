@@ -1,0 +1,295 @@
+"""Where a run keeps what it learned: in memory, or in a run directory that survives the process."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import ase.db
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from ase_proxima.errors import RunDirectoryError
+from ase_proxima.protocols import Surrogate
+from ase_proxima.types import Frame, Results
+
+__all__ = ["MemoryStore", "RunDirectory", "same_structure", "write_json"]
+
+KEPT_VERSIONS = 2
+
+
+def same_structure(a: Atoms, b: Atoms) -> bool:
+    """Whether two structures agree to the last bit in species, positions, cell and periodicity."""
+    return (
+        np.array_equal(a.numbers, b.numbers)
+        and np.array_equal(a.positions, b.positions)
+        and np.array_equal(a.cell.array, b.cell.array)
+        and np.array_equal(a.pbc, b.pbc)
+    )
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace a JSON file in one move, so that a reader finds the old one or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(data))
+    os.replace(temporary, path)
+
+
+class MemoryStore:
+    """Frames in memory, nothing on disk but an input on which the target failed.
+
+    Examples
+    --------
+    >>> store = MemoryStore()
+    >>> store.append(Frame(0.5, {"value": 1.0}), {})
+    >>> len(store.frames)
+    1
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+    def known(self, step: int, x: Any) -> Results | None:  # noqa: ARG002
+        """Return None: nothing is left from an earlier process."""
+        return None
+
+    def append(self, frame: Frame, record: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Add a frame."""
+        self.frames.append(frame)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Keep no row."""
+
+    def save_model(self, version: int, surrogate: Surrogate) -> None:
+        """Keep no model."""
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Keep no state."""
+
+    def save_failed(self, step: int, x: Any) -> str:
+        """Write an input on which the target failed to a new temporary folder."""
+        return _write_failed(Path(tempfile.mkdtemp(prefix="proxima-failed-")), step, x)
+
+
+class RunDirectory:
+    """A folder with everything that one run writes, enough to resume it and to report on it.
+
+    Attributes
+    ----------
+    path : Path
+    frames : list of Frame
+        Target results up to the latest checkpoint.
+    settings : dict
+        What the run was made with.
+    state : dict or None
+        The latest checkpoint; None before the first.
+    rows : list of dict
+        Rows of the calls after the latest checkpoint, on opening.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+        self.path = path
+        self.settings = dict(settings)
+        self.state = state
+        self.frames: list[Frame] = []
+        self.rows: list[dict[str, str]] = []
+        self._pending: dict[int, Frame] = {}
+        self._lock = _lock(path)
+        self._database = ase.db.connect(path / "frames.db")
+        with self._database:
+            # A write-ahead log makes a commit cheap, and still safe from the death of the process.
+            self._database.connection.execute("PRAGMA journal_mode=WAL")
+        self._database.__enter__()
+        self._database.connection.execute("PRAGMA synchronous=NORMAL")
+        self._steps: IO[str] | None = None
+        self._fields: list[str] = []
+
+    @classmethod
+    def create(cls, path: str | Path, settings: Mapping[str, Any]) -> RunDirectory:
+        """Make a new run directory.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the folder holds anything already.
+        """
+        path = Path(path)
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise RunDirectoryError(f"{path} exists already: resume it, or choose another run directory")
+        (path / "models").mkdir(parents=True)
+        write_json(path / "state.json", {"settings": dict(settings), "run": None})
+        return cls(path, settings, None)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """Open an existing run directory, to go on with it.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it is not a run directory, is damaged, or is in use by another process.
+        """
+        path = Path(path)
+        try:
+            saved = json.loads((path / "state.json").read_text())
+            settings, state = saved["settings"], saved["run"]
+        except FileNotFoundError as error:
+            raise RunDirectoryError(f"{path} is not a run directory: it has no state.json") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
+        run = cls(path, settings, state)
+        run._load_frames()
+        run._load_rows()
+        return run
+
+    def _load_frames(self) -> None:
+        n_frames = self.state["n_frames"] if self.state else 0
+        for row in self._database.select(sort="id"):
+            atoms = row.toatoms()
+            results = dict(atoms.calc.results)
+            atoms.calc = None
+            frame = Frame(atoms, results, row.step)
+            if len(self.frames) < n_frames:
+                self.frames.append(frame)
+            else:
+                self._pending[frame.step] = frame
+        if len(self.frames) < n_frames:
+            raise RunDirectoryError(
+                f"{self.path / 'frames.db'} has {len(self.frames)} frames, state.json counts {n_frames}"
+            )
+
+    def _load_rows(self) -> None:
+        """Keep the rows from which the run goes on, and cut off what was written after them."""
+        steps = self.path / "steps.csv"
+        if not steps.exists():
+            return
+        text = steps.read_bytes()
+        lines = text[: text.rfind(b"\n") + 1].decode().splitlines(keepends=True)
+        n_calls = self.state["counts"]["n_calls"] if self.state else 0
+        version = self.state["counts"]["model_version"] if self.state else 0
+        keep = 1 + n_calls
+        if lines:
+            self._fields = next(csv.reader(lines[:1]))
+        for row in csv.DictReader(lines[:1] + lines[keep:]):
+            if row["decision"] != "surrogate" or int(row["model_version"]) != version:
+                break
+            self.rows.append(row)
+            keep += 1
+        with steps.open("r+b") as file:
+            file.truncate(len("".join(lines[:keep]).encode()))
+
+    def known(self, step: int, x: Any) -> Results | None:
+        """Results for this call and structure that were stored after the latest checkpoint."""
+        frame = self._pending.get(step)
+        return frame.results if frame is not None and same_structure(frame.x, x) else None
+
+    def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
+        """Add a frame to the database, with the numbers and words of its call."""
+        self.frames.append(frame)
+        if frame.step in self._pending and same_structure(self._pending.pop(frame.step).x, frame.x):
+            return
+        atoms = frame.x.copy()
+        atoms.calc = SinglePointCalculator(atoms, **frame.results)
+        known = {
+            name: value
+            for name, value in record.items()
+            if isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value))
+        }
+        self._database.write(atoms, key_value_pairs={**known, "step": frame.step})
+        self._database.connection.commit()
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Add the row of one call to steps.csv."""
+        if self._steps is None:
+            self._steps = (self.path / "steps.csv").open("a", newline="")
+            if not self._fields:
+                self._fields = list(row)
+                self._steps.write(",".join(self._fields) + "\n")
+        values = (row[name] for name in self._fields)
+        self._steps.write(",".join("" if value is None else str(value) for value in values) + "\n")
+        self._steps.flush()
+
+    def save_model(self, version: int, surrogate: Surrogate) -> None:
+        """Write a version of the surrogate, and forget the versions that no resume can need."""
+        folder, temporary = self.path / "models" / f"{version:06d}", self.path / "models" / "new"
+        for stale in (folder, temporary):
+            shutil.rmtree(stale, ignore_errors=True)
+        temporary.mkdir()
+        surrogate.save(temporary)
+        os.replace(temporary, folder)
+        shutil.rmtree(self.path / "models" / f"{version - KEPT_VERSIONS:06d}", ignore_errors=True)
+
+    def model_folder(self, version: int) -> Path:
+        """Folder of a kept version."""
+        return self.path / "models" / f"{version:06d}"
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint."""
+        self.state = state
+        write_json(self.path / "state.json", {"settings": self.settings, "run": state})
+
+    def save_failed(self, step: int, x: Any) -> str:
+        """Write a structure on which the target failed."""
+        folder = self.path / "failed"
+        folder.mkdir(exist_ok=True)
+        return _write_failed(folder, step, x)
+
+    def close(self) -> None:
+        """Release the files; closing twice does nothing."""
+        if self._lock.closed:
+            return
+        if self._steps is not None:
+            self._steps.close()
+        self._database.__exit__(None, None, None)
+        self._lock.close()
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _lock(path: Path) -> IO[str]:
+    file = (path / "lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
+    return file
+
+
+def _write_failed(folder: Path, step: int, x: Any) -> str:
+    if isinstance(x, Atoms):
+        place = folder / f"call-{step:06d}.xyz"
+        ase.io.write(place, x, format="extxyz")
+    else:
+        place = folder / f"call-{step:06d}.npy"
+        np.save(place, np.asarray(x))
+    return str(place)
+
+
+def read_steps(path: str | Path) -> Iterator[dict[str, str]]:
+    """Rows of a run directory's steps.csv, without the line that a kill may have cut.
+
+    Raises
+    ------
+    RunDirectoryError
+        If there is none.
+    """
+    try:
+        text = (Path(path) / "steps.csv").read_text()
+    except FileNotFoundError as error:
+        raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call") from error
+    return csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))

@@ -1,0 +1,93 @@
+"""When the surrogate is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ase_proxima.errors import InputError
+from ase_proxima.protocols import TrainingPolicy
+
+__all__ = ["EveryTraining", "LazyTraining", "NeverTraining", "make_training_policy"]
+
+
+@dataclass(frozen=True)
+class LazyTraining:
+    """Train when the surrogate is about to answer and new frames have come.
+
+    Parameters
+    ----------
+    growth : float
+        Train also, without an answer in sight, once the number of frames has grown by this factor, so that the errors
+        seen on flagged calls speak for a model that is not too old.
+
+    Examples
+    --------
+    >>> LazyTraining().due(n_frames=11, n_trained=10, trusted=True)
+    True
+    >>> LazyTraining().due(n_frames=11, n_trained=10, trusted=False)
+    False
+    """
+
+    growth: float = 1.25
+    before_answer: bool = True
+
+    def due(self, *, n_frames: int, n_trained: int, trusted: bool) -> bool:
+        """Whether to train now."""
+        return n_frames > n_trained and (trusted or n_frames >= self.growth * n_trained)
+
+
+@dataclass(frozen=True)
+class EveryTraining:
+    """Train whenever `interval` new frames have come: the fixed retrain interval of common practice.
+
+    Examples
+    --------
+    >>> EveryTraining(50).due(n_frames=60, n_trained=10, trusted=False)
+    True
+    """
+
+    interval: int
+    before_answer: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.interval >= 1:
+            raise InputError(f"a retrain interval must be at least 1, got {self.interval}")
+
+    def due(self, *, n_frames: int, n_trained: int, trusted: bool) -> bool:  # noqa: ARG002
+        """Whether to train now."""
+        return n_frames - n_trained >= self.interval
+
+
+@dataclass(frozen=True)
+class NeverTraining:
+    """Use a surrogate that came trained, as it is."""
+
+    before_answer: bool = False
+
+    def due(self, *, n_frames: int, n_trained: int, trusted: bool) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+
+def make_training_policy(training: str | int | TrainingPolicy) -> TrainingPolicy:
+    """Make a policy from its name: "lazy", "never", a number of frames, or a policy object.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> make_training_policy("lazy")
+    LazyTraining(growth=1.25, before_answer=True)
+    """
+    if isinstance(training, str):
+        if training == "lazy":
+            return LazyTraining()
+        if training == "never":
+            return NeverTraining()
+        raise InputError(f'unknown training {training!r}: use "lazy", "never" or a number of frames')
+    if isinstance(training, int):
+        return EveryTraining(training)
+    return training
