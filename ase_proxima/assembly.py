@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Criterion
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.training import make_training_policy
 
 __all__ = ["Parts", "assemble", "make_controller"]
@@ -150,6 +151,8 @@ def assemble(
         One a bound.
     training : TrainingPolicy
     """
+    if parts.controller == "baseline":
+        parts = replace(parts, surrogate=NoSurrogate(), uncertainty=NoUncertainty())
     surrogate = _make_surrogate(parts.surrogate, atoms)
     periodic = atoms.pbc.all() and atoms.cell.rank == 3
     properties = tuple(

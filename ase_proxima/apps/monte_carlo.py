@@ -1,0 +1,307 @@
+"""Metropolis sampling of a molecule or crystal at constant temperature."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ase_proxima.errors import InputError, RunDirectoryError
+
+__all__ = [
+    "ChainLog",
+    "ChainRow",
+    "ChainState",
+    "Move",
+    "accept",
+    "init",
+    "propose",
+    "radius_of_gyration",
+    "replay",
+    "sample",
+    "step",
+]
+
+Positions = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How the chain moves.
+
+    Attributes
+    ----------
+    temperature_K
+        Temperature in K; `units.kB` is in eV/K, so that `kT` is in eV as the energies are.
+    perturb
+        Standard deviation of the normal step of each coordinate, in Å.
+    """
+
+    temperature_K: float  # noqa: N815  K is the unit
+    perturb: float
+
+    def __post_init__(self) -> None:
+        if not self.temperature_K > 0:
+            raise InputError(f"the temperature must be positive, got {self.temperature_K} K")
+        if not self.perturb > 0:
+            raise InputError(f"the perturbation must be positive, got {self.perturb} Å")
+
+    @property
+    def kT(self) -> float:  # noqa: N802  the field's own name
+        """Thermal energy in eV."""
+        return units.kB * self.temperature_K
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """Where the chain stands.
+
+    Attributes
+    ----------
+    positions
+        Shape (n_atoms, 3), in Å.
+    energy
+        In eV.
+    n_steps, n_accepted
+        Steps made so far, and how many of them were accepted.
+    """
+
+    positions: Positions
+    energy: float
+    n_steps: int = 0
+    n_accepted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """One step: the energy of the structure that was asked for, what became of it, and where the chain stands.
+
+    Attributes
+    ----------
+    step
+        0 is the initial structure.
+    proposed_energy, energy
+        In eV.
+    accepted
+        Whether the chain moved to the proposed structure.
+    radius_of_gyration
+        Of the chain's structure after the step, in Å.
+    """
+
+    step: int
+    proposed_energy: float
+    accepted: bool
+    energy: float
+    radius_of_gyration: float
+
+
+def init(positions: Positions, energy: float) -> ChainState:
+    """Return a chain that stands at `positions` (n_atoms, 3) in Å with `energy` in eV."""
+    return ChainState(np.array(positions, float), energy)
+
+
+def propose(state: ChainState, rng: Generator, move: Move) -> tuple[Positions, float]:
+    """Return proposed positions (n_atoms, 3) in Å, and the uniform number that will decide on them.
+
+    Both are drawn at once and always, so that the stream does not depend on the energies.
+    """
+    return state.positions + rng.normal(0.0, move.perturb, state.positions.shape), rng.random()
+
+
+def accept(energy_change: float, uniform: float, kT: float) -> bool:  # noqa: N803
+    """Metropolis' rule: accept with probability min(1, exp(-dE / kT)).
+
+    Parameters
+    ----------
+    energy_change, kT : float
+        In eV.
+    uniform : float
+        A number drawn uniformly from [0, 1).
+
+    Examples
+    --------
+    >>> accept(-0.1, 0.99, kT=0.025), accept(0.025, 0.4, kT=0.025), accept(0.025, 0.3, kT=0.025)
+    (True, False, True)
+    """
+    return energy_change <= 0 or uniform < math.exp(-energy_change / kT)
+
+
+def step(
+    state: ChainState, energy_of: Callable[[Positions], float], rng: Generator, move: Move
+) -> tuple[ChainState, float, bool]:
+    """Make one Metropolis step.
+
+    Returns
+    -------
+    state : ChainState
+    proposed_energy : float
+        In eV.
+    accepted : bool
+    """
+    positions, uniform = propose(state, rng, move)
+    energy = energy_of(positions)
+    accepted = accept(energy - state.energy, uniform, move.kT)
+    return _moved(state, positions, energy, accepted), energy, accepted
+
+
+def _moved(state: ChainState, positions: Positions, energy: float, accepted: bool) -> ChainState:
+    if accepted:
+        return ChainState(positions, energy, state.n_steps + 1, state.n_accepted + 1)
+    return ChainState(state.positions, state.energy, state.n_steps + 1, state.n_accepted)
+
+
+def radius_of_gyration(positions: Positions, masses: NDArray[np.float64]) -> float:
+    """Mass-weighted radius of gyration.
+
+    Parameters
+    ----------
+    positions : array, shape (n_atoms, 3)
+        In Å.
+    masses : array, shape (n_atoms,)
+        In any unit.
+
+    Examples
+    --------
+    >>> radius_of_gyration(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]), np.ones(2))
+    1.0
+    """
+    weights = masses / masses.sum()
+    centred = positions - weights @ positions
+    return math.sqrt(float(weights @ (centred * centred).sum(axis=1)))
+
+
+def sample(
+    atoms: Atoms,
+    move: Move,
+    n_steps: int,
+    rng: Generator,
+    *,
+    done: list[ChainRow] | None = None,
+) -> Iterator[ChainRow]:
+    """Sample with the calculator of `atoms`, which is left at the structure asked for last.
+
+    Parameters
+    ----------
+    atoms
+        Initial structure, with a calculator.
+    n_steps
+        Length of the chain, steps already done included.
+    rng
+        Generator as it was before the first step.
+    done
+        Rows of the steps that an earlier process made; they are gone through without energies.
+
+    Yields
+    ------
+    ChainRow
+        One for each new step, that of the initial structure first.
+    """
+    masses = atoms.get_masses()
+
+    def energy_of(positions: Positions) -> float:
+        atoms.positions = positions
+        return float(atoms.get_potential_energy())
+
+    done = done or []
+    if done:
+        for _, state in replay(atoms.positions, move, rng, done):
+            pass
+    else:
+        state = init(atoms.positions, energy_of(atoms.positions))
+        yield ChainRow(0, state.energy, True, state.energy, radius_of_gyration(state.positions, masses))
+    while state.n_steps < n_steps:
+        state, proposed, accepted = step(state, energy_of, rng, move)
+        gyration = radius_of_gyration(state.positions, masses)
+        yield ChainRow(state.n_steps, proposed, accepted, state.energy, gyration)
+
+
+def replay(
+    positions: Positions, move: Move, rng: Generator, rows: list[ChainRow]
+) -> Iterator[tuple[Positions, ChainState]]:
+    """Go through the steps of a chain without energies.
+
+    Yields
+    ------
+    asked : array, shape (n_atoms, 3)
+        The positions whose energy the row gives, in Å.
+    state : ChainState
+        The chain after the step.
+    """
+    state = init(positions, rows[0].energy)
+    yield state.positions, state
+    for row in rows[1:]:
+        proposed, _ = propose(state, rng, move)
+        state = _moved(state, proposed, row.proposed_energy, row.accepted)
+        yield proposed, state
+
+
+class ChainLog:
+    """The rows of a chain as `chain.csv` in its run directory.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with ChainLog(folder) as log:
+    ...         log.append(ChainRow(0, -1.5, True, -1.5, 0.7))
+    ...     ChainLog.read(folder)
+    [ChainRow(step=0, proposed_energy=-1.5, accepted=True, energy=-1.5, radius_of_gyration=0.7)]
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        path = Path(folder) / "chain.csv"
+        whole = path.read_bytes() if path.exists() else b""
+        self._file = path.open("a", newline="")
+        self._file.truncate(whole.rfind(b"\n") + 1)
+        if not whole:
+            self._file.write(",".join(ChainRow.__slots__) + "\n")
+
+    def append(self, row: ChainRow) -> None:
+        """Write a row; on return it survives the end of the process."""
+        self._file.write(
+            f"{row.step},{row.proposed_energy!r},{int(row.accepted)},{row.energy!r},{row.radius_of_gyration!r}\n"
+        )
+        self._file.flush()
+
+    @staticmethod
+    def read(folder: str | Path) -> list[ChainRow]:
+        """Rows of a run directory's chain, without the line that a kill may have cut.
+
+        Raises
+        ------
+        RunDirectoryError
+            If there is no chain.
+        """
+        path = Path(folder) / "chain.csv"
+        try:
+            text = path.read_text()
+        except FileNotFoundError as error:
+            raise RunDirectoryError(f"{folder} holds no chain.csv: it is no Monte Carlo run") from error
+        return [
+            ChainRow(
+                int(row["step"]),
+                float(row["proposed_energy"]),
+                row["accepted"] == "1",
+                float(row["energy"]),
+                float(row["radius_of_gyration"]),
+            )
+            for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        ]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> ChainLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,335 @@
+"""Monte Carlo runs in run directories: made, resumed, replayed on the structures of another, summarised."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ase.collections
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import molecule as g2_molecule
+from ase.calculators.calculator import BaseCalculator
+
+from ase_proxima.apps import monte_carlo
+from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
+from ase_proxima.calculator import ProximaCalculator
+from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.statistics import mean_of_chain
+from ase_proxima.store import read_steps, write_json
+from ase_proxima.targets import parse_target
+from ase_proxima.types import Stats
+
+__all__ = ["STRATEGIES", "Progress", "RunSettings", "asked_structures", "load_structure", "run", "summarise"]
+
+STRATEGIES = ("proxima", "published", "fixed", "baseline")
+BASELINE_ENERGIES = 3
+PROGRESS_INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is made with; a run is resumed with the same.
+
+    Attributes
+    ----------
+    molecule
+        Name in ASE's g2 collection, or a file that ASE reads.
+    temperature_K, perturb
+        See `Move`.
+    seed
+        Of the chain and of the audits, which have a stream each.
+    target
+        See `parse_target`.
+    strategy
+        One of `STRATEGIES`.
+    error_bound
+        Mean error of the energy, in eV.
+    threshold, retrain_interval
+        Of the fixed strategy: in the unit of the Coulomb-matrix distance, and in frames.
+    reference
+        Run whose structures are gone through in place of a chain of its own; None for none.
+    """
+
+    molecule: str
+    temperature_K: float  # noqa: N815  K is the unit
+    perturb: float
+    seed: int
+    target: str
+    strategy: str
+    error_bound: float
+    threshold: float = 0.3
+    retrain_interval: int = 50
+    reference: str | None = None
+
+    def check(self) -> None:
+        """Raise an `InputError` for what can be known to be wrong before the run."""
+        _ = self.move
+        if self.strategy not in STRATEGIES:
+            raise InputError(f"unknown strategy {self.strategy!r}: use one of {', '.join(STRATEGIES)}")
+        if not self.seed >= 0:
+            raise InputError(f"the seed must not be negative, got {self.seed}")
+        load_structure(self.molecule)
+
+    @property
+    def move(self) -> Move:
+        """How the chain moves."""
+        return Move(self.temperature_K, self.perturb)
+
+    def chain_rng(self) -> np.random.Generator:
+        """Generator of the chain, at its start."""
+        return np.random.default_rng([self.seed, 1])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    label: str
+    step: int
+    n_steps: int
+    acceptance: float
+    stats: Stats
+
+
+def load_structure(name: str) -> Atoms:
+    """Structure by its name in ASE's g2 collection, or from a file.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+
+    Examples
+    --------
+    >>> load_structure("CH4").get_chemical_formula()
+    'CH4'
+    """
+    if name in ase.collections.g2.names:
+        return g2_molecule(name)
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(f"unknown molecule {name!r}: use a name of ASE's g2 collection (CH4, H2O, ...) or a file")
+    try:
+        atoms = ase.io.read(path)
+    except Exception as error:  # ASE's readers raise whatever the file makes them
+        raise InputError(f"{path} cannot be read as a structure: {error}") from error
+    if not isinstance(atoms, Atoms) or len(atoms) == 0:
+        raise InputError(f"{path} holds no atoms")
+    atoms.calc = None
+    return atoms
+
+
+def make_arguments(settings: RunSettings) -> dict[str, Any]:
+    """Arguments of `ProximaCalculator` for a strategy."""
+    common = {"error_bound": settings.error_bound, "error_metric": "energy", "seed": settings.seed}
+    published = {"surrogate": "soap_ridge", "uncertainty": "coulomb", "properties": ("energy",)}
+    if settings.strategy == "published":
+        return {**common, **published, "controller": "linear", "training": "lazy"}
+    if settings.strategy == "fixed":
+        controller = f"fixed:{settings.threshold!r}"
+        return {**common, **published, "controller": controller, "training": settings.retrain_interval}
+    if settings.strategy == "baseline":
+        return {**common, "controller": "baseline", "properties": ("energy",)}
+    return common
+
+
+def run(
+    settings: RunSettings,
+    n_steps: int,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Make or resume a run, and return its summary.
+
+    Raises
+    ------
+    InputError
+        If the settings are wrong, the run directory is in use, or the run was made with other settings.
+    TargetError
+        If the target fails on a structure, which is saved; the run can be resumed.
+    """
+    settings.check()
+    if not n_steps >= 1:
+        raise InputError(f"the number of steps must be at least 1, got {n_steps}")
+    resume = resume and run_dir.exists()
+    if resume:
+        _check_same(settings, run_dir)
+    target = parse_target(settings.target)
+    calculator = None
+    try:
+        arguments = make_arguments(settings)
+        if resume:
+            calculator = ProximaCalculator.resume(run_dir, target, **arguments)
+        else:
+            calculator = ProximaCalculator(target, run_dir=run_dir, **arguments)
+        write_json(run_dir / "simulation.json", {"monte_carlo": asdict(settings), "n_steps": n_steps})
+        done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
+        earlier_s = _logged_time(run_dir) if done else 0.0
+        start = time.perf_counter()
+        with ChainLog(run_dir) as log:
+            reported = 0.0
+            for row in _rows(settings, n_steps, calculator, done):
+                log.append(row)
+                done.append(row)
+                if on_progress and time.perf_counter() - reported > PROGRESS_INTERVAL_S:
+                    on_progress(_progress(run_dir.name, done, n_steps, calculator))
+                    reported = time.perf_counter()
+        wall_s = earlier_s + time.perf_counter() - start
+        if on_progress:
+            on_progress(_progress(run_dir.name, done, n_steps, calculator))
+        baseline_s = _baseline_time(settings, target, calculator.stats)
+        summary = summarise(settings, done, calculator.stats, wall_s, baseline_s)
+        write_json(run_dir / "summary.json", summary)
+        return summary
+    finally:
+        if calculator is not None:
+            calculator.close()
+        if hasattr(target, "close"):
+            target.close()
+
+
+def _rows(
+    settings: RunSettings, n_steps: int, calculator: ProximaCalculator, done: list[ChainRow]
+) -> Iterator[ChainRow]:
+    """New rows of the chain, or of the reference's structures."""
+    if settings.reference is None:
+        atoms = load_structure(settings.molecule)
+        atoms.calc = calculator
+        yield from monte_carlo.sample(atoms, settings.move, n_steps, settings.chain_rng(), done=list(done))
+        return
+    masses = load_structure(settings.molecule).get_masses()
+    for row, atoms, positions in asked_structures(Path(settings.reference)):
+        if row.step > n_steps:
+            return
+        if row.step < len(done):
+            continue
+        atoms.calc = calculator
+        energy = float(atoms.get_potential_energy())
+        gyration = monte_carlo.radius_of_gyration(positions, masses)
+        before = done[-1].energy if done else energy
+        yield ChainRow(row.step, energy, row.accepted, energy if row.accepted else before, gyration)
+
+
+def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_carlo.Positions]]:
+    """Structures whose energies a run asked for, made again from its seed and its decisions.
+
+    Yields
+    ------
+    row : ChainRow
+    atoms : Atoms
+        The structure asked for.
+    positions : array, shape (n_atoms, 3)
+        Where the chain stood after the step, in Å.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is no Monte Carlo run, or its structures cannot be made again.
+    """
+    settings = read_settings(run_dir)
+    if settings.reference is not None:
+        yield from asked_structures(Path(settings.reference))
+        return
+    rows = ChainLog.read(run_dir)
+    start = load_structure(settings.molecule)
+    replayed = monte_carlo.replay(start.positions, settings.move, settings.chain_rng(), rows)
+    for row, (asked, state) in zip(rows, replayed, strict=True):
+        atoms = start.copy()
+        atoms.positions = asked
+        yield row, atoms, state.positions
+
+
+def read_settings(run_dir: Path) -> RunSettings:
+    """Settings of a run.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is no Monte Carlo run.
+    """
+    try:
+        return RunSettings(**json.loads((run_dir / "simulation.json").read_text())["monte_carlo"])
+    except FileNotFoundError as error:
+        raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
+
+
+def _check_same(settings: RunSettings, run_dir: Path) -> None:
+    saved = asdict(read_settings(run_dir))
+    for name, value in asdict(settings).items():
+        if saved[name] != value:
+            raise RunDirectoryError(
+                f"{run_dir} was made with {name} = {saved[name]!r}, now it is {value!r}: "
+                "resume with the same settings, or choose another run directory"
+            )
+
+
+def _progress(label: str, rows: list[ChainRow], n_steps: int, calculator: ProximaCalculator) -> Progress:
+    return Progress(label, rows[-1].step, n_steps, _acceptance(rows), calculator.stats)
+
+
+def _acceptance(rows: list[ChainRow]) -> float:
+    return sum(row.accepted for row in rows[1:]) / max(len(rows) - 1, 1)
+
+
+def _logged_time(run_dir: Path) -> float:
+    """Time of the calls of earlier processes, in s."""
+    return sum(
+        float(value)
+        for row in read_steps(run_dir)
+        for name, value in row.items()
+        if name.startswith("time_")
+    )
+
+
+def _baseline_time(settings: RunSettings, target: BaseCalculator, stats: Stats) -> float:
+    """What one energy of the target costs, in s: from the run if it asked for no more, else measured now."""
+    if settings.strategy != "proxima" and stats.n_target_runs:
+        return stats.time_target / stats.n_target_runs
+    times = []
+    atoms = load_structure(settings.molecule)
+    for _ in range(BASELINE_ENERGIES):
+        atoms.positions[0, 0] += 1e-3
+        start = time.perf_counter()
+        target.get_property("energy", atoms.copy())
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def summarise(
+    settings: RunSettings, rows: list[ChainRow], stats: Stats, wall_s: float, baseline_s: float
+) -> dict[str, Any]:
+    """Numbers of a finished run, as in summary.json; energies in eV, lengths in Å, times in s.
+
+    Parameters
+    ----------
+    wall_s
+        Time of the whole chain.
+    baseline_s
+        Time of one energy of the target, which the baseline would have spent on every call.
+    """
+    gyration = mean_of_chain([row.radius_of_gyration for row in rows])
+    energy = mean_of_chain([row.energy for row in rows])
+    return {
+        **asdict(settings),
+        **asdict(stats),
+        "acceptance": _acceptance(rows),
+        "energy": energy.mean,
+        "energy_error": energy.error,
+        "radius_of_gyration": gyration.mean,
+        "radius_of_gyration_error": gyration.error,
+        "autocorrelation_time": gyration.tau,
+        "wall_s": wall_s,
+        "baseline_energy_s": baseline_s,
+        "speedup": baseline_s * stats.n_calls / wall_s,
+    }
