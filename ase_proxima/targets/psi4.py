@@ -270,7 +270,9 @@ class Psi4Calculator(Calculator):  # type: ignore[misc]
                 return worker, answer["version"]
             worker.close()
             tried.append(f"{python} ({answer['message']})")
-        raise InputError(f"Psi4 was not found: {INSTALL}; tried " + "; ".join(tried))
+        raise InputError(
+            f"Psi4 was not found: {INSTALL}, or use PySCF (pyscf:METHOD/BASIS); tried " + "; ".join(tried)
+        )
 
 
 def _compare_repulsion(answer: Mapping[str, Any], atoms: Atoms) -> None:

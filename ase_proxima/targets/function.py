@@ -1,0 +1,175 @@
+"""A user's own function as target."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import (
+    BaseCalculator,
+    CalculationFailed,
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
+
+from ase_proxima.errors import InputError
+
+__all__ = ["FunctionCalculator", "load_target"]
+
+
+class FunctionCalculator(Calculator):  # type: ignore[misc]
+    """A function of a structure as an ASE calculator.
+
+    Parameters
+    ----------
+    function
+        Takes `ase.Atoms` and returns a mapping from ASE's property names to values in eV, eV/Å and eV/Å³, or
+        the energy alone, as a number.
+    properties
+        What it returns; None for its attribute `implemented_properties`, else the energy alone where it
+        is annotated `-> float`, else energy and forces.
+
+    Raises
+    ------
+    ase.calculators.calculator.CalculationFailed
+        If a result is missing, has the wrong shape or is not finite.
+
+    Examples
+    --------
+    >>> def spring(atoms) -> float:
+    ...     return 0.5 * (atoms.get_distance(0, 1) - 1.0) ** 2
+    >>> atoms = Atoms("H2", positions=[[0, 0, 0], [0, 0, 1.2]], calculator=FunctionCalculator(spring))
+    >>> atoms.get_potential_energy()
+    0.02
+    """
+
+    name = "function"
+
+    def __init__(
+        self, function: Callable[[Atoms], Mapping[str, Any] | float], properties: Sequence[str] | None = None
+    ) -> None:
+        super().__init__()
+        if properties is None:
+            properties = getattr(function, "implemented_properties", None)
+        if properties is None:
+            returns = getattr(function, "__annotations__", {}).get("return")
+            properties = ("energy",) if returns in (float, "float") else ("energy", "forces")
+        self.implemented_properties = list(properties)
+        self._function = function
+        self.n_calls = 0
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Call the function on a copy of `atoms`."""
+        super().calculate(atoms, properties, system_changes)
+        returned = self._function(self.atoms.copy())
+        self.n_calls += 1
+        results = dict(returned) if isinstance(returned, Mapping) else {"energy": returned}
+        label = getattr(self._function, "__name__", "the function")
+        for name in properties:
+            if name not in results:
+                raise PropertyNotImplementedError(
+                    f"{label} returned no {name!r}, only {sorted(results)}: return it, or list what it "
+                    "returns in its attribute implemented_properties"
+                )
+        self.results.update(
+            {name: _checked(label, name, value, self.atoms) for name, value in results.items()}
+        )
+
+
+def _checked(label: str, name: str, value: Any, atoms: Atoms) -> Any:
+    """The value as float or array, if its shape and its numbers are sound."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise CalculationFailed(f"{label} returned {name} = {value!r}: return numbers") from error
+    shapes: dict[str, tuple[int, ...]] = {"energy": (), "forces": (len(atoms), 3), "stress": (6,)}
+    if name in shapes and array.shape != shapes[name]:
+        raise CalculationFailed(f"{label} must return {name} of shape {shapes[name]}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise CalculationFailed(f"{label} returned {name} that is not finite for {atoms.symbols}")
+    return float(array) if array.ndim == 0 else array
+
+
+def load_target(module_name: str, function_name: str, **options: Any) -> BaseCalculator:
+    """Import a calculator, a factory of one, or a function to wrap.
+
+    Modules are found where Python finds them, and in the current folder.
+
+    Parameters
+    ----------
+    module_name, function_name
+        Where it is, as in `from module_name import function_name`.
+    **options
+        Keyword arguments for the factory.
+
+    Raises
+    ------
+    InputError
+        If there is no such module or name, or it is none of the three.
+    """
+    spec = f"{module_name}:{function_name}"
+    with _current_folder_importable():
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            raise InputError(f"cannot import the module of target {spec!r}: {error}") from error
+        try:
+            made = getattr(module, function_name)
+        except AttributeError as error:
+            raise InputError(
+                f"module {module_name!r} has no {function_name!r}, asked for by target {spec!r}"
+            ) from error
+        if isinstance(made, BaseCalculator):
+            return made
+        if not callable(made):
+            raise InputError(f"target {spec!r} is a {type(made).__name__}: name a calculator or a function")
+        if _needs_one_argument(made):
+            if options:
+                raise InputError(f"target {spec!r} takes the structure alone, got options {sorted(options)}")
+            return FunctionCalculator(made)
+        try:
+            calculator = made(**options)
+        except TypeError as error:
+            raise InputError(
+                f"cannot call target {spec!r} with options {sorted(options)}: {error}"
+            ) from error
+    if not isinstance(calculator, BaseCalculator):
+        raise InputError(
+            f"target {spec!r} returned a {type(calculator).__name__}: return an ASE calculator, or take the "
+            "structure as the only argument"
+        )
+    return calculator
+
+
+def _needs_one_argument(function: Callable[..., Any]) -> bool:
+    """Whether it is a function of the structure, rather than a factory."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
+    return len(required) == 1
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
