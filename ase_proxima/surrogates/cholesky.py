@@ -1,0 +1,83 @@
+"""A Cholesky factor that grows."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.blas import dtpsv
+
+__all__ = ["GrowingCholesky"]
+
+
+class GrowingCholesky:
+    """Upper Cholesky factor U of K = UᵀU, extended in place as K gains rows and columns.
+
+    The columns of U lie one behind the other (packed storage), so that new ones are appended and nothing
+    moves; the buffer grows by half when it is full.
+
+    Examples
+    --------
+    >>> factor = GrowingCholesky()
+    >>> factor.extend(np.empty((0, 1)), np.array([[4.0]]))
+    >>> factor.extend(np.array([[2.0]]), np.array([[5.0]]))
+    >>> factor.solve_lower(np.array([2.0, 3.0]))
+    array([1., 1.])
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._packed = np.empty(64)
+
+    def extend(self, cross: np.ndarray, corner: np.ndarray) -> None:
+        """Add rows and columns.
+
+        Parameters
+        ----------
+        cross : (size, n_new) array
+            Covariance of the old labels with the new.
+        corner : (n_new, n_new) array
+            Covariance of the new labels.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the extended matrix is not positive definite; the factor is then as it was.
+        """
+        old, n_new = cross.shape
+        columns = np.empty((n_new, old + n_new))
+        for i in range(n_new):
+            columns[i, :old] = self.solve_lower(cross[:, i])
+        head = columns[:, :old]
+        columns[:, old:] = cholesky(corner - head @ head.T, lower=True, check_finite=False)
+        need = (old + n_new) * (old + n_new + 1) // 2
+        if need > len(self._packed):
+            grown = np.empty(max(need, 3 * len(self._packed) // 2))
+            used = old * (old + 1) // 2
+            grown[:used] = self._packed[:used]
+            self._packed = grown
+        start = old * (old + 1) // 2
+        for i in range(n_new):
+            length = old + i + 1
+            self._packed[start : start + length] = columns[i, :length]
+            start += length
+        self.size = old + n_new
+
+    def solve_lower(self, rhs: np.ndarray) -> np.ndarray:
+        """Solve Uᵀ x = rhs for a vector."""
+        if not self.size:
+            return np.empty(0)
+        return np.asarray(dtpsv(self.size, self._packed, rhs, trans=1))
+
+    def solve_upper(self, rhs: np.ndarray) -> np.ndarray:
+        """Solve U x = rhs for a vector."""
+        if not self.size:
+            return np.empty(0)
+        return np.asarray(dtpsv(self.size, self._packed, rhs))
+
+    def inverse(self) -> np.ndarray:
+        """Return K⁻¹, (size, size)."""
+        upper = np.zeros((self.size, self.size))
+        rows, columns = np.tril_indices(self.size)
+        upper[columns, rows] = self._packed[: len(rows)]
+        half = solve_triangular(upper, np.eye(self.size), trans="T", check_finite=False)
+        return np.asarray(half.T @ half)

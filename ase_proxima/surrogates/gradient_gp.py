@@ -1,0 +1,406 @@
+"""Gaussian process on inverse distances, learning from energies and forces: the default for molecules.
+
+The energy of a molecule is modelled as a draw from a Gaussian process on the inverse distances of its
+pairs of atoms, with the Matern 5/2 covariance averaged over the permutations of equivalent atoms. Energies
+and their gradients are labels. A gradient enters as its 3n - 6 components that change distances; the rest
+would tell nothing (see `kernels.internal_basis`).
+
+Costs, with n frames of M = n (1 + 3n_atoms - 6) labels, p permutations and d pairs: a prediction takes
+O(n p d + M²) operations, a new frame O(M² n_atoms). New length scales take O(M³), but of at most 16 frames.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ase_proxima.errors import InputError
+from ase_proxima.surrogates.cholesky import GrowingCholesky
+from ase_proxima.surrogates.hyperparameters import Labels, Prior, optimise_lengths
+from ase_proxima.surrogates.kernels import covariance_blocks, internal_basis, inverse_distances, matern52
+from ase_proxima.surrogates.molecule import Molecule
+from ase_proxima.types import Frame, Prediction
+
+__all__ = ["GradientGP"]
+
+MAX_LABELS = 1500
+"""Largest number of labels kept by default: up to it a posterior standard deviation takes 0.15 ms."""
+
+FORMAT = 1
+
+
+class GradientGP:
+    """Gaussian process for one molecule, fitted to energies and forces.
+
+    Each new frame extends the Cholesky factor in place and sets the amplitude anew. The length scales, one
+    for bonded pairs, one for second neighbours and one for all others, are found by marginal likelihood when
+    the number of frames reaches 1, 2, 3, 5, 8, 13, ..., each about 1.6 times the one before.
+
+    When `max_frames` are stored, a quarter of them is dropped: the newest quarter stays, the oldest tenth
+    goes, and of the rest those stay that the others predict worst (greedy choice by posterior variance, as
+    in a pivoted Cholesky decomposition). So costs stay bounded and the model follows a run to new regions.
+
+    Parameters
+    ----------
+    max_frames : int, optional
+        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 100.
+    max_permutations : int
+        Largest number of permutations of equivalent atoms.
+    force_std : bool
+        Whether to predict the standard deviations of the forces too, which takes some 3n times as long as
+        that of the energy.
+    prior : Prior, optional
+        What is believed about length scales and amplitude before any data.
+
+    References
+    ----------
+    Chmiela, Sauceda, Müller and Tkatchenko, Nat. Commun. 9, 3887 (2018), doi:10.1038/s41467-018-06169-2.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> def frame(r):
+    ...     energy, slope = (r - 0.74) ** 2, 2 * (r - 0.74)
+    ...     forces = [[0, 0, slope], [0, 0, -slope]]
+    ...     return Frame(Atoms("H2", [[0, 0, 0], [0, 0, r]]), {"energy": energy, "forces": forces})
+    >>> model = GradientGP()
+    >>> model.fit([frame(0.72), frame(0.77)])
+    >>> prediction = model.predict(Atoms("H2", [[0, 0, 0], [0, 0, 0.75]]))
+    >>> abs(prediction.results["energy"] - 0.01**2) < 1e-4
+    True
+    """
+
+    incremental = True
+    min_frames = 1
+    properties = ("energy", "forces")
+
+    def __init__(
+        self,
+        *,
+        max_frames: int | None = None,
+        max_permutations: int = 120,
+        force_std: bool = False,
+        prior: Prior | None = None,
+    ) -> None:
+        if max_frames is not None and not max_frames >= 4:
+            raise InputError(f"max_frames must be at least 4, got {max_frames}: allow more frames")
+        if not max_permutations >= 1:
+            raise InputError(
+                f"max_permutations must be at least 1, got {max_permutations}: 1 switches them off"
+            )
+        self.max_frames = max_frames
+        self.max_permutations = max_permutations
+        self.force_std = force_std
+        self.prior = Prior() if prior is None else prior
+        self._frames: list[Frame] = []
+        self._labels: dict[int, Labels] = {}
+        self._order: list[int] = []
+        self._due = 1
+        self._capacity = 0
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames in the model, at most `max_frames`."""
+        return len(self._order)
+
+    @property
+    def length_scales(self) -> np.ndarray:
+        """Length scales of bonded pairs, second neighbours and others, as far as there are any, in 1/Å."""
+        self._require_fit()
+        return self._lengths.copy()
+
+    @property
+    def amplitude(self) -> float:
+        """Prior variance of the energy, eV²."""
+        self._require_fit()
+        return self._amplitude
+
+    def fit(self, frames: Sequence[Frame]) -> None:
+        """Extend the model by the frames that it has not seen, or start afresh on an unrelated list.
+
+        Parameters
+        ----------
+        frames : sequence of Frame
+            `x` is an `ase.Atoms`; the results have an energy (eV) and may have forces (eV/Å).
+
+        Raises
+        ------
+        InputError
+            If there are no frames, or one has other atoms, no energy or a malformed label.
+        """
+        if not len(frames):
+            raise InputError("gradient_gp needs at least one frame to fit, got none: run the target first")
+        if self._continues(frames):
+            molecule, offset, start = self._molecule, self._offset, len(self._frames)
+        else:
+            molecule = Molecule.from_atoms(frames[0].x, max_permutations=self.max_permutations)
+            offset, start = float(frames[0].results.get("energy", np.nan)), 0
+        new = {index: molecule.label(frames[index], offset) for index in range(start, len(frames))}
+        if not start:
+            self._start(molecule, offset)
+        for index, labels in new.items():
+            self._labels[index] = labels
+            self._append(index)
+            self._frames.append(frames[index])
+            if len(self._order) >= self._capacity:
+                self._thin()
+        if len(self._frames) >= self._due:
+            while self._due <= len(self._frames):
+                self._due = max(self._due + 1, int(1.62 * self._due))
+            self._optimise()
+        self._contract()
+
+    def predict(self, x: Any) -> Prediction:
+        """Predict energy (eV) and forces (eV/Å) with the posterior standard deviation of the energy.
+
+        Parameters
+        ----------
+        x : ase.Atoms
+            The elements of the fit, in the same order.
+
+        Returns
+        -------
+        Prediction
+            `std` has "forces" as well if `force_std` is set.
+
+        Raises
+        ------
+        InputError
+            If nothing was fitted, or `x` has other atoms.
+        """
+        self._require_fit()
+        molecule = self._molecule
+        molecule.check(x)
+        n, p = len(self._order), len(molecule.images)
+        q_stored, basis = self._q[:n], self._basis[:n]
+        positions = x.positions
+        vectors = positions[molecule.first] - positions[molecule.second]
+        inverse = 1.0 / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        q = inverse * self._scale
+        q -= self._centre
+        images = q[molecule.images]
+
+        # Distances and projections on the stored gradient weights in one matrix product, (2n, p).
+        products = self._stacked @ images.T
+        squared = products[:n]
+        squared *= -2.0
+        squared += self._squares[:, None]
+        squared += q @ q
+        k, g, h = matern52(squared)
+        along = products[n:]
+        along -= self._projections[:, None]
+        k_sum = k.sum(axis=1)
+        energy = self._offset + float(self._weights @ k_sum + np.vdot(g, along)) / p
+
+        h *= along
+        h += self._weights[:, None] * g
+        slopes = h.T @ q_stored
+        slopes -= h.sum(axis=0)[:, None] * images
+        slopes += g.T @ self._stacked[n:]
+        slope = slopes.ravel()[self._gather].sum(axis=0)
+        slope *= self._scale / p
+        slope *= inverse**3
+        forces = molecule.incidence @ (slope[:, None] * vectors)
+
+        covariance = np.empty((n, 1 + molecule.n_internal))
+        covariance[:, 0] = k_sum
+        shifts = g @ images
+        shifts -= g.sum(axis=1)[:, None] * q_stored
+        covariance[:, 1:] = np.matmul(basis, shifts[:, :, None])[:, :, 0]
+        labelled = covariance.ravel() if self._all_known else covariance[self._known[:n]]
+        half = self._factor.solve_lower(labelled)
+        offsets = images - q
+        own = matern52(np.einsum("pd,pd->p", offsets, offsets))[0].sum()
+        variance = max(own / p - (half @ half) / p**2, self.prior.energy_noise)
+        std: dict[str, Any] = {"energy": float(np.sqrt(self._amplitude * variance))}
+        if self.force_std:
+            std["forces"] = self._force_std(positions)
+        return Prediction({"energy": energy, "forces": forces}, std)
+
+    def save(self, folder: Path) -> None:
+        """Write which frames the model holds, and its length scales, to `folder`."""
+        self._require_fit()
+        state = {
+            "format": FORMAT,
+            "n_frames": len(self._frames),
+            "order": self._order,
+            "length_scales": self._lengths.tolist(),
+            "next_optimisation": self._due,
+        }
+        (Path(folder) / "gradient_gp.json").write_text(json.dumps(state, indent=1))
+
+    def load(self, folder: Path, frames: Sequence[Frame]) -> None:
+        """Factorise the frames that the saved model held, in the same order with the same length scales.
+
+        Raises
+        ------
+        InputError
+            If the folder holds no such model, or it was fitted to another number of frames.
+        """
+        path = Path(folder) / "gradient_gp.json"
+        try:
+            state = json.loads(path.read_text())
+            order, due = [int(i) for i in state["order"]], int(state["next_optimisation"])
+            lengths, n_frames = np.array(state["length_scales"], dtype=float), int(state["n_frames"])
+            version = state["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is not a saved gradient_gp model ({error}): retrain it") from error
+        if version != FORMAT:
+            raise InputError(f"{path} has format {version}, this version reads {FORMAT}: retrain the model")
+        if n_frames != len(frames):
+            raise InputError(
+                f"{path} was fitted to {n_frames} frames, got {len(frames)}: pass the same frames"
+            )
+        molecule = Molecule.from_atoms(frames[0].x, max_permutations=self.max_permutations)
+        self._start(molecule, float(frames[0].results["energy"]))
+        self._frames, self._due, self._lengths = list(frames), due, lengths
+        self._labels = {index: molecule.label(frames[index], self._offset) for index in order}
+        self._rebuild(order)
+        self._contract()
+
+    def _require_fit(self) -> None:
+        if not self._frames:
+            raise InputError("gradient_gp has not been fitted: call fit with at least one frame first")
+
+    def _continues(self, frames: Sequence[Frame]) -> bool:
+        """Whether `frames` begin with those seen so far, judged by the first, the middle and the last."""
+        n = len(self._frames)
+        return 0 < n <= len(frames) and all(_same(self._frames[i], frames[i]) for i in {0, n // 2, n - 1})
+
+    def _start(self, molecule: Molecule, offset: float) -> None:
+        self._molecule, self._offset = molecule, offset
+        self._frames = []
+        self._labels = {}
+        self._due = 1
+        p, d = molecule.images.shape
+        m = molecule.n_internal
+        self._gather = np.arange(p)[:, None] * d + np.argsort(molecule.images, axis=1)
+        self._capacity = self.max_frames or int(np.clip(MAX_LABELS // (1 + m), 20, 100))
+        self._lengths = np.full(int(molecule.groups.max()) + 1, self.prior.length)
+        self._q = np.empty((self._capacity, d))
+        self._basis = np.empty((self._capacity, m, d))
+        self._values = np.empty((self._capacity, 1 + m))
+        self._known = np.empty((self._capacity, 1 + m), dtype=bool)
+        self._rebuild([])
+
+    def _rebuild(self, order: Sequence[int]) -> None:
+        """Factorise the frames of `order` one after the other, with the current length scales."""
+        self._scale = 1.0 / self._lengths[self._molecule.groups]
+        self._factor = GrowingCholesky()
+        self._order = []
+        for index in order:
+            self._append(index)
+
+    def _append(self, index: int) -> None:
+        """Extend the factor by one frame."""
+        labels, images, n = self._labels[index], self._molecule.images, len(self._order)
+        if not n:
+            # Small numbers keep the differences in `predict` accurate; every permutation keeps this centre.
+            self._centre = (labels.q * self._scale)[images].mean(axis=0)
+        q = self._q[n] = labels.q * self._scale - self._centre
+        basis = self._basis[n] = labels.basis * self._scale
+        self._values[n] = labels.values
+        known = self._known[n] = np.isfinite(labels.values)
+        blocks = covariance_blocks(
+            self._q[: n + 1], self._basis[: n + 1], q[images], basis[:, images].swapaxes(0, 1)
+        )
+        cross = blocks[:n][self._known[:n]][:, known]
+        corner = blocks[n][np.ix_(known, known)]
+        noise = self.prior.noise(basis)[known]
+        try:
+            self._factor.extend(cross, corner + np.diag(noise))
+        except np.linalg.LinAlgError:  # a near copy of a stored frame: let it count as a less exact one
+            self._factor.extend(cross, corner + np.diag(1e4 * noise))
+        self._order.append(index)
+
+    def _contract(self) -> None:
+        """Find amplitude and weights, and contract what `predict` needs."""
+        n = len(self._order)
+        known = self._known[:n]
+        z = self._factor.solve_lower(self._values[:n][known])
+        self._amplitude = self.prior.posterior_amplitude(self._lengths, z)
+        weights = np.zeros(known.shape)
+        weights[known] = self._factor.solve_upper(z)
+        self._all_known = bool(known.all())
+        q = self._q[:n]
+        gradient_weights = np.einsum("nmd,nm->nd", self._basis[:n], weights[:, 1:])
+        self._weights = weights[:, 0].copy()
+        self._stacked = np.vstack([q, gradient_weights])
+        self._squares = np.einsum("nd,nd->n", q, q)
+        self._projections = np.einsum("nd,nd->n", q, gradient_weights)
+
+    def _optimise(self) -> None:
+        """Find length scales from at most 16 frames spread over the record, fewer if of many labels."""
+        most = int(np.clip(300 // (1 + self._molecule.n_internal), 6, 16))
+        positions = np.linspace(0, len(self._order) - 1, min(len(self._order), most)).round().astype(int)
+        frames = [self._labels[self._order[i]] for i in np.unique(positions)]
+        self._lengths = optimise_lengths(
+            self._lengths, frames, self._molecule.groups, self._molecule.images, self.prior
+        )
+        self._rebuild(self._order)
+
+    def _thin(self) -> None:
+        """Drop a quarter of the frames, see the class; at most a fifth of `_append`'s work for each frame."""
+        n = len(self._order)
+        q, images = self._q[:n], self._molecule.images
+        covariance = np.zeros((n, n))
+        for i in range(n):
+            difference = q[:, None] - q[i][images]
+            covariance[i] = matern52(np.einsum("npd,npd->np", difference, difference))[0].mean(axis=1)
+        newest = range(n - n // 4, n)
+        keep = _most_informative(covariance, 3 * n // 4, start=newest, exclude=range(n // 10))
+        order = [self._order[i] for i in keep]
+        self._labels = {index: self._labels[index] for index in order}
+        self._rebuild(order)
+
+    def _force_std(self, positions: np.ndarray) -> np.ndarray:
+        """Posterior standard deviations of the force components, (n_atoms, 3)."""
+        molecule, n = self._molecule, len(self._order)
+        descriptor, jacobian = inverse_distances(positions)
+        directions = internal_basis(jacobian, molecule.n_internal)
+        q = descriptor * self._scale - self._centre
+        basis = (jacobian @ directions).T * self._scale
+        images = q[molecule.images], basis[:, molecule.images].swapaxes(0, 1)
+        cross = covariance_blocks(self._q[:n], self._basis[:n], *images)[self._known[:n]][:, 1:]
+        half = np.array([self._factor.solve_lower(column) for column in cross.T])
+        own = covariance_blocks(q[None], basis[None], *images)[0, 1:, 1:]
+        variance = np.einsum("im,mk,ik->i", directions, own - half @ half.T, directions)
+        variance = np.maximum(variance, self.prior.noise(basis)[1])
+        return np.asarray(np.sqrt(self._amplitude * variance)).reshape(-1, 3)
+
+
+def _same(a: Frame, b: Frame) -> bool:
+    return a is b or (
+        a.results.get("energy") == b.results.get("energy")
+        and np.array_equal(a.x.numbers, b.x.numbers)
+        and np.array_equal(a.x.positions, b.x.positions)
+    )
+
+
+def _most_informative(
+    covariance: np.ndarray, n_keep: int, *, start: Sequence[int], exclude: Sequence[int]
+) -> list[int]:
+    """Choose `n_keep` rows, `start` first, then always the one of largest variance given those chosen.
+
+    Examples
+    --------
+    >>> _most_informative(np.array([[1, 0.9, 0], [0.9, 1, 0.1], [0, 0.1, 1]]), 2, start=[0], exclude=[])
+    [0, 2]
+    """
+    variance = np.diag(covariance).copy()
+    columns = np.empty((n_keep, len(covariance)))
+    chosen: list[int] = []
+    waiting = list(start)
+    variance[list(exclude)] = -np.inf
+    while len(chosen) < n_keep:
+        pivot = waiting.pop(0) if waiting else int(np.argmax(variance))
+        row = covariance[pivot] - columns[: len(chosen), pivot] @ columns[: len(chosen)]
+        columns[len(chosen)] = row / np.sqrt(max(row[pivot], 1e-14))
+        variance -= columns[len(chosen)] ** 2
+        chosen.append(pivot)
+        variance[chosen] = -np.inf
+    return sorted(chosen)
