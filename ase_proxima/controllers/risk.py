@@ -58,8 +58,8 @@ class RiskState:
 class RiskController:
     """Trust the surrogate as far as the estimated mean error of the trusted calls allows.
 
-    The error to expect at uncertainty u is `ratio * u`, the ratio taken from the latest observed errors; the threshold is the
-    largest at which the expected mean error of recent calls below it, at the upper estimate of the ratio, meets
+    The error to expect at uncertainty u is `ratio * u`, the ratio taken from the latest observed errors; the
+    threshold is the largest at which the expected mean error of recent calls below it, at the upper estimate of the ratio, meets
     the allowance.  Audits correct the running estimate without bias; what was overspent, by that estimate, is
     paid back out of the allowance of the next calls, and what was saved may be spent.
 
@@ -132,9 +132,7 @@ class RiskController:
         if version != state.model_version:
             calls *= (min(state.model_version, version) / max(state.model_version, version)) ** 4
         if observation.trusted:
-            trusted = observe_error(
-                trusted, state.ratio * uncertainty, error, observation.probability, limit
-            )
+            trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calls += 1
         recent, pairs = state.recent, state.pairs
         if math.isfinite(uncertainty):
