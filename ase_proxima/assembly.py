@@ -155,7 +155,8 @@ def assemble(
     """
     if parts.controller == "baseline":
         parts = replace(parts, surrogate=NoSurrogate(), uncertainty=NoUncertainty())
-    surrogate = _make_surrogate(parts.surrogate, atoms)
+    forces_bounded = any(METRIC_PROPERTIES.get(find_metric(metric)[0]) == "forces" for metric in parts.bounds)
+    surrogate = _make_surrogate(parts.surrogate, atoms, forces_bounded)
     periodic = atoms.pbc.all() and atoms.cell.rank == 3
     properties = tuple(
         name for name in parts.properties if name in surrogate.properties and (name != "stress" or periodic)
@@ -175,7 +176,7 @@ def assemble(
     return properties, surrogate, criteria, make_training_policy(parts.training)
 
 
-def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms) -> Surrogate:
+def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bool) -> Surrogate:
     if not isinstance(surrogate, str):
         return surrogate
     if surrogate == "auto":
@@ -184,7 +185,7 @@ def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms) -> Surrogate:
     if surrogate == "gradient_gp":
         from ase_proxima.surrogates.gradient_gp import GradientGP
 
-        return GradientGP()
+        return GradientGP(force_std=forces_bounded)
     if surrogate == "bayesian_soap":
         from ase_proxima.surrogates.bayesian_soap import BayesianSoap
 
