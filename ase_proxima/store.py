@@ -203,7 +203,9 @@ class RunDirectory:
         known = {
             name: value
             for name, value in record.items()
-            if isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value))
+            # The fingerprint may be all digits, and ASE refuses text that reads as a number.
+            if name != "structure"
+            and (isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value)))
         }
         self._database.write(atoms, key_value_pairs={**known, "step": frame.step})
         self._database.connection.commit()
