@@ -83,7 +83,7 @@ class Parts:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Mapping):
-                value = dict(value)
+                value = {find_metric(metric)[0]: bound for metric, bound in value.items()}
             if isinstance(value, tuple):
                 value = list(value)
             settings[field.name] = value if isinstance(value, (*plain, list)) else {"object": repr(value)}
@@ -92,11 +92,17 @@ class Parts:
     def check_same(self, settings: Mapping[str, Any], path: Path) -> None:
         """Raise a `RunDirectoryError` where these settings are not those of the run."""
         for name, value in self.describe().items():
-            if settings.get(name) != value and not isinstance(value, dict):
+            saved = settings.get(name)
+            if saved != value and not (_is_object(saved) and _is_object(value)):
                 raise RunDirectoryError(
-                    f"{path} was made with {name} = {settings.get(name)!r}, now it is {value!r}: "
+                    f"{path} was made with {name} = {saved!r}, now it is {value!r}: "
                     "resume with the same settings, or choose another run directory"
                 )
+
+
+def _is_object(setting: Any) -> bool:
+    """Whether a described setting was an object, of which only the representation is known."""
+    return isinstance(setting, dict) and "object" in setting
 
 
 def make_controller(
