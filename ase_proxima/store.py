@@ -103,7 +103,7 @@ class RunDirectory:
         self.state = state
         self.frames: list[Frame] = []
         self.rows: list[dict[str, str]] = []
-        self._pending: dict[int, Frame] = {}
+        self._pending: dict[int, tuple[int, Frame]] = {}
         self._lock = _lock(path)
         self._database = ase.db.connect(path / "frames.db")
         with self._database:
@@ -162,7 +162,7 @@ class RunDirectory:
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
             else:
-                self._pending[frame.step] = frame
+                self._pending[frame.step] = (row.id, frame)
         if len(self.frames) < n_frames:
             raise RunDirectoryError(
                 f"{self.path / 'frames.db'} has {len(self.frames)} frames, state.json counts {n_frames}"
@@ -190,14 +190,18 @@ class RunDirectory:
 
     def known(self, step: int, x: Any) -> Results | None:
         """Results for this call and structure that were stored after the latest checkpoint."""
-        frame = self._pending.get(step)
+        _, frame = self._pending.get(step, (0, None))
         return frame.results if frame is not None and same_structure(frame.x, x) else None
 
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
         """Add a frame to the database, with the numbers and words of its call."""
         self.frames.append(frame)
-        if frame.step in self._pending and same_structure(self._pending.pop(frame.step).x, frame.x):
+        if self.known(frame.step, frame.x) is not None:
+            del self._pending[frame.step]
             return
+        if self._pending:  # the run took another way than the process that paid for these
+            self._database.delete([row for row, _ in self._pending.values()])
+            self._pending.clear()
         atoms = frame.x.copy()
         atoms.calc = SinglePointCalculator(atoms, **frame.results)
         known = {
