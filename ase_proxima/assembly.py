@@ -89,6 +89,15 @@ class Parts:
             settings[field.name] = value if isinstance(value, (*plain, list)) else {"object": repr(value)}
         return settings
 
+    @classmethod
+    def check_saved(cls, settings: Mapping[str, Any], path: Path) -> None:
+        """Raise a `RunDirectoryError` where `settings` are not those of a run of this version."""
+        odd = {field.name for field in fields(cls)} ^ set(settings)
+        if odd:
+            raise RunDirectoryError(
+                f"{path} was made by another program or version: its settings differ in {', '.join(sorted(odd))}"
+            )
+
     def check_same(self, settings: Mapping[str, Any], path: Path) -> None:
         """Raise a `RunDirectoryError` where these settings are not those of the run."""
         for name, value in self.describe().items():

@@ -126,6 +126,7 @@ class ProximaCalculator(Calculator):
         """
         run = RunDirectory.open(run_dir)
         try:
+            Parts.check_saved(run.settings, run.path)
             calculator = cls(target, **{**_saved_arguments(run.settings), **parts})
             calculator._parts.check_same(run.settings, run.path)
             calculator._store = run
