@@ -325,7 +325,8 @@ class Executor:
             if n_trained:
                 criterion.uncertainty.fit(frames[:n_trained])
             if self.training.before_answer:
-                criterion.uncertainty.extend(frames[n_trained:])
+                for frame in frames[n_trained:]:  # one by one, as they came
+                    criterion.uncertainty.extend([frame])
         self._counts, self._times = dict(state["counts"]), dict(state["times"])
         self.rng.bit_generator.state = state["rng"]
         self.states = [
