@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ class Parts:
         """Raise an `InputError` for what can be known to be wrong before the first call."""
         if not self.bounds:
             raise InputError("error_bound must name a metric, got an empty mapping")
+        names = [find_metric(metric)[0] for metric in self.bounds]
+        if len(set(names)) < len(names):
+            raise InputError(f"error_bound names a metric twice: {', '.join(names)}")
         for metric, bound in self.bounds.items():
             if not isinstance(bound, (int, float)) or not 0 < bound < math.inf:
                 raise InputError(f"error_bound must be a positive number, got {bound!r}")
@@ -179,6 +183,8 @@ def assemble(
     criteria = []
     for metric, bound in parts.bounds.items():
         name, function = find_metric(metric)
+        if metric == "energy_per_atom" and "forces" not in properties:  # which tell the number of atoms
+            function = partial(function, n_atoms=len(atoms))
         if isinstance(metric, str) and METRIC_PROPERTIES[name] not in properties:
             raise InputError(
                 f"the error metric {name!r} needs {METRIC_PROPERTIES[name]}; "
