@@ -158,7 +158,7 @@ class ProximaCalculator(Calculator):
         properties, surrogate, criteria, training = assemble(self._parts, atoms)
         self.implemented_properties = list(properties)
         self._executor = Executor(
-            lambda x: _run_target(self.target, x, properties),
+            lambda x: _run_target(self.target, x.copy(), properties),
             surrogate,
             criteria,
             training,
