@@ -133,7 +133,7 @@ class TotalRiskController:
                 return state
             pairs = (*state.pairs, (uncertainty, error))
             ratio = fit_ratio(pairs, reference=math.nan).mean
-            if len(pairs) < self.warmup or not ratio > 0:
+            if len(pairs) < self.warmup or not (ratio > 0 and math.isfinite(self.error_bound / ratio)):
                 return replace(state, pairs=pairs)
             return self._start(state, ratio)
         weighted = 0.0
