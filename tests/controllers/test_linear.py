@@ -1,5 +1,6 @@
 """Behaviour of the published control law."""
 
+import itertools
 import math
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_slope_that_is_not_positive_is_refused(alpha):
 def test_steps_and_thresholds_stay_within_their_limits(observed, low, width):
     controller = LinearController(1.0, threshold_min=low, threshold_max=low + width, threshold_init=low)
     states = run(controller, observed)
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in itertools.pairwise(states):
         assert abs(after.threshold - before.threshold) <= 0.1 * (1 + 1e-12)
         assert low <= after.threshold <= low + width
 
@@ -111,7 +112,7 @@ def test_oscillation_is_reported():
     controller = LinearController(0.9, window=3, threshold_init=0.5)
     errors = [1.0, 1.0, 1.0, 0.4, 1.6, 0.4] * 10
     states = run(controller, [(0.5 + 0.01 * k, e) for k, e in enumerate(errors)])
-    signs = [math.copysign(1, b.threshold - a.threshold) for a, b in zip(states, states[1:], strict=False)]
+    signs = [math.copysign(1, b.threshold - a.threshold) for a, b in itertools.pairwise(states)]
     turns = sum(a != b for a, b in zip(signs[-20:], signs[-19:], strict=False))
     assert turns >= 16
     (note,) = controller.report(states[-1])["notes"]
