@@ -299,8 +299,8 @@ class Executor:
         """Write the state from which `restore` goes on."""
         self.store.save_state(
             {
-                "counts": self._counts,
-                "times": self._times,
+                "counts": dict(self._counts),
+                "times": dict(self._times),
                 "n_frames": len(self.store.frames),
                 "rng": self.rng.bit_generator.state,
                 "controllers": [state_to_json(state) for state in self.states],
