@@ -214,7 +214,7 @@ class Executor:
             except (
                 Exception
             ) as error:  # the target is foreign code: whatever it raises, the structure is saved
-                cause, problem = error, f"{type(error).__name__}: {error}"
+                cause, problem = error, " ".join(f"{type(error).__name__}: {error}".split())
                 continue
             wrong = [name for name, value in results.items() if not np.isfinite(value).all()]
             if not wrong:
