@@ -94,7 +94,7 @@ class Ratio:
 
 
 def fit_ratio(
-    pairs: Sequence[tuple[float, float]],
+    pairs: Sequence[tuple[float, float, float]],
     *,
     reference: float,
     prior: float | None = None,
@@ -105,8 +105,8 @@ def fit_ratio(
 
     Parameters
     ----------
-    pairs : sequence of (uncertainty, error)
-        Latest observations, the newest last.
+    pairs : sequence of (uncertainty, error, weight)
+        Latest observations.
     reference : float
         Uncertainty up to which the ratio is wanted; pairs above it, and above the `NEAREST` smallest, count less
         the further up they lie (a Gaussian of width 1 in the logarithm).  NaN or 0 to weigh all alike.
@@ -122,7 +122,7 @@ def fit_ratio(
 
     Examples
     --------
-    >>> ratio = fit_ratio([(1.0, 0.5), (2.0, 1.0)], reference=math.nan)
+    >>> ratio = fit_ratio([(1.0, 0.5, 1.0), (2.0, 1.0, 1.0)], reference=math.nan)
     >>> ratio.mean, ratio.upper
     (0.5, 0.5)
     >>> fit_ratio([], reference=math.nan, prior=1.0, prior_weight=4.0, z=1.0).upper
@@ -130,12 +130,12 @@ def fit_ratio(
     """
     local = reference > 0
     if local and pairs:
-        reference = max(reference, sorted(u for u, _ in pairs)[min(NEAREST, len(pairs)) - 1])
+        reference = max(reference, sorted(u for u, _, _ in pairs)[min(NEAREST, len(pairs)) - 1])
     sum_w = sum_u = sum_e = 0.0
     weighted = []
-    for u, e in pairs:
+    for u, e, weight in pairs:
         above = math.log(u / reference) if local and u > reference else 0.0
-        w = math.exp(-0.5 * above * above)
+        w = weight * math.exp(-0.5 * above * above)
         weighted.append((w, u, e))
         sum_w += w
         sum_u += w * u

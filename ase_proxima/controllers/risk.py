@@ -26,7 +26,7 @@ class RiskState:
     threshold
         Current threshold.
     pairs
-        Latest observed (uncertainty, error).
+        Latest observed (uncertainty, error, version of the surrogate).
     recent
         Uncertainties of the latest calls.
     ratio, ratio_upper
@@ -49,7 +49,7 @@ class RiskState:
     threshold: float
     ratio: float
     ratio_upper: float
-    pairs: tuple[tuple[float, float], ...] = ()
+    pairs: tuple[tuple[float, float, int], ...] = ()
     recent: tuple[float, ...] = ()
     trusted: MeanError = field(default_factory=MeanError)
     spent: float = 0.0
@@ -127,8 +127,8 @@ class RiskController:
         threshold = state.threshold
         if not (self.audit_rate > 0 and threshold > 0):
             return 0.0
-        n_near = sum(u < 2 * threshold for u, _ in state.pairs[-self.window // 2 :])
-        record = min(1.0, 50.0 / max(state.calls_at_version, 1.0))
+        n_near = sum(u < 2 * threshold for u, _, _ in state.pairs[-self.window // 2 :])
+        record = min(1.0, (50.0 / max(state.calls_at_version, 1.0)) ** 0.5)
         place = min(max(2.0 * uncertainty / threshold, 0.25), 2.0)
         usual = max(self.audit_rate * record * place, self.audit_floor)
         return min(max(usual, 1.0 - n_near / 4), 1.0)
@@ -155,7 +155,7 @@ class RiskController:
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]
             if error is not None and math.isfinite(error):
-                pairs = (*pairs, (uncertainty, error))[-self.window :]
+                pairs = (*pairs, (uncertainty, error, version))[-self.window :]
                 n_capped += error > limit
         state = replace(
             state,
@@ -174,11 +174,14 @@ class RiskController:
     def _set_threshold(self, state: RiskState) -> RiskState:
         """Set the threshold to the largest at which the expected mean error meets the allowance.
 
-        A ratio that rises in the latest errors counts at once, one that falls as the window forgets.
+        A ratio that rises in the latest errors counts at once, one that falls as the window forgets.  Errors of
+        older versions count less, the more the surrogate has changed since.
         """
+        now = state.model_version + 1
+        weighted = [(u, e, ((version + 1) / now) ** 2) for u, e, version in state.pairs]
         ratio, latest = (
             fit_ratio(pairs, reference=state.threshold, prior=self.prior_ratio)
-            for pairs in (state.pairs, state.pairs[-LATEST_PAIRS:])
+            for pairs in (weighted, weighted[-LATEST_PAIRS:])
         )
         upper = max(ratio.upper, latest.upper)
         threshold = 0.0
@@ -200,7 +203,7 @@ class RiskController:
         """Whether errors above the bound come at small uncertainties as much as at large ones."""
         if len(state.pairs) < ALARM_PAIRS:
             return False
-        uncertainties, errors = zip(*state.pairs, strict=True)
+        uncertainties, errors, _ = zip(*state.pairs, strict=True)
         if not sum(errors) > self.error_bound * len(errors):
             return False
         return not rank_correlation(uncertainties, errors) > (0.3 if state.alarm else 0.1)
