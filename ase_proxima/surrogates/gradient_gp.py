@@ -30,6 +30,9 @@ __all__ = ["GradientGP"]
 MAX_LABELS = 1500
 """Largest number of labels kept by default: up to it a posterior standard deviation takes 0.15 ms."""
 
+FIRST_OPTIMISATION = 2
+"""Number of frames from which length scales are optimised: one frame says too little about several."""
+
 FORMAT = 1
 
 
@@ -38,7 +41,7 @@ class GradientGP:
 
     Each new frame extends the Cholesky factor in place and sets the amplitude anew. The length scales, one
     for bonded pairs, one for second neighbours and one for all others, are found by marginal likelihood when
-    the number of frames reaches 1, 2, 3, 5, 8, 13, ..., each about 1.6 times the one before.
+    the number of frames reaches 2, 3, 4, 6, 9, 14, ..., each about 1.6 times the one before.
 
     When `max_frames` are stored, a quarter of them is dropped: the newest quarter stays, the oldest tenth
     goes, and of the rest those stay that the others predict worst (greedy choice by posterior variance, as
@@ -215,7 +218,7 @@ class GradientGP:
         half = self._factor.solve_lower(labelled)
         offsets = images - q
         own = matern52(np.einsum("pd,pd->p", offsets, offsets))[0].sum()
-        variance = max(own / p - (half @ half) / p**2, self.prior.energy_noise)
+        variance = max(own / p - (half @ half) / p**2, self._prior.energy_noise)
         std: dict[str, Any] = {"energy": float(np.sqrt(self._amplitude * variance))}
         if self.force_std:
             std["forces"] = self._force_std(positions)
@@ -275,12 +278,13 @@ class GradientGP:
         self._molecule, self._offset = molecule, offset
         self._frames = []
         self._labels = {}
-        self._due = 1
+        self._due = FIRST_OPTIMISATION
         p, d = molecule.images.shape
         m = molecule.n_internal
         self._gather = np.arange(p)[:, None] * d + np.argsort(molecule.images, axis=1)
         self._capacity = self.max_frames or int(np.clip(MAX_LABELS // (1 + m), 20, 100))
-        self._lengths = np.full(int(molecule.groups.max()) + 1, self.prior.length)
+        self._prior = self.prior.for_groups(molecule.separations)
+        self._lengths = np.array(self._prior.lengths)
         self._q = np.empty((self._capacity, d))
         self._basis = np.empty((self._capacity, m, d))
         self._values = np.empty((self._capacity, 1 + m))
@@ -310,11 +314,13 @@ class GradientGP:
         )
         cross = blocks[:n][self._known[:n]][:, known]
         corner = blocks[n][np.ix_(known, known)]
-        noise = self.prior.noise(basis)[known]
-        try:
-            self._factor.extend(cross, corner + np.diag(noise))
-        except np.linalg.LinAlgError:  # a near copy of a stored frame: let it count as a less exact one
-            self._factor.extend(cross, corner + np.diag(1e4 * noise))
+        noise = self._prior.noise(basis)[known]
+        while True:
+            try:
+                self._factor.extend(cross, corner + np.diag(noise))
+                break
+            except np.linalg.LinAlgError:  # nearly a copy of what is known: let it count as less exact
+                noise *= 100.0
         self._order.append(index)
 
     def _contract(self) -> None:
@@ -322,7 +328,7 @@ class GradientGP:
         n = len(self._order)
         known = self._known[:n]
         z = self._factor.solve_lower(self._values[:n][known])
-        self._amplitude = self.prior.posterior_amplitude(self._lengths, z)
+        self._amplitude = self._prior.posterior_amplitude(self._lengths, z)
         weights = np.zeros(known.shape)
         weights[known] = self._factor.solve_upper(z)
         self._all_known = bool(known.all())
@@ -339,7 +345,7 @@ class GradientGP:
         positions = np.linspace(0, len(self._order) - 1, min(len(self._order), most)).round().astype(int)
         frames = [self._labels[self._order[i]] for i in np.unique(positions)]
         self._lengths = optimise_lengths(
-            self._lengths, frames, self._molecule.groups, self._molecule.images, self.prior
+            self._lengths, frames, self._molecule.groups, self._molecule.images, self._prior
         )
         self._rebuild(self._order)
 
@@ -369,7 +375,7 @@ class GradientGP:
         half = np.array([self._factor.solve_lower(column) for column in cross.T])
         own = covariance_blocks(q[None], basis[None], *images)[0, 1:, 1:]
         variance = np.einsum("im,mk,ik->i", directions, own - half @ half.T, directions)
-        variance = np.maximum(variance, self.prior.noise(basis)[1])
+        variance = np.maximum(variance, self._prior.noise(basis)[1])
         return np.asarray(np.sqrt(self._amplitude * variance)).reshape(-1, 3)
 
 

@@ -30,8 +30,10 @@ class Molecule:
         1 where an atom is the first of a pair, -1 where it is the second.
     images : (p, d) array
         Permutations of the pairs; the identity first.
+    separations : (g,) array
+        The kinds of pairs that there are: 0 bonded, 1 second neighbours, 2 others.
     groups : (d,) array
-        The length scale of each pair: by the number of bonds from one atom to the other, 1, 2, or more.
+        Index of each pair's kind in `separations`; pairs of a kind share a length scale.
     n_internal : int
         Number of independent displacements that change distances, 3n - 6, or 1 for two atoms.
     """
@@ -41,6 +43,7 @@ class Molecule:
     second: np.ndarray
     incidence: np.ndarray
     images: np.ndarray
+    separations: np.ndarray
     groups: np.ndarray
     n_internal: int
 
@@ -70,13 +73,15 @@ class Molecule:
         bonds = bond_graph(atoms.numbers, atoms.positions)
         steps = bonds.astype(int)
         separation = np.where(bonds, 0, np.where(steps @ steps > 0, 1, 2))[first, second]
+        separations, groups = np.unique(separation, return_inverse=True)
         return cls(
             numbers=atoms.numbers.copy(),
             first=first,
             second=second,
             incidence=incidence,
             images=pair_permutations(automorphism_group(atoms.numbers, bonds, max_size=max_permutations)),
-            groups=np.unique(separation, return_inverse=True)[1],
+            separations=separations,
+            groups=groups,
             n_internal=max(3 * n_atoms - 6, 1),
         )
 
