@@ -23,12 +23,13 @@ from ase_proxima.surrogates.cholesky import GrowingCholesky
 from ase_proxima.surrogates.hyperparameters import Labels, Prior, optimise_lengths
 from ase_proxima.surrogates.kernels import covariance_blocks, internal_basis, inverse_distances, matern52
 from ase_proxima.surrogates.molecule import Molecule
+from ase_proxima.surrogates.selection import energy_covariance, most_informative
 from ase_proxima.types import Frame, Prediction
 
 __all__ = ["GradientGP"]
 
 MAX_LABELS = 1500
-"""Largest number of labels kept by default: up to it a posterior standard deviation takes 0.15 ms."""
+"""Largest number of labels by default; a triangular solve with so many takes some 0.15 ms."""
 
 FIRST_OPTIMISATION = 2
 """Number of frames from which length scales are optimised: one frame says too little about several."""
@@ -50,7 +51,7 @@ class GradientGP:
     Parameters
     ----------
     max_frames : int, optional
-        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 100.
+        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 60.
     max_permutations : int
         Largest number of permutations of equivalent atoms.
     force_std : bool
@@ -168,7 +169,7 @@ class GradientGP:
         Returns
         -------
         Prediction
-            `std` has "forces" as well if `force_std` is set.
+            `std` has "forces" as well if `force_std` is set. Everything is NaN where two atoms coincide.
 
         Raises
         ------
@@ -182,7 +183,10 @@ class GradientGP:
         q_stored, basis = self._q[:n], self._basis[:n]
         positions = x.positions
         vectors = positions[molecule.first] - positions[molecule.second]
-        inverse = 1.0 / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        if not squares.min() > 0.0:
+            return _unknown(len(positions))
+        inverse = 1.0 / np.sqrt(squares)
         q = inverse * self._scale
         q -= self._centre
         images = q[molecule.images]
@@ -282,7 +286,7 @@ class GradientGP:
         p, d = molecule.images.shape
         m = molecule.n_internal
         self._gather = np.arange(p)[:, None] * d + np.argsort(molecule.images, axis=1)
-        self._capacity = self.max_frames or int(np.clip(MAX_LABELS // (1 + m), 20, 100))
+        self._capacity = self.max_frames or int(np.clip(MAX_LABELS // (1 + m), 20, 60))
         self._prior = self.prior.for_groups(molecule.separations)
         self._lengths = np.array(self._prior.lengths)
         self._q = np.empty((self._capacity, d))
@@ -350,15 +354,10 @@ class GradientGP:
         self._rebuild(self._order)
 
     def _thin(self) -> None:
-        """Drop a quarter of the frames, see the class; at most a fifth of `_append`'s work for each frame."""
+        """Drop a quarter of the frames, as the class describes."""
         n = len(self._order)
-        q, images = self._q[:n], self._molecule.images
-        covariance = np.zeros((n, n))
-        for i in range(n):
-            difference = q[:, None] - q[i][images]
-            covariance[i] = matern52(np.einsum("npd,npd->np", difference, difference))[0].mean(axis=1)
-        newest = range(n - n // 4, n)
-        keep = _most_informative(covariance, 3 * n // 4, start=newest, exclude=range(n // 10))
+        covariance = energy_covariance(self._q[:n], self._molecule.images)
+        keep = most_informative(covariance, 3 * n // 4, start=range(n - n // 4, n), exclude=range(n // 10))
         order = [self._order[i] for i in keep]
         self._labels = {index: self._labels[index] for index in order}
         self._rebuild(order)
@@ -379,34 +378,14 @@ class GradientGP:
         return np.asarray(np.sqrt(self._amplitude * variance)).reshape(-1, 3)
 
 
+def _unknown(n_atoms: int) -> Prediction:
+    nowhere = np.full((n_atoms, 3), np.nan)
+    return Prediction({"energy": np.nan, "forces": nowhere}, {"energy": np.nan, "forces": nowhere.copy()})
+
+
 def _same(a: Frame, b: Frame) -> bool:
     return a is b or (
         a.results.get("energy") == b.results.get("energy")
         and np.array_equal(a.x.numbers, b.x.numbers)
         and np.array_equal(a.x.positions, b.x.positions)
     )
-
-
-def _most_informative(
-    covariance: np.ndarray, n_keep: int, *, start: Sequence[int], exclude: Sequence[int]
-) -> list[int]:
-    """Choose `n_keep` rows, `start` first, then always the one of largest variance given those chosen.
-
-    Examples
-    --------
-    >>> _most_informative(np.array([[1, 0.9, 0], [0.9, 1, 0.1], [0, 0.1, 1]]), 2, start=[0], exclude=[])
-    [0, 2]
-    """
-    variance = np.diag(covariance).copy()
-    columns = np.empty((n_keep, len(covariance)))
-    chosen: list[int] = []
-    waiting = list(start)
-    variance[list(exclude)] = -np.inf
-    while len(chosen) < n_keep:
-        pivot = waiting.pop(0) if waiting else int(np.argmax(variance))
-        row = covariance[pivot] - columns[: len(chosen), pivot] @ columns[: len(chosen)]
-        columns[len(chosen)] = row / np.sqrt(max(row[pivot], 1e-14))
-        variance -= columns[len(chosen)] ** 2
-        chosen.append(pivot)
-        variance[chosen] = -np.inf
-    return sorted(chosen)

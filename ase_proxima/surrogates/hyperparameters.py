@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,8 +44,9 @@ class Prior:
     length_spread
         Standard deviation of their logarithms.
     stiffness
-        Square root of the amplitude over the squared length scale (geometric mean of the groups), eV Å²: how
-        fast, with the squared change of inverse distances, the energy may depart from what a known point says.
+        Square root of the amplitude over the squared length scale (geometric mean of the groups), eV Å²:
+        how fast, with the squared change of inverse distances, the energy may depart from what a known point
+        says of it.
     weight
         Number of labels that the belief about the amplitude is worth.
     energy_noise, gradient_noise
@@ -60,7 +61,7 @@ class Prior:
     energy_noise: float = 1e-14
     gradient_noise: float = 1e-11
 
-    def for_groups(self, groups: Sequence[int]) -> Prior:
+    def for_groups(self, groups: Iterable[int]) -> Prior:
         """Restrict the length scales to those of the given groups of pairs."""
         return replace(self, lengths=tuple(self.lengths[group] for group in groups))
 
@@ -160,7 +161,7 @@ def optimise_lengths(
     images: np.ndarray,
     prior: Prior,
     *,
-    max_evaluations: int = 40,
+    max_evaluations: int = 30,
 ) -> np.ndarray:
     """Find the length scales of greatest evidence, from `start`.
 
@@ -183,6 +184,6 @@ def optimise_lengths(
         np.log(start),
         args=(frames, groups, images, prior),
         method="Nelder-Mead",
-        options={"initial_simplex": simplex, "maxfev": max_evaluations, "xatol": 0.02, "fatol": 0.05},
+        options={"initial_simplex": simplex, "maxfev": max_evaluations, "xatol": 0.05, "fatol": 0.1},
     )
     return np.asarray(np.exp(result.x))

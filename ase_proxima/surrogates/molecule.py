@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.hyperparameters import Labels
@@ -88,11 +89,7 @@ class Molecule:
     def check(self, atoms: Any) -> None:
         """Raise `InputError` unless `atoms` are the same elements in the same order, not periodic."""
         if not np.array_equal(atoms.numbers, self.numbers):
-            from ase.formula import Formula
-
-            wanted, got = (
-                Formula.from_list([_symbol(z) for z in numbers]) for numbers in (self.numbers, atoms.numbers)
-            )
+            wanted, got = Atoms(self.numbers).get_chemical_formula(), atoms.get_chemical_formula()
             raise InputError(
                 f"the model was fitted to {wanted} ({len(self.numbers)} atoms), got {got} ({len(atoms)}): "
                 "keep elements and their order, or start a new model"
@@ -115,7 +112,8 @@ class Molecule:
                 f"gradient_gp needs an energy in every frame, got {sorted(frame.results)}: add the energy"
             )
         energy = float(frame.results["energy"])
-        descriptor, jacobian = inverse_distances(np.asarray(frame.x.positions))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            descriptor, jacobian = inverse_distances(np.asarray(frame.x.positions))
         if not (np.isfinite(energy) and np.all(np.isfinite(jacobian))):
             raise InputError(
                 f"frame of step {frame.step} has energy {energy} and inverse distances up to "
@@ -133,9 +131,3 @@ class Molecule:
                 )
             values[1:] = -basis.T @ forces.ravel()
         return Labels(descriptor, np.ascontiguousarray((jacobian @ basis).T), values)
-
-
-def _symbol(number: int) -> str:
-    from ase.data import chemical_symbols
-
-    return str(chemical_symbols[number])
