@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,7 @@ class GradientGP:
         self._require_fit()
         state = {
             "format": FORMAT,
+            "settings": self._settings(),
             "n_frames": len(self._frames),
             "order": self._order,
             "length_scales": self._lengths.tolist(),
@@ -246,18 +248,22 @@ class GradientGP:
         Raises
         ------
         InputError
-            If the folder holds no such model, or it was fitted to another number of frames.
+            If the folder holds no such model, or it was fitted with other settings or another number of frames.
         """
         path = Path(folder) / "gradient_gp.json"
         try:
             state = json.loads(path.read_text())
             order, due = [int(i) for i in state["order"]], int(state["next_optimisation"])
             lengths, n_frames = np.array(state["length_scales"], dtype=float), int(state["n_frames"])
-            version = state["format"]
+            version, settings = state["format"], state["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a saved gradient_gp model ({error}): retrain it") from error
         if version != FORMAT:
             raise InputError(f"{path} has format {version}, this version reads {FORMAT}: retrain the model")
+        if settings != self._settings():
+            raise InputError(
+                f"{path} was made with {settings}, got {self._settings()}: use the same settings"
+            )
         if n_frames != len(frames):
             raise InputError(
                 f"{path} was fitted to {n_frames} frames, got {len(frames)}: pass the same frames"
@@ -268,6 +274,11 @@ class GradientGP:
         self._labels = {index: molecule.label(frames[index], self._offset) for index in order}
         self._rebuild(order)
         self._contract()
+
+    def _settings(self) -> dict[str, Any]:
+        """What the predictions depend on beside the frames, as JSON values."""
+        prior = json.loads(json.dumps(asdict(self.prior)))
+        return {"max_frames": self.max_frames, "max_permutations": self.max_permutations, "prior": prior}
 
     def _require_fit(self) -> None:
         if not self._frames:

@@ -55,7 +55,7 @@ class Prior:
     """
 
     lengths: tuple[float, ...] = (8.0, 5.0, 5.0)
-    length_spread: float = 0.3
+    length_spread: float = 0.2
     stiffness: float = 30.0
     weight: float = 10.0
     energy_noise: float = 1e-14

@@ -55,8 +55,12 @@ class Molecule:
         Raises
         ------
         InputError
-            If there is only one atom, two atoms coincide, or the structure is periodic.
+            If `atoms` are not `ase.Atoms`, only one, or periodic.
         """
+        if not isinstance(atoms, Atoms):
+            raise InputError(
+                f"gradient_gp needs ase.Atoms, got {type(atoms).__name__}: use surrogate='sklearn'"
+            )
         n_atoms = len(atoms)
         if n_atoms < 2:
             raise InputError(

@@ -377,6 +377,7 @@ def test_coincident_atoms_in_a_frame_are_refused():
         (lambda: GradientGP().fit([]), "at least one frame"),
         (lambda: GradientGP(max_frames=3), "max_frames must be at least 4, got 3"),
         (lambda: GradientGP(max_permutations=0), "max_permutations"),
+        (lambda: GradientGP().fit([Frame(np.zeros(3), {"energy": 0.0})]), "needs ase.Atoms, got ndarray"),
         (lambda: GradientGP().fit([Frame(Atoms("H"), {"energy": 0.0})]), "two atoms"),
         (lambda: GradientGP().fit([Frame(Atoms("H2", pbc=True), {"energy": 0.0})]), "periodic"),
     ],
@@ -394,6 +395,8 @@ def test_a_damaged_or_foreign_model_folder_is_refused(tmp_path):
     model.save(tmp_path)
     with pytest.raises(InputError, match="3 frames, got 2"):
         GradientGP().load(tmp_path, frames[:2])
+    with pytest.raises(InputError, match="same settings"):
+        GradientGP(max_frames=8).load(tmp_path, frames)
     path = tmp_path / "gradient_gp.json"
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "format": 99}))
