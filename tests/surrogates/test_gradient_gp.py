@@ -12,8 +12,7 @@ from scipy.spatial.transform import Rotation
 from ase_proxima.errors import InputError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.surrogates.gradient_gp import GradientGP
-from ase_proxima.surrogates.hyperparameters import Prior, covariance_matrix
-from ase_proxima.surrogates.molecule import Molecule
+from ase_proxima.surrogates.hyperparameters import Prior
 from ase_proxima.types import Frame
 
 METHANE = molecule("CH4")
@@ -275,39 +274,6 @@ def test_predict_leaves_the_atoms_and_the_model_alone(model):
     assert np.any(model.predict(atoms).results["forces"])
 
 
-def test_std_of_energies_and_forces_is_right_for_draws_from_the_process():
-    prior = Prior(lengths=(3.0, 3.0, 3.0), length_spread=1e-9, stiffness=1.0, weight=1e6)
-    water = molecule("H2O")
-    atoms = [shaken(seed, 0.05, water) for seed in range(36)]
-    shape = Molecule.from_atoms(atoms[0], max_permutations=120)
-    labels = [shape.label(Frame(a, {"energy": 0.0, "forces": np.zeros((3, 3))}), 0.0) for a in atoms]
-    matrix = covariance_matrix(labels, np.full(3, 1 / 3.0), shape.images, prior)
-    root = np.linalg.cholesky(np.triu(matrix) + np.triu(matrix, 1).T)
-    amplitude = prior.amplitude(np.array([3.0, 3.0]))
-    z_energy, z_force = [], []
-    for seed in range(20):
-        values = np.sqrt(amplitude) * root @ np.random.default_rng(seed).normal(size=len(root))
-        training = [
-            Frame(a, {"energy": value[0] + 5.0, "forces": forces_from(a, value[1:], shape)})
-            for a, value in zip(atoms[:6], values.reshape(36, -1)[:6], strict=True)
-        ]
-        model = fitted(training, prior=prior, force_std=True)
-        for a, value in zip(atoms[6:], values.reshape(36, -1)[6:], strict=True):
-            prediction = model.predict(a)
-            z_energy.append((prediction.results["energy"] - value[0] - 5.0) / prediction.std["energy"])
-            error = prediction.results["forces"] - forces_from(a, value[1:], shape)
-            z_force.append(error / prediction.std["forces"])
-    assert 0.8 < np.sqrt(np.mean(np.square(z_energy))) < 1.2
-    assert 0.8 < np.sqrt(np.mean(np.square(z_force))) < 1.2
-
-
-def forces_from(atoms, derivatives, shape):
-    from ase_proxima.surrogates.kernels import internal_basis, inverse_distances
-
-    basis = internal_basis(inverse_distances(atoms.positions)[1], shape.n_internal)
-    return -(basis @ derivatives).reshape(-1, 3)
-
-
 def test_force_std_vanishes_at_the_data_and_is_off_by_default(model):
     frames = frames_of(range(6))
     with_forces = fitted(frames, force_std=True)
@@ -321,9 +287,10 @@ def test_force_std_vanishes_at_the_data_and_is_off_by_default(model):
 def test_coincident_atoms_give_nan_so_that_they_are_not_trusted(model):
     atoms = METHANE.copy()
     atoms.positions[1] = atoms.positions[2]
-    prediction = model.predict(atoms)
-    assert np.isnan(prediction.results["energy"])
-    assert np.isnan(prediction.std["energy"])
+    for each in (model, fitted(frames_of(range(3)), force_std=True)):
+        prediction = each.predict(atoms)
+        assert np.isnan(prediction.results["energy"])
+        assert all(np.all(np.isnan(std)) for std in prediction.std.values())
 
 
 @pytest.mark.parametrize(
