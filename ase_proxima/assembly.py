@@ -49,7 +49,7 @@ class Parts:
     def bounds(self) -> dict[str | ErrorMetric, float]:
         """Bound of each metric."""
         if isinstance(self.error_bound, Mapping):
-            return dict(self.error_bound)
+            return {metric: bound for metric, bound in self.error_bound.items()}  # noqa: C416  widens the key type
         return {self.error_metric: self.error_bound}
 
     def check(self) -> None:
@@ -62,7 +62,9 @@ class Parts:
             name, _ = find_metric(metric)
             needed = METRIC_PROPERTIES.get(name)
             if isinstance(metric, str) and needed not in self.properties:
-                raise InputError(f"the error metric {name!r} needs {needed}; there is {', '.join(self.properties)}")
+                raise InputError(
+                    f"the error metric {name!r} needs {needed}; there is {', '.join(self.properties)}"
+                )
             make_controller(self.controller, bound, self.bound_over, self.audit_rate, None)
         make_training_policy(self.training)
         for what, value, known in (
@@ -156,9 +158,7 @@ def assemble(
     surrogate = _make_surrogate(parts.surrogate, atoms)
     periodic = atoms.pbc.all() and atoms.cell.rank == 3
     properties = tuple(
-        name
-        for name in parts.properties
-        if name in surrogate.properties and (name != "stress" or periodic)
+        name for name in parts.properties if name in surrogate.properties and (name != "stress" or periodic)
     )
     criteria = []
     for metric, bound in parts.bounds.items():
@@ -170,9 +170,7 @@ def assemble(
             )
         uncertainty = _make_uncertainty(parts.uncertainty, surrogate, name)
         prior_ratio = getattr(uncertainty, "prior_ratio", None)
-        controller = make_controller(
-            parts.controller, bound, parts.bound_over, parts.audit_rate, prior_ratio
-        )
+        controller = make_controller(parts.controller, bound, parts.bound_over, parts.audit_rate, prior_ratio)
         criteria.append(Criterion(name, function, uncertainty, controller))
     return properties, surrogate, criteria, make_training_policy(parts.training)
 

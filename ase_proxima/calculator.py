@@ -24,7 +24,7 @@ __all__ = ["ProximaCalculator"]
 OFFERED = ("energy", "forces", "stress")
 
 
-class ProximaCalculator(Calculator):
+class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     """Answers from a surrogate that learns while the simulation runs, and from the target where it must.
 
     Parameters
@@ -227,13 +227,17 @@ def _choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[s
 
 def _saved_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments that a run directory keeps; what was an object is left out."""
-    names = [name for name in settings if not (isinstance(settings[name], dict) and "object" in settings[name])]
+    names = [
+        name for name in settings if not (isinstance(settings[name], dict) and "object" in settings[name])
+    ]
     return {name: settings[name] for name in names}
 
 
 def _run_target(target: Any, atoms: Atoms, properties: Sequence[str]) -> Results:
     """Ask a calculator for its properties, through the interface that keeps its own state right."""
-    ordered = sorted(properties, key=lambda name: name != "forces")  # forces first: they bring the energy along
+    ordered = sorted(
+        properties, key=lambda name: name != "forces"
+    )  # forces first: they bring the energy along
     values = {name: target.get_property(name, atoms) for name in ordered}
     return {
         name: float(values[name]) if np.ndim(values[name]) == 0 else np.array(values[name], float)
@@ -246,6 +250,6 @@ def _identify(atoms: Atoms) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
         digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
+    return (
+        "s" + digest.hexdigest()
+    )  # a letter first: ASE refuses words in its database that look like numbers

@@ -147,7 +147,9 @@ class Executor:
         predicted = self.clock()
         finite = all(np.isfinite(value).all() for value in prediction.results.values())
         uncertainties = (
-            [criterion.uncertainty.measure(x, prediction) for criterion in self.criteria] if finite else nothing
+            [criterion.uncertainty.measure(x, prediction) for criterion in self.criteria]
+            if finite
+            else nothing
         )
         self._times["time_surrogate"] += predicted - start
         self._times["time_uncertainty"] += self.clock() - predicted
@@ -207,7 +209,9 @@ class Executor:
                 results = self.target(x)
             except (InputError, NotImplementedError):
                 raise
-            except Exception as error:  # the target is foreign code: whatever it raises, the structure is saved
+            except (
+                Exception
+            ) as error:  # the target is foreign code: whatever it raises, the structure is saved
                 cause, problem = error, f"{type(error).__name__}: {error}"
                 continue
             wrong = [name for name, value in results.items() if not np.isfinite(value).all()]
@@ -227,7 +231,9 @@ class Executor:
                 criterion.uncertainty.extend(self.store.frames[-1:])
         self._needs_checkpoint = True
 
-    def _finish(self, decision: Decision, row: dict[str, Any], before: dict[str, float], start: float) -> None:
+    def _finish(
+        self, decision: Decision, row: dict[str, Any], before: dict[str, float], start: float
+    ) -> None:
         """Count the call, write its row and, where a resume could not derive it, the state."""
         self._counts["n_calls"] += 1
         self._counts[f"n_{decision.value}"] += 1
@@ -242,7 +248,9 @@ class Executor:
         """Columns of one value a criterion: plain names for one, `name_metric` for several."""
         if len(self.criteria) == 1:
             return {name: values[0]}
-        return {f"{name}_{criterion.name}": value for criterion, value in zip(self.criteria, values, strict=True)}
+        return {
+            f"{name}_{criterion.name}": value for criterion, value in zip(self.criteria, values, strict=True)
+        }
 
     def _describe(self, identity: str, uncertainties: list[float]) -> dict[str, Any]:
         """Everything that the decision rests on, as it was before the call."""
@@ -273,9 +281,10 @@ class Executor:
             names = [criterion.name for criterion in self.criteria]
             return values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
 
+        numbers: dict[str, Any] = {**self._counts, **self._times}
+        del numbers["n_trained"]
         return Stats(
-            **{name: value for name, value in self._counts.items() if name != "n_trained"},
-            **self._times,
+            **numbers,
             error_estimate=value([report["error_estimate"] for report in reports]),
             error_upper=value([report["error_upper"] for report in reports]),
             threshold=value(thresholds),

@@ -26,9 +26,14 @@ class Surrogate(Protocol):
         Names of the results that it can predict.
     """
 
-    incremental: bool
-    min_frames: int
-    properties: tuple[str, ...]
+    @property
+    def incremental(self) -> bool: ...  # noqa: D102
+
+    @property
+    def min_frames(self) -> int: ...  # noqa: D102
+
+    @property
+    def properties(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def fit(self, frames: Sequence[Frame]) -> None:
         """Learn from `frames`, a list that only ever grows from one call to the next.
@@ -66,7 +71,8 @@ class Uncertainty(Protocol):
 @runtime_checkable
 class Controller(Protocol):
     """Decides from the uncertainty whether the surrogate may be trusted.  Configuration only: the state
-    is a frozen dataclass of JSON values that is passed in and returned anew."""
+    is a frozen dataclass of JSON values that is passed in and returned anew.
+    """
 
     def init(self) -> Any:
         """State before the first call."""
@@ -101,11 +107,13 @@ class TrainingPolicy(Protocol):
         to it already.
     """
 
-    before_answer: bool
+    @property
+    def before_answer(self) -> bool: ...  # noqa: D102
 
     def due(self, *, n_frames: int, n_trained: int, trusted: bool) -> bool:
         """Whether to train now, with `n_frames` stored, `n_trained` of them in the model, and `trusted` true
-        when the surrogate is about to answer."""
+        when the surrogate is about to answer.
+        """
 
 
 @runtime_checkable

@@ -291,5 +291,7 @@ def read_steps(path: str | Path) -> Iterator[dict[str, str]]:
     try:
         text = (Path(path) / "steps.csv").read_text()
     except FileNotFoundError as error:
-        raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call") from error
+        raise RunDirectoryError(
+            f"{path} has no steps.csv: it is not a run directory, or made no call"
+        ) from error
     return csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))

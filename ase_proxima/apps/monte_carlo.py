@@ -57,7 +57,7 @@ class Move:
     @property
     def kT(self) -> float:  # noqa: N802  the field's own name
         """Thermal energy in eV."""
-        return units.kB * self.temperature_K
+        return float(units.kB) * self.temperature_K
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def propose(state: ChainState, rng: Generator, move: Move) -> tuple[Positions, f
     return state.positions + rng.normal(0.0, move.perturb, state.positions.shape), rng.random()
 
 
-def accept(energy_change: float, uniform: float, kT: float) -> bool:  # noqa: N803
+def accept(energy_change: float, uniform: float, kT: float) -> bool:
     """Metropolis' rule: accept with probability min(1, exp(-dE / kT)).
 
     Parameters
@@ -212,8 +212,7 @@ def sample(
 
     done = done or []
     if done:
-        for _, state in replay(atoms.positions, move, rng, done):
-            pass
+        *_, (_, state) = replay(atoms.positions, move, rng, done)
     else:
         state = init(atoms.positions, energy_of(atoms.positions))
         yield ChainRow(0, state.energy, True, state.energy, radius_of_gyration(state.positions, masses))

@@ -115,7 +115,9 @@ def load_structure(name: str) -> Atoms:
         return g2_molecule(name)
     path = Path(name)
     if not path.is_file():
-        raise InputError(f"unknown molecule {name!r}: use a name of ASE's g2 collection (CH4, H2O, ...) or a file")
+        raise InputError(
+            f"unknown molecule {name!r}: use a name of ASE's g2 collection (CH4, H2O, ...) or a file"
+        )
     try:
         atoms = ase.io.read(path)
     except Exception as error:  # ASE's readers raise whatever the file makes them
@@ -285,10 +287,7 @@ def _acceptance(rows: list[ChainRow]) -> float:
 def _logged_time(run_dir: Path) -> float:
     """Time of the calls of earlier processes, in s."""
     return sum(
-        float(value)
-        for row in read_steps(run_dir)
-        for name, value in row.items()
-        if name.startswith("time_")
+        float(value) for row in read_steps(run_dir) for name, value in row.items() if name.startswith("time_")
     )
 
 

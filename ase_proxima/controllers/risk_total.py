@@ -110,9 +110,7 @@ class TotalRiskController:
 
     def _start(self, state: TotalRiskState, ratio: float) -> TotalRiskState:
         start = self.error_bound / ratio
-        return replace(
-            state, threshold=start, threshold_start=start, gain=self.audit_rate / ratio, pairs=()
-        )
+        return replace(state, threshold=start, threshold_start=start, gain=self.audit_rate / ratio, pairs=())
 
     def trusts(self, state: TotalRiskState, uncertainty: float) -> bool:
         """Whether the uncertainty lies below the threshold; False for NaN."""

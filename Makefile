@@ -1,0 +1,47 @@
+# `make run` and `make test` do all the set-up that they need; see the README for other ways to install.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TEMP ?= 500
+
+.PHONY: help run test lint typecheck format benchmarks clean
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
+
+run: $(VENV)/.installed ## Install what is needed and sample methane: proxima-mc --temp 500
+	@scripts/install-psi4
+	@target=$$($(BIN)/python -c "from ase_proxima.targets import best_quantum_target as t; print(t())" 2>/dev/null) \
+	  || { echo "no Psi4 here: installing PySCF"; $(BIN)/python -m pip install -q '.[pyscf]'; target='pyscf:HF/6-31G*'; }; \
+	echo "target: $$target"; \
+	$(BIN)/proxima-mc --temp $(TEMP) --target "$$target" --plot
+
+test: $(VENV)/.installed-test ## Install the test extras and run linters, type checker and every test
+	@scripts/install-psi4
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.installed-test ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmarks: $(VENV)/.installed-test ## Run every benchmark (hours); results go to benchmarks/results
+	@scripts/install-psi4
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+$(BIN)/python:
+	@scripts/make-venv $(PYTHON) $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,224 @@
+"""`proxima-mc`: Metropolis sampling with an error-bounded surrogate."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import sys
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ase_proxima.errors import InputError, ProximaError
+from proxima_cli.options import NumberList, echo_json, ends_cleanly, json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase_proxima.apps.monte_carlo_run import Progress, RunSettings
+
+Summary = dict[str, Any]
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--temp", "temperatures", type=NumberList(), default="500", help="Temperature in K.")
+@click.option("--molecule", default="CH4", help="A name of ASE's g2 collection, or a structure file.")
+@click.option("--steps", default=1000, help="Steps of each chain.")
+@click.option("--perturb", default=0.003, help="Standard deviation of a step of each coordinate, in Å.")
+@click.option("--seed", "seeds", type=NumberList(int), default="1", help="Seed of chain and audits.")
+@click.option("--target", default="psi4:HF/6-31G*", help="What gives the exact energies; see the docs.")
+@click.option("--error-bound", default=0.002, help="Mean error of the energy to hold, in eV.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["proxima", "published", "fixed", "baseline"]),
+    default="proxima",
+    help="How the surrogate is used.",
+)
+@click.option("--threshold", default=0.3, help="Threshold of the fixed strategy.")
+@click.option("--retrain-interval", default=50, help="Frames between trainings, fixed strategy.")
+@click.option("--reference", type=click.Path(path_type=Path), help="Run whose structures are gone through.")
+@click.option("--jobs", default=1, help="Runs side by side, one target worker each.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/TIME]")
+@click.option("--resume", is_flag=True, help="Go on with the runs in --out.")
+@click.option("--plot", is_flag=True, help="Write plots into the run directories.")
+@json_option
+@ends_cleanly
+def main(
+    *,
+    temperatures: tuple[float, ...],
+    seeds: tuple[int, ...],
+    steps: int,
+    reference: Path | None,
+    jobs: int,
+    out: Path | None,
+    resume: bool,
+    plot: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    r"""Sample a molecule at one temperature or several, and say what it cost.
+
+    \b
+    proxima-mc --temp 500
+    proxima-mc --temp 100:1000:100 --seed 1,2,3 --jobs 2 --out runs/methane
+    """
+    from ase_proxima.apps.monte_carlo_run import RunSettings
+
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}")
+    if resume and out is None:
+        raise InputError("--resume needs --out: name the folder of the runs to go on with")
+    if steps < 1:
+        raise InputError(f"--steps must be at least 1, got {steps}")
+    out = out or Path("runs") / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    base = RunSettings(temperature_K=temperatures[0], seed=seeds[0], **settings)
+    tasks = {}
+    for temperature in temperatures:
+        for seed in seeds:
+            name = f"T{temperature:04g}K-s{seed}"
+            run_dir = out if len(temperatures) * len(seeds) == 1 else out / name
+            one = replace(base, temperature_K=temperature, seed=seed, reference=_reference(reference, name))
+            one.check()
+            tasks[run_dir] = one
+    _check_target(base)
+    if not resume:
+        for run_dir in tasks:
+            if run_dir.exists() and any(run_dir.iterdir()):
+                raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
+    summaries, failures = _run_all(tasks, steps, resume=resume, jobs=jobs)
+    _close(summaries, out, as_json=as_json, plot=plot)
+    for run_dir, error in failures.items():
+        click.echo(f"error: {run_dir}: {error}", err=True)
+    if failures:
+        sys.exit(2 if all(isinstance(error, InputError) for error in failures.values()) else 1)
+
+
+def _reference(reference: Path | None, name: str) -> str | None:
+    """The reference's run of the same name, or the reference itself where it is a single run."""
+    if reference is None:
+        return None
+    from ase_proxima.apps.monte_carlo_run import read_settings
+
+    inside = reference / name
+    chosen = inside if inside.is_dir() else reference
+    read_settings(chosen)
+    return str(chosen)
+
+
+def _check_target(settings: RunSettings) -> None:
+    """Start the target once, so that a wrong one is found before any run begins."""
+    from ase_proxima.apps.monte_carlo_run import load_structure
+    from ase_proxima.targets import parse_target
+
+    target = parse_target(settings.target, atoms=load_structure(settings.molecule))
+    if hasattr(target, "close"):
+        target.close()
+
+
+def _run_all(
+    tasks: dict[Path, RunSettings], steps: int, *, resume: bool, jobs: int
+) -> tuple[dict[Path, Summary], dict[Path, ProximaError]]:
+    """Run the tasks, side by side where asked for; what fails does not stop the others."""
+    summaries: dict[Path, Summary] = {}
+    failures: dict[Path, ProximaError] = {}
+    with _ProgressBars(list(tasks), steps) as bars:
+        if jobs == 1 or len(tasks) == 1:
+            for run_dir, settings in tasks.items():
+                try:
+                    summaries[run_dir] = _run_one(settings, steps, run_dir, resume, bars.update)
+                except ProximaError as error:
+                    failures[run_dir] = error
+            return summaries, failures
+        context = multiprocessing.get_context("spawn")
+        with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            messages: Any = manager.Queue()
+            futures: dict[Path, Future[Summary]] = {
+                run_dir: pool.submit(_run_one, settings, steps, run_dir, resume, messages.put)
+                for run_dir, settings in tasks.items()
+            }
+            while not all(future.done() for future in futures.values()):
+                try:
+                    bars.update(messages.get(timeout=0.2))
+                except queue.Empty:
+                    continue
+            for run_dir, future in futures.items():
+                error = future.exception()
+                if error is None:
+                    summaries[run_dir] = future.result()
+                elif isinstance(error, ProximaError):
+                    failures[run_dir] = error
+                else:
+                    raise error
+    return summaries, failures
+
+
+def _run_one(
+    settings: RunSettings, steps: int, run_dir: Path, resume: bool, report: Callable[[Progress], None]
+) -> Summary:
+    from ase_proxima.apps.monte_carlo_run import run
+
+    return run(settings, steps, run_dir, resume=resume, on_progress=report)
+
+
+class _ProgressBars:
+    """One bar for all steps of all runs, with the latest run's numbers; silent where there is no terminal."""
+
+    def __init__(self, run_dirs: list[Path], steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._steps = dict.fromkeys((run_dir.name for run_dir in run_dirs), 0)
+        self._task = self._bars.add_task("starting", total=steps * len(run_dirs), numbers="")
+
+    def update(self, progress: Progress) -> None:
+        """Show what a run reports."""
+        self._steps[progress.label] = progress.step
+        stats = progress.stats
+        numbers = (
+            f"accepted {progress.acceptance:.0%}  trusted {stats.share_trusted:.0%}  "
+            f"target {stats.n_target_runs}  error ~{stats.error_estimate:.1e} eV"
+        )
+        self._bars.update(
+            self._task, description=progress.label, completed=sum(self._steps.values()), numbers=numbers
+        )
+
+    def __enter__(self) -> _ProgressBars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bool) -> None:
+    """Print the closing table, and write the plots."""
+    if plot:
+        from ase_proxima import plots
+
+        for run_dir in summaries:
+            plots.plot_run(run_dir).savefig(run_dir / "run.png", dpi=150)
+        if len(summaries) > 1:
+            plots.plot_temperatures(list(summaries.values())).savefig(out / "temperatures.png", dpi=150)
+    if as_json:
+        echo_json([{"run_dir": str(run_dir), **summary} for run_dir, summary in summaries.items()])
+    elif summaries:
+        from rich.console import Console
+
+        from ase_proxima.report import run_table
+
+        Console(width=None if sys.stdout.isatty() else 160).print(run_table(list(summaries.values())))
+        click.echo(f"runs in {out}; see them again with: proxima report {next(iter(summaries))}")
