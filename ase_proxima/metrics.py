@@ -37,8 +37,8 @@ def _energy(target: Results, surrogate: Results) -> float:
     return abs(float(target["energy"]) - float(surrogate["energy"]))
 
 
-def _energy_per_atom(target: Results, surrogate: Results) -> float:
-    return _energy(target, surrogate) / len(target["forces"] if "forces" in target else surrogate["forces"])
+def _energy_per_atom(target: Results, surrogate: Results, n_atoms: int | None = None) -> float:
+    return _energy(target, surrogate) / (len(target["forces"]) if n_atoms is None else n_atoms)
 
 
 def _force_mae(target: Results, surrogate: Results) -> float:
@@ -89,7 +89,8 @@ def find_metric(metric: str | ErrorMetric) -> tuple[str, ErrorMetric]:
     0.5
     """
     if callable(metric):
-        return getattr(metric, "__name__", "error"), metric
+        name = getattr(metric, "__name__", "error")
+        return name if name.isidentifier() else "error", metric
     if metric not in _METRICS:
         raise InputError(f"unknown error metric {metric!r}: use one of {', '.join(_METRICS)}, or a callable")
     return metric, _METRICS[metric]
