@@ -25,7 +25,7 @@ __all__ = ["ProximaCalculator"]
 OFFERED = ("energy", "forces", "stress")
 
 
-class ProximaCalculator(Calculator):
+class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     """Answers from a surrogate that learns while the simulation runs, and from the target where it must.
 
     Parameters
@@ -263,4 +263,6 @@ def _identify(atoms: Atoms) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
         digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    return (
+        "s" + digest.hexdigest()
+    )  # a letter first: ASE refuses words in its database that look like numbers

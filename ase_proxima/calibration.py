@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Ratio", "fit_line", "fit_ratio", "rank_correlation"]
+__all__ = ["Ratio", "fit_line", "fit_ratio", "largest_threshold", "rank_correlation"]
+
+NEAREST = 10
+"""Observations that always count in full where the ratio is wanted."""
 
 
 def fit_line(uncertainties: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
@@ -91,7 +94,7 @@ class Ratio:
 
 
 def fit_ratio(
-    pairs: Sequence[tuple[float, float]],
+    pairs: Sequence[tuple[float, float, float]],
     *,
     reference: float,
     prior: float | None = None,
@@ -102,11 +105,11 @@ def fit_ratio(
 
     Parameters
     ----------
-    pairs : sequence of (uncertainty, error)
+    pairs : sequence of (uncertainty, error, weight)
         Latest observations.
     reference : float
-        Uncertainty up to which the ratio is wanted; pairs above it count less the further up they lie
-        (a Gaussian of width 1 in the logarithm).  NaN or 0 to weigh all alike.
+        Uncertainty up to which the ratio is wanted; pairs above it, and above the `NEAREST` smallest, count less
+        the further up they lie (a Gaussian of width 1 in the logarithm).  NaN or 0 to weigh all alike.
     prior : float or None
         Ratio to expect before any observation, worth `prior_weight` of them; None to know nothing.
     z : float
@@ -119,18 +122,20 @@ def fit_ratio(
 
     Examples
     --------
-    >>> ratio = fit_ratio([(1.0, 0.5), (2.0, 1.0)], reference=math.nan)
+    >>> ratio = fit_ratio([(1.0, 0.5, 1.0), (2.0, 1.0, 1.0)], reference=math.nan)
     >>> ratio.mean, ratio.upper
     (0.5, 0.5)
     >>> fit_ratio([], reference=math.nan, prior=1.0, prior_weight=4.0, z=1.0).upper
     1.5
     """
     local = reference > 0
+    if local and pairs:
+        reference = max(reference, sorted(u for u, _, _ in pairs)[min(NEAREST, len(pairs)) - 1])
     sum_w = sum_u = sum_e = 0.0
     weighted = []
-    for u, e in pairs:
+    for u, e, weight in pairs:
         above = math.log(u / reference) if local and u > reference else 0.0
-        w = math.exp(-0.5 * above * above)
+        w = weight * math.exp(-0.5 * above * above)
         weighted.append((w, u, e))
         sum_w += w
         sum_u += w * u
@@ -144,3 +149,30 @@ def fit_ratio(
     spread = sum((w * (e - mean * u)) ** 2 for w, u, e in weighted)
     spread += prior_weight * ((prior or 0.0) * mean_u) ** 2
     return Ratio(mean, mean + z * math.sqrt(spread) / mass)
+
+
+def largest_threshold(uncertainties: Sequence[float], allowed_mean: float, spread: float) -> float:
+    """Largest threshold below which the mean uncertainty stays within what is allowed.
+
+    Parameters
+    ----------
+    uncertainties : sequence of float
+        Those of recent calls, which stand for the next ones.
+    allowed_mean : float
+        What the mean of those below the threshold may be.
+    spread : float
+        The threshold is `spread * allowed_mean` at most.
+
+    Examples
+    --------
+    >>> largest_threshold([1.0, 2.0, 3.0, 4.0], allowed_mean=2.0, spread=5.0)
+    4.0
+    >>> largest_threshold([1.0, 1.0, 1.0], allowed_mean=2.0, spread=1.5)
+    3.0
+    """
+    total = 0.0
+    for count, u in enumerate(sorted(uncertainties), start=1):
+        total += u
+        if total > allowed_mean * count:
+            return min(spread * allowed_mean, max(u, allowed_mean))
+    return spread * allowed_mean

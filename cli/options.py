@@ -6,13 +6,24 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ase_proxima.errors import InputError, ProximaError
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
 
-__all__ = ["NumberList", "echo_json", "ends_cleanly", "json_option"]
+__all__ = [
+    "NumberList",
+    "echo_json",
+    "echo_table",
+    "ends_cleanly",
+    "json_option",
+    "json_text",
+    "write_figure",
+]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
 
@@ -56,6 +67,8 @@ def ends_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from ase_proxima.errors import InputError, ProximaError  # here, so that --help does not wait for ASE
+
         try:
             return command(*args, **kwargs)
         except ProximaError as error:
@@ -68,8 +81,16 @@ def ends_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def echo_json(data: Mapping[str, Any] | list[Any]) -> None:
-    """Print data as JSON, numbers that JSON does not know as null."""
+def json_text(data: Mapping[str, Any] | list[Any]) -> str:
+    """Data as JSON, numbers that JSON does not know as null.
+
+    Examples
+    --------
+    >>> print(json_text({"error": float("nan")}))
+    {
+      "error": null
+    }
+    """
 
     def clean(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -80,4 +101,44 @@ def echo_json(data: Mapping[str, Any] | list[Any]) -> None:
             return value
         return None if isinstance(value, float) else value
 
-    click.echo(json.dumps(clean(data), indent=2))
+    return json.dumps(clean(data), indent=2)
+
+
+def echo_json(data: Mapping[str, Any] | list[Any]) -> None:
+    """Print data as JSON."""
+    click.echo(json_text(data))
+
+
+def echo_table(table: Table) -> None:
+    """Print a table; where there is no terminal, as wide as it needs to be."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(
+            width=max(console.measure(table, options=console.options.update(width=500)).maximum, 80)
+        )
+    console.print(table)
+
+
+def write_figure(figure: Figure, file: Path) -> None:
+    """Save a figure in the format of the file's ending, and say so.
+
+    Raises
+    ------
+    InputError
+        If the ending is none that matplotlib writes, or the file cannot be written.
+    """
+    from ase_proxima.errors import InputError
+
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if file.suffix[1:].lower() not in known:
+        raise InputError(
+            f"{file} must end in a picture format such as .png, .pdf or .svg ({', '.join(known)})"
+        )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error}") from error
+    click.echo(f"wrote {file}", err=True)

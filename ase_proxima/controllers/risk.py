@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import Any
 
-from ase_proxima.calibration import Ratio, fit_ratio, rank_correlation
+from ase_proxima.calibration import fit_ratio, largest_threshold, rank_correlation
 from ase_proxima.confidence import MeanError, observe_error, upper_limit
 from ase_proxima.types import Observation
 
 __all__ = ["RiskController", "RiskState"]
 
-MIN_ALARM_PAIRS = 30
+MAX_WEIGHT = 20.0
+LATEST_PAIRS = 12
+ALARM_PAIRS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,16 @@ class RiskState:
     threshold
         Current threshold.
     pairs
-        Latest observed (uncertainty, error).
+        Latest observed (uncertainty, error, version of the surrogate).
     recent
         Uncertainties of the latest calls.
     ratio, ratio_upper
         Error per unit of uncertainty, and its upper estimate.
     trusted
-        Estimated errors of the trusted calls.
+        Estimated errors of the trusted calls, without bias.
+    spent
+        Their sum as the threshold is steered by: small audit probabilities weigh no more than `MAX_WEIGHT`, as
+        one such error would swamp all others.
     calls_at_version
         Trusted calls since the surrogate last changed much.
     model_version
@@ -45,9 +49,10 @@ class RiskState:
     threshold: float
     ratio: float
     ratio_upper: float
-    pairs: tuple[tuple[float, float], ...] = ()
+    pairs: tuple[tuple[float, float, int], ...] = ()
     recent: tuple[float, ...] = ()
     trusted: MeanError = field(default_factory=MeanError)
+    spent: float = 0.0
     calls_at_version: float = 0.0
     model_version: int = 0
     n_capped: int = 0
@@ -90,11 +95,11 @@ class RiskController:
     error_bound: float
     audit_rate: float = 0.02
     prior_ratio: float | None = None
-    margin: float = 0.8
+    margin: float = 0.75
     spread: float = 2.0
     horizon: int = 200
     window: int = 60
-    cap: float = 20.0
+    cap: float = 5.0
     delta: float = 0.05
 
     def __post_init__(self) -> None:
@@ -114,10 +119,19 @@ class RiskController:
         return uncertainty < state.threshold
 
     def audit_probability(self, state: RiskState, uncertainty: float) -> float:
-        """Probability of an audit: the more the newer the model and the larger the uncertainty."""
-        record = min(1.0, 50.0 / max(state.calls_at_version, 1.0))
-        place = min(max(2.0 * uncertainty / state.threshold, 0.25), 2.0) if state.threshold > 0 else 1.0
-        return min(max(self.audit_rate * record * place, self.audit_floor), 1.0)
+        """Probability of an audit: the more the newer the model and the larger the uncertainty.
+
+        While fewer than four errors were seen near the threshold or below it, the first trusted calls are looked
+        at with a probability of up to 1.
+        """
+        threshold = state.threshold
+        if not (self.audit_rate > 0 and threshold > 0):
+            return 0.0
+        n_near = sum(u < 2 * threshold for u, _, _ in state.pairs[-self.window // 2 :])
+        record = min(1.0, (50.0 / max(state.calls_at_version, 1.0)) ** 0.5)
+        place = min(max(2.0 * uncertainty / threshold, 0.25), 2.0)
+        usual = max(self.audit_rate * record * place, self.audit_floor)
+        return min(max(usual, 1.0 - n_near / 4), 1.0)
 
     @property
     def audit_floor(self) -> float:
@@ -127,24 +141,28 @@ class RiskController:
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
         uncertainty, error, version = observation.uncertainty, observation.error, observation.model_version
-        trusted, calls, n_capped = state.trusted, state.calls_at_version, state.n_capped
+        trusted, spent, calls, n_capped = state.trusted, state.spent, state.calls_at_version, state.n_capped
         limit = self.cap * self.error_bound
         if version != state.model_version:
             calls *= (min(state.model_version, version) / max(state.model_version, version)) ** 4
         if observation.trusted:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calls += 1
+            expected = min(state.ratio * uncertainty, limit)
+            residual = 0.0 if error is None else min(error, limit) - expected
+            spent += expected + residual * min(1 / observation.probability, MAX_WEIGHT)
         recent, pairs = state.recent, state.pairs
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]
             if error is not None and math.isfinite(error):
-                pairs = (*pairs, (uncertainty, error))[-self.window :]
+                pairs = (*pairs, (uncertainty, error, version))[-self.window :]
                 n_capped += error > limit
         state = replace(
             state,
             pairs=pairs,
             recent=recent,
             trusted=trusted,
+            spent=spent,
             calls_at_version=calls,
             model_version=version,
             n_capped=n_capped,
@@ -154,38 +172,41 @@ class RiskController:
         return self._set_threshold(state)
 
     def _set_threshold(self, state: RiskState) -> RiskState:
-        """Set the threshold to the largest at which the expected mean error meets the allowance."""
-        ratio = fit_ratio(state.pairs, reference=state.threshold, prior=self.prior_ratio)
-        if not ratio.upper > 0 or (self.prior_ratio is None and len(state.pairs) < 10):
-            ratio, allowed_mean = Ratio(ratio.mean, ratio.upper), 0.0
-        else:
+        """Set the threshold to the largest at which the expected mean error meets the allowance.
+
+        A ratio that rises in the latest errors counts at once, one that falls as the window forgets.  Errors of
+        older versions count less, the more the surrogate has changed since.
+        """
+        now = state.model_version + 1
+        weighted = [(u, e, ((version + 1) / now) ** 2) for u, e, version in state.pairs]
+        ratio, latest = (
+            fit_ratio(pairs, reference=state.threshold, prior=self.prior_ratio)
+            for pairs in (weighted, weighted[-LATEST_PAIRS:])
+        )
+        upper = max(ratio.upper, latest.upper)
+        threshold = 0.0
+        if upper > 0 and (self.prior_ratio is not None or len(state.pairs) >= LATEST_PAIRS):
             aim = self.margin * self.error_bound
-            saved = aim * state.trusted.n - state.trusted.total
+            saved = aim * state.trusted.n - state.spent
             allowance = min(max(aim + saved / self.horizon, 0.05 * aim), self.error_bound)
-            allowed_mean = allowance / ratio.upper
-        threshold = self.spread * allowed_mean
-        ordered = sorted(state.recent)
-        for rank, total in enumerate(accumulate(ordered), start=1):
-            if total > allowed_mean * rank:
-                threshold = min(threshold, max(ordered[rank - 1], allowed_mean))
-                break
+            threshold = largest_threshold(state.recent, allowance / upper, self.spread)
         alarm = self._is_uninformative(state)
         return replace(
             state,
             threshold=0.0 if alarm else threshold,
-            ratio=ratio.mean,
-            ratio_upper=ratio.upper,
+            ratio=max(ratio.mean, latest.mean),
+            ratio_upper=upper,
             alarm=alarm,
         )
 
     def _is_uninformative(self, state: RiskState) -> bool:
         """Whether errors above the bound come at small uncertainties as much as at large ones."""
-        if len(state.pairs) < MIN_ALARM_PAIRS:
+        if len(state.pairs) < ALARM_PAIRS:
             return False
-        uncertainties, errors = zip(*state.pairs, strict=True)
+        uncertainties, errors, _ = zip(*state.pairs, strict=True)
         if not sum(errors) > self.error_bound * len(errors):
             return False
-        return not rank_correlation(uncertainties, errors) > 0.1
+        return not rank_correlation(uncertainties, errors) > (0.3 if state.alarm else 0.1)
 
     def threshold(self, state: RiskState) -> float:
         """Uncertainty below which the surrogate is trusted."""

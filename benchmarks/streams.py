@@ -1,0 +1,138 @@
+"""Synthetic streams of uncertainties and errors with a known truth: how often is the bound held?
+
+Writes benchmarks/results/streams.csv and prints the table.  No surrogate and no target take part: each stream says what
+the error would be at every call, the controller decides on the uncertainty alone, and sees the error where
+it decided to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from ase_proxima.controllers.linear import LinearController
+from ase_proxima.controllers.risk import RiskController
+from ase_proxima.controllers.risk_total import TotalRiskController
+from ase_proxima.protocols import Controller
+from ase_proxima.types import Observation
+
+RESULTS = Path(__file__).parent / "results"
+BOUND = 0.002
+"""The bound, in the unit of the error."""
+
+Stream = tuple[np.ndarray, np.ndarray]
+
+
+def _stream(rng: np.random.Generator, n: int, scale: np.ndarray, ratio: np.ndarray) -> Stream:
+    """Uncertainties around `scale`, errors normal with a standard deviation of `ratio` times the uncertainty."""
+    u = scale * np.exp(0.5 * rng.normal(size=n))
+    return u, np.abs(rng.normal(size=n)) * ratio * u
+
+
+def stationary(rng: np.random.Generator, n: int) -> Stream:
+    """Nothing changes; the mean error of everything is 1.5 times the bound."""
+    return _stream(rng, n, np.full(n, 0.0033), np.full(n, 1.0))
+
+
+def drifting(rng: np.random.Generator, n: int) -> Stream:
+    """Uncertainties grow tenfold over the run, and the errors with them, one and a half times as fast."""
+    growth = np.linspace(0, 1, n)
+    return _stream(rng, n, 0.001 * 10**growth, 0.8 * 1.5**growth)
+
+
+def jump(rng: np.random.Generator, n: int) -> Stream:
+    """Half-way into a region where errors are 5 times larger at the same uncertainty."""
+    return _stream(rng, n, np.full(n, 0.0015), np.where(np.arange(n) < n // 2, 0.8, 4.0))
+
+
+def uninformative(rng: np.random.Generator, n: int) -> Stream:
+    """The uncertainty says nothing; errors are 3 times the bound in the mean."""
+    u, _ = _stream(rng, n, np.full(n, 0.002), np.full(n, 1.0))
+    return u, np.abs(rng.normal(size=n)) * 3 * BOUND * np.sqrt(np.pi / 2)
+
+
+def heavy_tailed(rng: np.random.Generator, n: int) -> Stream:
+    """Errors follow Student's t with 2.5 degrees of freedom."""
+    u, _ = _stream(rng, n, np.full(n, 0.002), np.full(n, 1.0))
+    return u, np.abs(rng.standard_t(2.5, size=n)) * 0.7 * u
+
+
+def worsening(rng: np.random.Generator, n: int) -> Stream:
+    """The surrogate gets worse: errors at the same uncertainty grow sevenfold."""
+    return _stream(rng, n, np.full(n, 0.0015), 0.7 * 7 ** np.linspace(0, 1, n))
+
+
+STREAMS: dict[str, Callable[[np.random.Generator, int], Stream]] = {
+    stream.__name__: stream for stream in (stationary, drifting, jump, uninformative, heavy_tailed, worsening)
+}
+CONTROLLERS: dict[str, Callable[[], Controller]] = {
+    "risk": lambda: RiskController(BOUND, prior_ratio=1.0),
+    "risk, no prior": lambda: RiskController(BOUND),
+    "risk over all": lambda: TotalRiskController(BOUND, prior_ratio=1.0),
+    "linear": lambda: LinearController(BOUND),
+}
+
+
+def drive(controller: Controller, stream: Stream, rng: np.random.Generator) -> dict[str, float]:
+    """Run a controller over a stream; return what it trusted, what that cost, and what it reported."""
+    state = controller.init()
+    trusted_errors, n_runs, alarms = [], 0, 0
+    for u, e in zip(*stream, strict=True):
+        trusted = controller.trusts(state, u)
+        p = controller.audit_probability(state, u) if trusted else 1.0
+        seen = not trusted or rng.random() < p
+        n_runs += seen
+        if trusted and not seen:
+            trusted_errors.append(e)
+        state = controller.observe(state, Observation(u, trusted, e if seen else None, p, 1))
+        alarms += bool(getattr(state, "alarm", False))
+    report, n = controller.report(state), len(stream[0])
+    over_all = isinstance(controller, TotalRiskController)
+    true = sum(trusted_errors) / n if over_all else float(np.mean(trusted_errors)) if trusted_errors else 0.0
+    return {
+        "true_error": true,
+        "held": true <= BOUND,
+        "share_trusted": len(trusted_errors) / n,
+        "share_target": n_runs / n,
+        "estimate": report["error_estimate"],
+        "upper": report["error_upper"],
+        "upper_holds": not report["error_upper"] < true,
+        "share_alarm": alarms / n,
+    }
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--runs", default=200, help="Runs of each stream.")
+@click.option("--calls", default=3000, help="Calls in each run.")
+def main(runs: int, calls: int) -> None:
+    """Share of runs that hold the bound, for each stream and controller."""
+    rows = []
+    for stream_name, make_stream in STREAMS.items():
+        for controller_name, make_controller in CONTROLLERS.items():
+            for seed in range(runs):
+                rng = np.random.default_rng([seed, 7])
+                result = drive(make_controller(), make_stream(rng, calls), rng)
+                rows.append({"stream": stream_name, "controller": controller_name, "seed": seed, **result})
+    table = pd.DataFrame(rows)
+    summary = table.groupby(["stream", "controller"], sort=False).agg(
+        held=("held", "mean"),
+        error_over_bound=("true_error", lambda e: e.mean() / BOUND),
+        worst_over_bound=("true_error", lambda e: e.max() / BOUND),
+        share_trusted=("share_trusted", "mean"),
+        share_target=("share_target", "mean"),
+        estimate_over_true=("estimate", lambda e: e.sum() / table.loc[e.index, "true_error"].sum()),
+        upper_over_bound=("upper", lambda e: e.mean() / BOUND),
+        upper_holds=("upper_holds", "mean"),
+        share_alarm=("share_alarm", "mean"),
+    )
+    RESULTS.mkdir(exist_ok=True)
+    summary.round(4).to_csv(RESULTS / "streams.csv")
+    click.echo(summary.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
