@@ -64,8 +64,8 @@ class RiskController:
     """Trust the surrogate as far as the estimated mean error of the trusted calls allows.
 
     The error to expect at uncertainty u is `ratio * u`, the ratio taken from the latest observed errors; the
-    threshold is the largest at which the expected mean error of recent calls below it, at the upper estimate of the ratio, meets
-    the allowance.  Audits correct the running estimate without bias; what was overspent, by that estimate, is
+    threshold is the largest at which the expected mean error of recent calls below it, at the upper estimate of
+    the ratio, meets the allowance.  Audits correct the running estimate without bias; what was overspent, by that estimate, is
     paid back out of the allowance of the next calls, and what was saved may be spent.
 
     Parameters
@@ -149,8 +149,10 @@ class RiskController:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calls += 1
             expected = min(state.ratio * uncertainty, limit)
-            residual = 0.0 if error is None else min(error, limit) - expected
-            spent += expected + residual * min(1 / observation.probability, MAX_WEIGHT)
+            spent += expected
+            if error is not None:
+                residual = (error if error < limit else limit) - expected  # NaN counts as the limit
+                spent += residual * min(1 / observation.probability, MAX_WEIGHT)
         recent, pairs = state.recent, state.pairs
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]

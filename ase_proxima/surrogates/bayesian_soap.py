@@ -352,7 +352,9 @@ def _estimates_at(count: int) -> bool:
 def _number(frame: Frame, name: str) -> float:
     value = frame.results.get(name)
     if value is None or not np.isfinite(value):
-        raise InputError(f"BayesianSoap needs a finite {name} in each frame, got {value} at step {frame.step}")
+        raise InputError(
+            f"BayesianSoap needs a finite {name} in each frame, got {value} at step {frame.step}"
+        )
     return float(value)
 
 
