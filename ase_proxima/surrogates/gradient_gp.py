@@ -54,8 +54,8 @@ class GradientGP:
     Parameters
     ----------
     max_frames : int, optional
-        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 60, or
-        up to 360 if the first frame has no forces.
+        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 60,
+        or up to 360 if the first frame has no forces.
     max_permutations : int
         Largest number of permutations of equivalent atoms.
     force_std : bool
