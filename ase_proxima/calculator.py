@@ -250,6 +250,8 @@ def _run_target(target: Any, atoms: Atoms, properties: Sequence[str]) -> Results
         properties, key=lambda name: name != "forces"
     )  # forces first: they bring the energy along
     values = {name: target.get_property(name, atoms) for name in ordered}
+    if isinstance(target, Calculator) and not all(np.isfinite(value).all() for value in values.values()):
+        target.reset()  # else it would return the same from its cache when asked again
     return {
         name: float(values[name]) if np.ndim(values[name]) == 0 else np.array(values[name], float)
         for name in properties

@@ -214,7 +214,7 @@ class Executor:
             except (
                 Exception
             ) as error:  # the target is foreign code: whatever it raises, the structure is saved
-                cause, problem = error, f"{type(error).__name__}: {error}"
+                cause, problem = error, " ".join(f"{type(error).__name__}: {error}".split())
                 continue
             wrong = [name for name, value in results.items() if not np.isfinite(value).all()]
             if not wrong:
@@ -299,8 +299,8 @@ class Executor:
         """Write the state from which `restore` goes on."""
         self.store.save_state(
             {
-                "counts": self._counts,
-                "times": self._times,
+                "counts": dict(self._counts),
+                "times": dict(self._times),
                 "n_frames": len(self.store.frames),
                 "rng": self.rng.bit_generator.state,
                 "controllers": [state_to_json(state) for state in self.states],
