@@ -18,7 +18,7 @@ from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Criterion
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
+from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, energy_per_atom, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.training import make_training_policy
@@ -184,7 +184,7 @@ def assemble(
     for metric, bound in parts.bounds.items():
         name, function = find_metric(metric)
         if metric == "energy_per_atom" and "forces" not in properties:  # which tell the number of atoms
-            function = partial(function, n_atoms=len(atoms))
+            function = partial(energy_per_atom, n_atoms=len(atoms))
         if isinstance(metric, str) and METRIC_PROPERTIES[name] not in properties:
             raise InputError(
                 f"the error metric {name!r} needs {METRIC_PROPERTIES[name]}; "

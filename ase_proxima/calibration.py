@@ -94,9 +94,10 @@ class Ratio:
 
 
 def fit_ratio(
-    pairs: Sequence[tuple[float, float, float]],
+    pairs: Sequence[tuple[float, float]],
     *,
     reference: float,
+    weights: Sequence[float] | None = None,
     prior: float | None = None,
     prior_weight: float = 4.0,
     z: float = 1.0,
@@ -105,11 +106,13 @@ def fit_ratio(
 
     Parameters
     ----------
-    pairs : sequence of (uncertainty, error, weight)
+    pairs : sequence of (uncertainty, error)
         Latest observations.
     reference : float
         Uncertainty up to which the ratio is wanted; pairs above it, and above the `NEAREST` smallest, count less
         the further up they lie (a Gaussian of width 1 in the logarithm).  NaN or 0 to weigh all alike.
+    weights : sequence of float, optional
+        What each pair counts, by default 1.
     prior : float or None
         Ratio to expect before any observation, worth `prior_weight` of them; None to know nothing.
     z : float
@@ -122,7 +125,7 @@ def fit_ratio(
 
     Examples
     --------
-    >>> ratio = fit_ratio([(1.0, 0.5, 1.0), (2.0, 1.0, 1.0)], reference=math.nan)
+    >>> ratio = fit_ratio([(1.0, 0.5), (2.0, 1.0)], reference=math.nan)
     >>> ratio.mean, ratio.upper
     (0.5, 0.5)
     >>> fit_ratio([], reference=math.nan, prior=1.0, prior_weight=4.0, z=1.0).upper
@@ -130,10 +133,10 @@ def fit_ratio(
     """
     local = reference > 0
     if local and pairs:
-        reference = max(reference, sorted(u for u, _, _ in pairs)[min(NEAREST, len(pairs)) - 1])
+        reference = max(reference, sorted(u for u, _ in pairs)[min(NEAREST, len(pairs)) - 1])
     sum_w = sum_u = sum_e = 0.0
     weighted = []
-    for u, e, weight in pairs:
+    for (u, e), weight in zip(pairs, weights or [1.0] * len(pairs), strict=True):
         above = math.log(u / reference) if local and u > reference else 0.0
         w = weight * math.exp(-0.5 * above * above)
         weighted.append((w, u, e))

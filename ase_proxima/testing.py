@@ -225,12 +225,12 @@ def check_surrogate(
                 continue
             value = prediction.results[name]
             _require(np.shape(value) == np.shape(expected[name]), f"{name} has shape {np.shape(value)}")
-            _require(np.isfinite(value).all(), f"{name} is not finite")
+            _require(bool(np.isfinite(value).all()), f"{name} is not finite")
         for name, std in prediction.std.items():
             _require(
                 np.shape(std) == np.shape(expected[name]), f"the std of {name} has shape {np.shape(std)}"
             )
-            _require((np.asarray(std) >= 0).all(), f"the std of {name} is negative")
+            _require(bool((np.asarray(std) >= 0).all()), f"the std of {name} is negative")
     first = _predict_all(surrogate, x)
     for point in x:
         for value in surrogate.predict(point).results.values():

@@ -61,7 +61,7 @@ def test_the_ratio_scales_with_the_error(pairs, scale, z):
 
 
 def test_pairs_far_above_the_reference_count_less():
-    pairs = [(0.1, 0.1)] * 5 + [(100.0, 1000.0)] * 5
+    pairs = [(0.1, 0.1)] * 10 + [(100.0, 1000.0)] * 10
     assert fit_ratio(pairs, reference=math.nan).mean == pytest.approx(10.0, rel=0.02)
     assert fit_ratio(pairs, reference=0.1).mean == pytest.approx(1.0, rel=0.02)
 

@@ -92,7 +92,7 @@ def test_imports_point_one_way(path):
             part = part_of(path)
             if part in ALLOWED:
                 assert rest[0] in ALLOWED[part] | {part}, f"{part} must not import {name}"
-            elif part != "apps":
+            elif part not in ("apps", "report", "replay", "run_data"):  # the latter read what the apps write
                 assert rest[0] != "apps", f"{part} must not import {name}"
 
 
@@ -100,7 +100,7 @@ def test_imports_point_one_way(path):
 def test_heavy_packages_are_imported_inside_functions(path):
     heavy = {name.split(".")[0] for name in imports(path, top_level_only=True)} & HEAVY
     if package_of(path) == "ase_proxima":
-        assert not heavy
+        assert heavy <= ({"matplotlib"} if part_of(path) == "plots" else set())
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)

@@ -132,7 +132,7 @@ class TotalRiskController:
             if error is None or not (math.isfinite(error) and math.isfinite(uncertainty)):
                 return state
             pairs = (*state.pairs, (uncertainty, error))
-            ratio = fit_ratio([(*pair, 1.0) for pair in pairs], reference=math.nan).mean
+            ratio = fit_ratio(pairs, reference=math.nan).mean
             if len(pairs) < self.warmup or not (ratio > 0 and math.isfinite(self.error_bound / ratio)):
                 return replace(state, pairs=pairs)
             return self._start(state, ratio)

@@ -6,7 +6,8 @@ and their gradients are labels. A gradient enters as its 3n - 6 components that 
 would tell nothing (see `kernels.internal_basis`).
 
 Costs, with n frames of M = n (1 + 3n_atoms - 6) labels, p permutations and d pairs: a prediction takes
-O(n p d + M²) operations, a new frame O(M² n_atoms). New length scales take O(M³), but of at most 16 frames.
+O(n p d + M²) operations, a new frame O(M² n_atoms). New length scales take O(M³), but of at most 10 frames
+(40 without forces).
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class GradientGP:
     Parameters
     ----------
     max_frames : int, optional
-        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 60, or
-        up to 360 if the first frame has no forces.
+        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 60,
+        or up to 360 if the first frame has no forces.
     max_permutations : int
         Largest number of permutations of equivalent atoms.
     force_std : bool
@@ -258,7 +259,7 @@ class GradientGP:
         per_frame = 1 + molecule.n_internal * with_forces
         most = int(np.clip(MAX_LABELS // per_frame, 20, MAX_FRAMES if with_forces else 6 * MAX_FRAMES))
         self._capacity = self.max_frames or most
-        self._n_for_lengths = int(np.clip(300 // per_frame, 6, 16 if with_forces else 40))
+        self._n_for_lengths = int(np.clip(200 // per_frame, 6, 10 if with_forces else 40))
         self._prior = self.prior.for_groups(molecule.separations)
         self._lengths = np.array(self._prior.lengths)
         self._rebuild([])
@@ -271,7 +272,7 @@ class GradientGP:
             self._process.append(self._labels[index])
 
     def _optimise(self) -> None:
-        """Find length scales from at most 16 frames (40 without forces) spread over the record."""
+        """Find length scales from at most 10 frames (40 without forces) spread over the record."""
         molecule, n = self._molecule, len(self._order)
         positions = np.linspace(0, n - 1, min(n, self._n_for_lengths)).round().astype(int)
         frames = [self._labels[self._order[i]] for i in np.unique(positions)]
