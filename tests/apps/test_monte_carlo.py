@@ -25,7 +25,7 @@ def chain(temperature_K, perturb, n_steps, seed=0, stiffness=1.0):
 
 @pytest.mark.parametrize(("temperature_K", "stiffness"), [(300.0, 1.0), (1000.0, 5.0)])
 def test_a_harmonic_oscillator_has_half_kT_a_degree_of_freedom(temperature_K, stiffness):  # noqa: N802
-    kT = units.kB * temperature_K  # noqa: N806
+    kT = units.kB * temperature_K
     rows = chain(temperature_K, 1.2 * math.sqrt(kT / stiffness), 8_000, seed=2, stiffness=stiffness)
     energy = mean_of_chain([row.energy for row in rows[200:]])
     assert abs(energy.mean - 1.5 * kT) < 3 * energy.error
@@ -36,7 +36,7 @@ def test_a_harmonic_oscillator_has_half_kT_a_degree_of_freedom(temperature_K, st
 
 def test_one_dimension_has_the_normal_distribution_of_its_temperature():
     """A chain of the pure steps on a line: variance kT / k, fourth moment three times its square."""
-    kT = units.kB * 500.0  # noqa: N806
+    kT = units.kB * 500.0
     move = Move(500.0, 2.0 * math.sqrt(kT / 2.0))
     rng = np.random.default_rng(5)
     state = monte_carlo.init(np.zeros((1, 1)), 0.0)
@@ -57,7 +57,7 @@ def test_kT_is_in_electronvolt():  # noqa: N802
 
 
 @given(change=st.floats(-1, 1), kT=st.floats(0.001, 1))
-def test_acceptance_balances_in_detail(change, kT):  # noqa: N803
+def test_acceptance_balances_in_detail(change, kT):
     """exp(-E/kT) P(there) = exp(-E'/kT) P(back), where P is the share of uniform numbers that are accepted."""
 
     def share(energy_change):
