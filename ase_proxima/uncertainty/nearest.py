@@ -87,6 +87,6 @@ def spread(rows: Rows, floor: Rows | float) -> Rows:
     >>> spread(np.array([[0.0, 1.0, 0.0], [2.0, 1.0, 0.0]]), floor=np.array([0.0, 0.5, 0.0])).tolist()
     [1.0, 0.5, 1.0]
     """
-    scale = np.maximum(rows.std(axis=0), floor)
+    scale: Rows = np.maximum(rows.std(axis=0), floor)
     scale[scale == 0.0] = 1.0
     return scale

@@ -82,6 +82,7 @@ def counts(summary):
     return {name: summary[name] for name in (*names, "error_estimate", "error_upper", "energy", "acceptance")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "n_steps", "kills"), [("proxima", 150, (3, 31, 88, 140)), ("published", 24, (12,))]
 )
@@ -94,19 +95,24 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
     paid.unlink()
     folder = tmp_path / "killed"
     command = [sys.executable, "-c", WORKER, repr(settings), str(n_steps), str(folder)]
+    killed: list[bool] = []
     for length in kills:
         process = subprocess.Popen(command, start_new_session=True)
         chain = folder / "chain.csv"
-        while not chain.exists() or chain.read_bytes().count(b"\n") <= length:
-            assert process.poll() is None, "the run ended before it was killed"
+        while process.poll() is None and (not chain.exists() or chain.read_bytes().count(b"\n") <= length):
             time.sleep(0.0003)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        killed.append(process.wait() == -signal.SIGKILL)
+        assert killed[-1] or process.returncode == 0
     monkeypatch.setenv("DELAY", "0")
     resumed = run(settings, n_steps, folder, resume=True)
     assert counts(resumed) == counts(whole)
     assert_same_run(folder, tmp_path / "whole")
-    assert n_paid <= paid.stat().st_size - 3 * (strategy == "proxima") <= n_paid + len(kills)
+    assert any(killed)
+    finished = 1 + killed.count(False)  # each of which measures the baseline with three energies
+    extra = paid.stat().st_size - 3 * finished * (strategy == "proxima") - n_paid
+    assert 0 <= extra <= sum(killed)  # a kill may hit the target at work, whose result nobody has seen
 
 
 class DiedError(Exception):

@@ -48,6 +48,7 @@ SURROGATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SURROGATES.values(), ids=SURROGATES)
 def test_surrogate(make):
     check_surrogate(make, FRAMES, OTHER, POINTS)
