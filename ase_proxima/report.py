@@ -319,11 +319,12 @@ def _time_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         (name, f"{format_time(seconds):>7} s {format_share(seconds / wall if wall > 0 else math.nan):>8}")
         for name, seconds in parts.items()
     ]
-    rows.append(("time, sum", f"{format_time(wall):>7} s"))
+    name = "wall time" if math.isfinite(report["wall_s"]) else "time, all calls"
+    rows.append((name, f"{format_time(wall):>7} s"))
     cost = report["baseline_energy_s"]
     if math.isfinite(cost):
         total, source = format_time(cost * report["n_calls"]), report["baseline_source"]
-        rows.append(("time, baseline", f"{total:>7} s at {format_time(cost)} s a call ({source})"))
+        rows.append(("baseline would take", f"{total:>7} s at {format_time(cost)} s a call ({source})"))
     rows.append(("speedup", format_speedup(report["speedup"])))
     return rows
 
