@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Criterion
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
+from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, energy_per_atom, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.training import make_training_policy
@@ -56,6 +57,9 @@ class Parts:
         """Raise an `InputError` for what can be known to be wrong before the first call."""
         if not self.bounds:
             raise InputError("error_bound must name a metric, got an empty mapping")
+        names = [find_metric(metric)[0] for metric in self.bounds]
+        if len(set(names)) < len(names):
+            raise InputError(f"error_bound names a metric twice: {', '.join(names)}")
         for metric, bound in self.bounds.items():
             if not isinstance(bound, (int, float)) or not 0 < bound < math.inf:
                 raise InputError(f"error_bound must be a positive number, got {bound!r}")
@@ -83,20 +87,35 @@ class Parts:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Mapping):
-                value = dict(value)
+                value = {find_metric(metric)[0]: bound for metric, bound in value.items()}
             if isinstance(value, tuple):
                 value = list(value)
             settings[field.name] = value if isinstance(value, (*plain, list)) else {"object": repr(value)}
         return settings
 
+    @classmethod
+    def check_saved(cls, settings: Mapping[str, Any], path: Path) -> None:
+        """Raise a `RunDirectoryError` where `settings` are not those of a run of this version."""
+        odd = {field.name for field in fields(cls)} ^ set(settings)
+        if odd:
+            raise RunDirectoryError(
+                f"{path} was made by another program or version: its settings differ in {', '.join(sorted(odd))}"
+            )
+
     def check_same(self, settings: Mapping[str, Any], path: Path) -> None:
         """Raise a `RunDirectoryError` where these settings are not those of the run."""
         for name, value in self.describe().items():
-            if settings.get(name) != value and not isinstance(value, dict):
+            saved = settings.get(name)
+            if saved != value and not (_is_object(saved) and _is_object(value)):
                 raise RunDirectoryError(
-                    f"{path} was made with {name} = {settings.get(name)!r}, now it is {value!r}: "
+                    f"{path} was made with {name} = {saved!r}, now it is {value!r}: "
                     "resume with the same settings, or choose another run directory"
                 )
+
+
+def _is_object(setting: Any) -> bool:
+    """Whether a described setting was an object, of which only the representation is known."""
+    return isinstance(setting, dict) and "object" in setting
 
 
 def make_controller(
@@ -155,7 +174,8 @@ def assemble(
     """
     if parts.controller == "baseline":
         parts = replace(parts, surrogate=NoSurrogate(), uncertainty=NoUncertainty())
-    surrogate = _make_surrogate(parts.surrogate, atoms)
+    forces_bounded = any(METRIC_PROPERTIES.get(find_metric(metric)[0]) == "forces" for metric in parts.bounds)
+    surrogate = _make_surrogate(parts.surrogate, atoms, forces_bounded)
     periodic = atoms.pbc.all() and atoms.cell.rank == 3
     properties = tuple(
         name for name in parts.properties if name in surrogate.properties and (name != "stress" or periodic)
@@ -163,6 +183,8 @@ def assemble(
     criteria = []
     for metric, bound in parts.bounds.items():
         name, function = find_metric(metric)
+        if metric == "energy_per_atom" and "forces" not in properties:  # which tell the number of atoms
+            function = partial(energy_per_atom, n_atoms=len(atoms))
         if isinstance(metric, str) and METRIC_PROPERTIES[name] not in properties:
             raise InputError(
                 f"the error metric {name!r} needs {METRIC_PROPERTIES[name]}; "
@@ -175,7 +197,7 @@ def assemble(
     return properties, surrogate, criteria, make_training_policy(parts.training)
 
 
-def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms) -> Surrogate:
+def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bool) -> Surrogate:
     if not isinstance(surrogate, str):
         return surrogate
     if surrogate == "auto":
@@ -184,7 +206,7 @@ def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms) -> Surrogate:
     if surrogate == "gradient_gp":
         from ase_proxima.surrogates.gradient_gp import GradientGP
 
-        return GradientGP()
+        return GradientGP(force_std=forces_bounded)
     if surrogate == "bayesian_soap":
         from ase_proxima.surrogates.bayesian_soap import BayesianSoap
 

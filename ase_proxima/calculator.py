@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 
 from ase_proxima.assembly import Parts, assemble
-from ase_proxima.errors import InputError
+from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Executor
 from ase_proxima.metrics import ErrorMetric
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
@@ -125,14 +126,15 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """
         run = RunDirectory.open(run_dir)
         try:
+            Parts.check_saved(run.settings, run.path)
             calculator = cls(target, **{**_saved_arguments(run.settings), **parts})
             calculator._parts.check_same(run.settings, run.path)
+            calculator._store = run
+            if run.frames:
+                calculator._build(run.frames[0].x)
         except Exception:
             run.close()
             raise
-        calculator._store = run
-        if run.frames:
-            calculator._build(run.frames[0].x)
         return calculator
 
     def calculate(
@@ -156,7 +158,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         properties, surrogate, criteria, training = assemble(self._parts, atoms)
         self.implemented_properties = list(properties)
         self._executor = Executor(
-            lambda x: _run_target(self.target, x, properties),
+            lambda x: _run_target(self.target, x.copy(), properties),
             surrogate,
             criteria,
             training,
@@ -165,11 +167,9 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             seed=self._parts.seed,
         )
         if isinstance(self._store, RunDirectory) and self._store.state is not None:
-            version = self._store.state["counts"]["model_version"]
-            if version:
-                n_trained = self._store.state["counts"]["n_trained"]
-                surrogate.load(self._store.model_folder(version), self._store.frames[:n_trained])
-            self._executor.restore(self._store.state, self._store.rows)
+            _restore(self._executor, self._store, self._store.state)
+        else:
+            self._executor.checkpoint()
 
     @property
     def last_decision(self) -> Decision | None:
@@ -195,6 +195,17 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Release the files of the run directory; the target is the caller's to close."""
         if isinstance(self._store, RunDirectory):
             self._store.close()
+
+
+def _restore(executor: Executor, run: RunDirectory, state: Mapping[str, Any]) -> None:
+    """Bring an executor to where its run stopped."""
+    try:
+        version, n_trained = state["counts"]["model_version"], state["counts"]["n_trained"]
+        if version:
+            executor.surrogate.load(run.model_folder(version), run.frames[:n_trained])
+        executor.restore(state, run.rows)
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, BadZipFile) as error:
+        raise RunDirectoryError(f"{run.path} is damaged: {type(error).__name__}: {error}") from error
 
 
 def _check_target(target: Any) -> None:
@@ -239,6 +250,8 @@ def _run_target(target: Any, atoms: Atoms, properties: Sequence[str]) -> Results
         properties, key=lambda name: name != "forces"
     )  # forces first: they bring the energy along
     values = {name: target.get_property(name, atoms) for name in ordered}
+    if isinstance(target, Calculator) and not all(np.isfinite(value).all() for value in values.values()):
+        target.reset()  # else it would return the same from its cache when asked again
     return {
         name: float(values[name]) if np.ndim(values[name]) == 0 else np.array(values[name], float)
         for name in properties

@@ -97,6 +97,7 @@ def fit_ratio(
     pairs: Sequence[tuple[float, float]],
     *,
     reference: float,
+    weights: Sequence[float] | None = None,
     prior: float | None = None,
     prior_weight: float = 4.0,
     z: float = 1.0,
@@ -106,10 +107,12 @@ def fit_ratio(
     Parameters
     ----------
     pairs : sequence of (uncertainty, error)
-        Latest observations, the newest last.
+        Latest observations.
     reference : float
         Uncertainty up to which the ratio is wanted; pairs above it, and above the `NEAREST` smallest, count less
         the further up they lie (a Gaussian of width 1 in the logarithm).  NaN or 0 to weigh all alike.
+    weights : sequence of float, optional
+        What each pair counts, by default 1.
     prior : float or None
         Ratio to expect before any observation, worth `prior_weight` of them; None to know nothing.
     z : float
@@ -133,9 +136,9 @@ def fit_ratio(
         reference = max(reference, sorted(u for u, _ in pairs)[min(NEAREST, len(pairs)) - 1])
     sum_w = sum_u = sum_e = 0.0
     weighted = []
-    for u, e in pairs:
+    for (u, e), weight in zip(pairs, weights or [1.0] * len(pairs), strict=True):
         above = math.log(u / reference) if local and u > reference else 0.0
-        w = math.exp(-0.5 * above * above)
+        w = weight * math.exp(-0.5 * above * above)
         weighted.append((w, u, e))
         sum_w += w
         sum_u += w * u

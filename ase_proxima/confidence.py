@@ -47,7 +47,7 @@ def observe_error(
     predicted : float
         Error expected before the call.
     error : float or None
-        Observed error, None where it was not seen; counted as `cap` where larger.
+        Observed error, None where it was not seen; counted as `cap` where larger or NaN.
     probability : float
         Probability with which the error was to be seen.
     cap : float
@@ -59,7 +59,9 @@ def observe_error(
     5.0
     """
     expected = min(predicted, cap)
-    deviation = (min(error, cap) - expected) / probability if error is not None else 0.0
+    deviation = 0.0
+    if error is not None:
+        deviation = ((error if error < cap else cap) - expected) / probability
     return MeanError(state.n + 1, state.total + expected + deviation, state.variation + deviation * deviation)
 
 

@@ -93,6 +93,7 @@ class Executor:
         )
         self._times = dict.fromkeys((*_TIMES, "time_decision"), 0.0)
         self._needs_checkpoint = False
+        self._uniform: float | None = None
 
     def __call__(self, x: Any) -> Results:
         """Results at `x`; asking again for the input of the latest call decides nothing anew.
@@ -117,8 +118,9 @@ class Executor:
         probability, decision = 1.0, Decision.TARGET
         if trusted:
             probability = self._audit_probability(uncertainties)
-            audit = self.rng.random() < probability
-            decision = Decision.AUDIT if audit else Decision.SURROGATE
+            if self._uniform is None:  # else left from a call on which the target failed: it is the same call
+                self._uniform = float(self.rng.random())
+            decision = Decision.AUDIT if self._uniform < probability else Decision.SURROGATE
         errors: list[float | None] = [None] * len(self.criteria)
         if decision is Decision.SURROGATE:
             assert prediction is not None  # noqa: S101  trusted means that there is a finite uncertainty
@@ -212,7 +214,7 @@ class Executor:
             except (
                 Exception
             ) as error:  # the target is foreign code: whatever it raises, the structure is saved
-                cause, problem = error, f"{type(error).__name__}: {error}"
+                cause, problem = error, " ".join(f"{type(error).__name__}: {error}".split())
                 continue
             wrong = [name for name, value in results.items() if not np.isfinite(value).all()]
             if not wrong:
@@ -235,6 +237,7 @@ class Executor:
         self, decision: Decision, row: dict[str, Any], before: dict[str, float], start: float
     ) -> None:
         """Count the call, write its row and, where a resume could not derive it, the state."""
+        self._uniform = None
         self._counts["n_calls"] += 1
         self._counts[f"n_{decision.value}"] += 1
         spent = {name: self._times[name] - before[name] for name in _TIMES}
@@ -296,8 +299,8 @@ class Executor:
         """Write the state from which `restore` goes on."""
         self.store.save_state(
             {
-                "counts": self._counts,
-                "times": self._times,
+                "counts": dict(self._counts),
+                "times": dict(self._times),
                 "n_frames": len(self.store.frames),
                 "rng": self.rng.bit_generator.state,
                 "controllers": [state_to_json(state) for state in self.states],
@@ -322,7 +325,8 @@ class Executor:
             if n_trained:
                 criterion.uncertainty.fit(frames[:n_trained])
             if self.training.before_answer:
-                criterion.uncertainty.extend(frames[n_trained:])
+                for frame in frames[n_trained:]:  # one by one, as they came
+                    criterion.uncertainty.extend([frame])
         self._counts, self._times = dict(state["counts"]), dict(state["times"])
         self.rng.bit_generator.state = state["rng"]
         self.states = [

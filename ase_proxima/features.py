@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from ase_proxima.errors import InputError
 from ase_proxima.types import Frame
 
-__all__ = ["FrameRows", "check_composition", "composition", "import_dscribe"]
+__all__ = ["FrameRows", "check_composition", "composition", "continues", "import_dscribe"]
 
 
 def composition(atoms: Any) -> tuple[int, ...]:
@@ -42,6 +41,29 @@ def check_composition(atoms: Any, expected: tuple[int, ...], who: str) -> None:
             f"{who} was trained on {_formula(expected)}, got {_formula(got)}: "
             "use one surrogate for each composition"
         )
+
+
+def continues(known: Sequence[Frame], frames: Sequence[Frame]) -> bool:
+    """Whether the list `frames` starts with the frames `known`.
+
+    Frames that are not the same objects, as after reading a run directory again, are compared by what
+    they hold.
+
+    Examples
+    --------
+    >>> first, second = Frame("a", {}, 0), Frame("b", {}, 1)
+    >>> continues([first], [first, second]), continues([second], [first, second])
+    (True, False)
+    """
+    if len(frames) < len(known):
+        return False
+    return all(map(_same, known, frames[: len(known)]))
+
+
+def _same(a: Frame, b: Frame) -> bool:
+    if a is b:
+        return True
+    return a.step == b.step and bool(a.x == b.x) and a.results.get("energy") == b.results.get("energy")
 
 
 def import_dscribe() -> Any:
@@ -87,13 +109,10 @@ class FrameRows:
 
     def update(self, frames: Sequence[Frame]) -> None:
         """Hold the rows of exactly `frames`; those that are here already are not computed again."""
-        known = self._frames
-        n_known = len(known)
-        if len(frames) < n_known or not all(map(operator.is_, known, frames[:n_known])):
+        if not continues(self._frames, frames):
             self._frames = []
             self._buffer = np.empty((0, 0))
-            n_known = 0
-        self.append(frames[n_known:])
+        self.append(frames[len(self._frames) :])
 
     def append(self, frames: Sequence[Frame]) -> None:
         """Add the rows of `frames`."""

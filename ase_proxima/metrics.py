@@ -9,7 +9,7 @@ import numpy as np
 from ase_proxima.errors import InputError
 from ase_proxima.types import Results
 
-__all__ = ["METRIC_PROPERTIES", "METRIC_UNITS", "ErrorMetric", "find_metric"]
+__all__ = ["METRIC_PROPERTIES", "METRIC_UNITS", "ErrorMetric", "energy_per_atom", "find_metric"]
 
 ErrorMetric = Callable[[Results, Results], float]
 
@@ -37,8 +37,9 @@ def _energy(target: Results, surrogate: Results) -> float:
     return abs(float(target["energy"]) - float(surrogate["energy"]))
 
 
-def _energy_per_atom(target: Results, surrogate: Results) -> float:
-    return _energy(target, surrogate) / len(target["forces"] if "forces" in target else surrogate["forces"])
+def energy_per_atom(target: Results, surrogate: Results, n_atoms: int | None = None) -> float:
+    """Return |dE| per atom, in eV; the forces tell the number of atoms where it is not given."""
+    return _energy(target, surrogate) / (len(target["forces"]) if n_atoms is None else n_atoms)
 
 
 def _force_mae(target: Results, surrogate: Results) -> float:
@@ -59,7 +60,7 @@ def _value(target: Results, surrogate: Results) -> float:
 
 _METRICS: Mapping[str, ErrorMetric] = {
     "energy": _energy,
-    "energy_per_atom": _energy_per_atom,
+    "energy_per_atom": energy_per_atom,
     "force_mae": _force_mae,
     "force_max": _force_max,
     "stress": _stress,
@@ -89,7 +90,8 @@ def find_metric(metric: str | ErrorMetric) -> tuple[str, ErrorMetric]:
     0.5
     """
     if callable(metric):
-        return getattr(metric, "__name__", "error"), metric
+        name = getattr(metric, "__name__", "error")
+        return name if name.isidentifier() else "error", metric
     if metric not in _METRICS:
         raise InputError(f"unknown error metric {metric!r}: use one of {', '.join(_METRICS)}, or a callable")
     return metric, _METRICS[metric]

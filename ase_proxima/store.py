@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -103,14 +104,13 @@ class RunDirectory:
         self.state = state
         self.frames: list[Frame] = []
         self.rows: list[dict[str, str]] = []
-        self._pending: dict[int, Frame] = {}
+        self._pending: dict[int, tuple[int, Frame]] = {}
         self._lock = _lock(path)
-        self._database = ase.db.connect(path / "frames.db")
-        with self._database:
-            # A write-ahead log makes a commit cheap, and still safe from the death of the process.
-            self._database.connection.execute("PRAGMA journal_mode=WAL")
-        self._database.__enter__()
-        self._database.connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            self._database = _connect(path / "frames.db")
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise RunDirectoryError(f"{path / 'frames.db'} is damaged: {error}") from error
         self._steps: IO[str] | None = None
         self._fields: list[str] = []
 
@@ -126,8 +126,11 @@ class RunDirectory:
         path = Path(path)
         if path.is_file() or (path.is_dir() and any(path.iterdir())):
             raise RunDirectoryError(f"{path} exists already: resume it, or choose another run directory")
-        (path / "models").mkdir(parents=True)
-        write_json(path / "state.json", {"settings": dict(settings), "run": None})
+        try:
+            (path / "models").mkdir(parents=True)
+            write_json(path / "state.json", {"settings": dict(settings), "run": None})
+        except OSError as error:
+            raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
         return cls(path, settings, None)
 
     @classmethod
@@ -142,14 +145,21 @@ class RunDirectory:
         path = Path(path)
         try:
             saved = json.loads((path / "state.json").read_text())
-            settings, state = saved["settings"], saved["run"]
-        except FileNotFoundError as error:
+            settings, state = dict(saved["settings"]), saved["run"]
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise RunDirectoryError(f"{path} is not a run directory: it has no state.json") from error
         except (ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
         run = cls(path, settings, state)
-        run._load_frames()
-        run._load_rows()
+        try:
+            run._load_frames()
+            run._load_rows()
+        except RunDirectoryError:
+            run.close()
+            raise
+        except (ValueError, LookupError, TypeError, AttributeError, sqlite3.Error, csv.Error) as error:
+            run.close()
+            raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
         return run
 
     def _load_frames(self) -> None:
@@ -162,7 +172,7 @@ class RunDirectory:
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
             else:
-                self._pending[frame.step] = frame
+                self._pending[frame.step] = (row.id, frame)
         if len(self.frames) < n_frames:
             raise RunDirectoryError(
                 f"{self.path / 'frames.db'} has {len(self.frames)} frames, state.json counts {n_frames}"
@@ -171,13 +181,15 @@ class RunDirectory:
     def _load_rows(self) -> None:
         """Keep the rows from which the run goes on, and cut off what was written after them."""
         steps = self.path / "steps.csv"
-        if not steps.exists():
-            return
-        text = steps.read_bytes()
+        text = steps.read_bytes() if steps.exists() else b""
         lines = text[: text.rfind(b"\n") + 1].decode().splitlines(keepends=True)
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
         keep = 1 + n_calls
+        if n_calls and len(lines) < keep:
+            raise RunDirectoryError(
+                f"{steps} has {max(len(lines) - 1, 0)} rows, state.json counts {n_calls} calls: it was cut"
+            )
         if lines:
             self._fields = next(csv.reader(lines[:1]))
         for row in csv.DictReader(lines[:1] + lines[keep:]):
@@ -185,25 +197,32 @@ class RunDirectory:
                 break
             self.rows.append(row)
             keep += 1
-        with steps.open("r+b") as file:
-            file.truncate(len("".join(lines[:keep]).encode()))
+        if text:
+            with steps.open("r+b") as file:
+                file.truncate(len("".join(lines[:keep]).encode()))
 
     def known(self, step: int, x: Any) -> Results | None:
         """Results for this call and structure that were stored after the latest checkpoint."""
-        frame = self._pending.get(step)
+        _, frame = self._pending.get(step, (0, None))
         return frame.results if frame is not None and same_structure(frame.x, x) else None
 
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
         """Add a frame to the database, with the numbers and words of its call."""
         self.frames.append(frame)
-        if frame.step in self._pending and same_structure(self._pending.pop(frame.step).x, frame.x):
+        if self.known(frame.step, frame.x) is not None:
+            del self._pending[frame.step]
             return
+        if self._pending:  # the run took another way than the process that paid for these
+            self._database.delete([row for row, _ in self._pending.values()])
+            self._pending.clear()
         atoms = frame.x.copy()
         atoms.calc = SinglePointCalculator(atoms, **frame.results)
         known = {
             name: value
             for name, value in record.items()
-            if isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value))
+            # The fingerprint may be all digits, and ASE refuses text that reads as a number.
+            if name != "structure"
+            and (isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value)))
         }
         self._database.write(atoms, key_value_pairs={**known, "step": frame.step})
         self._database.connection.commit()
@@ -258,6 +277,16 @@ class RunDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _connect(path: Path) -> Any:
+    database = ase.db.connect(path)
+    with database:
+        # A write-ahead log makes a commit cheap, and still safe from the death of the process.
+        database.connection.execute("PRAGMA journal_mode=WAL")
+    database.__enter__()
+    database.connection.execute("PRAGMA synchronous=NORMAL")
+    return database
 
 
 def _lock(path: Path) -> IO[str]:

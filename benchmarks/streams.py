@@ -1,4 +1,4 @@
-"""Synthetic streams of uncertainties and errors with a known truth: how often is the bound held?
+"""Synthetic streams of uncertainties and errors with a known truth, and how often the bound is held.
 
 Writes benchmarks/results/streams.csv and prints the table.  No surrogate and no target take part: each stream says what
 the error would be at every call, the controller decides on the uncertainty alone, and sees the error where

@@ -260,7 +260,7 @@ class ChainLog:
         whole = path.read_bytes() if path.exists() else b""
         self._file = path.open("a", newline="")
         self._file.truncate(whole.rfind(b"\n") + 1)
-        if not whole:
+        if b"\n" not in whole:
             self._file.write(",".join(ChainRow.__slots__) + "\n")
 
     def append(self, row: ChainRow) -> None:
@@ -277,23 +277,26 @@ class ChainLog:
         Raises
         ------
         RunDirectoryError
-            If there is no chain.
+            If there is no chain, or it cannot be read.
         """
         path = Path(folder) / "chain.csv"
         try:
-            text = path.read_text()
+            text = path.read_bytes().decode(errors="replace")
         except FileNotFoundError as error:
             raise RunDirectoryError(f"{folder} holds no chain.csv: it is no Monte Carlo run") from error
-        return [
-            ChainRow(
-                int(row["step"]),
-                float(row["proposed_energy"]),
-                row["accepted"] == "1",
-                float(row["energy"]),
-                float(row["radius_of_gyration"]),
-            )
-            for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-        ]
+        try:
+            return [
+                ChainRow(
+                    int(row["step"]),
+                    float(row["proposed_energy"]),
+                    row["accepted"] == "1",
+                    float(row["energy"]),
+                    float(row["radius_of_gyration"]),
+                )
+                for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""

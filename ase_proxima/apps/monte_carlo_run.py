@@ -175,6 +175,11 @@ def run(
             calculator = ProximaCalculator(target, run_dir=run_dir, **arguments)
         write_json(run_dir / "simulation.json", {"monte_carlo": asdict(settings), "n_steps": n_steps})
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
+        n_calls = calculator.stats.n_calls
+        if not n_calls - 1 <= len(done) <= n_calls:
+            raise RunDirectoryError(
+                f"{run_dir / 'chain.csv'} has {len(done)} steps, but the run has made {n_calls} calls: it was cut"
+            )
         earlier_s = _logged_time(run_dir) if done else 0.0
         start = time.perf_counter()
         with ChainLog(run_dir) as log:

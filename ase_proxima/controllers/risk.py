@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ase_proxima.calibration import fit_ratio, largest_threshold, rank_correlation
-from ase_proxima.confidence import MeanError, observe_error, upper_limit
+from ase_proxima.confidence import observe_error, upper_limit
+from ase_proxima.controllers.risk_state import MAX_WEIGHT, RiskState
 from ase_proxima.types import Observation
 
 __all__ = ["RiskController", "RiskState"]
 
-MAX_WEIGHT = 20.0
 LATEST_PAIRS = 12
 ALARM_PAIRS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class RiskState:
-    """State of the risk controller.
-
-    Attributes
-    ----------
-    threshold
-        Current threshold.
-    pairs
-        Latest observed (uncertainty, error).
-    recent
-        Uncertainties of the latest calls.
-    ratio, ratio_upper
-        Error per unit of uncertainty, and its upper estimate.
-    trusted
-        Estimated errors of the trusted calls, without bias.
-    spent
-        Their sum as the threshold is steered by: small audit probabilities weigh no more than `MAX_WEIGHT`, as
-        one such error would swamp all others.
-    calls_at_version
-        Trusted calls since the surrogate last changed much.
-    model_version
-        Version of the surrogate at the latest call.
-    n_capped
-        Observed errors above the cap.
-    alarm
-        Whether the uncertainty does not rank the errors, and nothing is trusted therefore.
-    """
-
-    threshold: float
-    ratio: float
-    ratio_upper: float
-    pairs: tuple[tuple[float, float], ...] = ()
-    recent: tuple[float, ...] = ()
-    trusted: MeanError = field(default_factory=MeanError)
-    spent: float = 0.0
-    calls_at_version: float = 0.0
-    model_version: int = 0
-    n_capped: int = 0
-    alarm: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,9 +22,9 @@ class RiskController:
     """Trust the surrogate as far as the estimated mean error of the trusted calls allows.
 
     The error to expect at uncertainty u is `ratio * u`, the ratio taken from the latest observed errors; the
-    threshold is the largest at which the expected mean error of recent calls below it, at the upper estimate of the ratio, meets
-    the allowance.  Audits correct the running estimate without bias; what was overspent, by that estimate, is
-    paid back out of the allowance of the next calls, and what was saved may be spent.
+    threshold is the largest at which the expected mean error of recent calls below it, at the upper estimate of
+    the ratio, meets the allowance.  Audits correct the running estimate; what was overspent, by that estimate,
+    is paid back out of the allowance of the next calls, and what was saved may be spent.
 
     Parameters
     ----------
@@ -127,8 +85,8 @@ class RiskController:
         threshold = state.threshold
         if not (self.audit_rate > 0 and threshold > 0):
             return 0.0
-        n_near = sum(u < 2 * threshold for u, _ in state.pairs[-self.window // 2 :])
-        record = min(1.0, 50.0 / max(state.calls_at_version, 1.0))
+        n_near = sum(u < 2 * threshold for u, _, _ in state.pairs[-self.window // 2 :])
+        record = math.sqrt(min(1.0, 50.0 / max(state.calls_at_version, 1.0)))
         place = min(max(2.0 * uncertainty / threshold, 0.25), 2.0)
         usual = max(self.audit_rate * record * place, self.audit_floor)
         return min(max(usual, 1.0 - n_near / 4), 1.0)
@@ -149,13 +107,15 @@ class RiskController:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calls += 1
             expected = min(state.ratio * uncertainty, limit)
-            residual = 0.0 if error is None else min(error, limit) - expected
-            spent += expected + residual * min(1 / observation.probability, MAX_WEIGHT)
+            spent += expected
+            if error is not None:
+                residual = (error if error < limit else limit) - expected  # NaN counts as the limit
+                spent += residual * min(1 / observation.probability, MAX_WEIGHT)
         recent, pairs = state.recent, state.pairs
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]
             if error is not None and math.isfinite(error):
-                pairs = (*pairs, (uncertainty, error))[-self.window :]
+                pairs = (*pairs, (uncertainty, error, version))[-self.window :]
                 n_capped += error > limit
         state = replace(
             state,
@@ -174,11 +134,15 @@ class RiskController:
     def _set_threshold(self, state: RiskState) -> RiskState:
         """Set the threshold to the largest at which the expected mean error meets the allowance.
 
-        A ratio that rises in the latest errors counts at once, one that falls as the window forgets.
+        A ratio that rises in the latest errors counts at once, one that falls as the window forgets.  Errors of
+        older versions count less, the more the surrogate has changed since.
         """
+        now = state.model_version + 1
+        pairs = [(u, e) for u, e, _ in state.pairs]
+        weights = [((version + 1) / now) ** 2 for _, _, version in state.pairs]
         ratio, latest = (
-            fit_ratio(pairs, reference=state.threshold, prior=self.prior_ratio)
-            for pairs in (state.pairs, state.pairs[-LATEST_PAIRS:])
+            fit_ratio(pairs[-n:], weights=weights[-n:], reference=state.threshold, prior=self.prior_ratio)
+            for n in (self.window, LATEST_PAIRS)
         )
         upper = max(ratio.upper, latest.upper)
         threshold = 0.0
@@ -200,7 +164,7 @@ class RiskController:
         """Whether errors above the bound come at small uncertainties as much as at large ones."""
         if len(state.pairs) < ALARM_PAIRS:
             return False
-        uncertainties, errors = zip(*state.pairs, strict=True)
+        uncertainties, errors, _ = zip(*state.pairs, strict=True)
         if not sum(errors) > self.error_bound * len(errors):
             return False
         return not rank_correlation(uncertainties, errors) > (0.3 if state.alarm else 0.1)

@@ -133,10 +133,12 @@ class TotalRiskController:
                 return state
             pairs = (*state.pairs, (uncertainty, error))
             ratio = fit_ratio(pairs, reference=math.nan).mean
-            if len(pairs) < self.warmup or not ratio > 0:
+            if len(pairs) < self.warmup or not (ratio > 0 and math.isfinite(self.error_bound / ratio)):
                 return replace(state, pairs=pairs)
             return self._start(state, ratio)
-        weighted = min(seen, limit) / probability if seen is not None else 0.0
+        weighted = 0.0
+        if seen is not None:
+            weighted = (seen if seen < limit else limit) / probability  # NaN counts as the limit
         moved = state.threshold - state.gain * (weighted - self.error_bound)
         highest = self.spread * state.threshold_start
         return replace(

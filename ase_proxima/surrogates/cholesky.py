@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cholesky
 from scipy.linalg.blas import dtpsv
 
 __all__ = ["GrowingCholesky"]
@@ -73,11 +73,3 @@ class GrowingCholesky:
         if not self.size:
             return np.empty(0)
         return np.asarray(dtpsv(self.size, self._packed, rhs))
-
-    def inverse(self) -> np.ndarray:
-        """Return K⁻¹, (size, size)."""
-        upper = np.zeros((self.size, self.size))
-        rows, columns = np.tril_indices(self.size)
-        upper[columns, rows] = self._packed[: len(rows)]
-        half = solve_triangular(upper, np.eye(self.size), trans="T", check_finite=False)
-        return np.asarray(half.T @ half)

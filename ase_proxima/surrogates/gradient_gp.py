@@ -6,29 +6,37 @@ and their gradients are labels. A gradient enters as its 3n - 6 components that 
 would tell nothing (see `kernels.internal_basis`).
 
 Costs, with n frames of M = n (1 + 3n_atoms - 6) labels, p permutations and d pairs: a prediction takes
-O(n p d + M²) operations, a new frame O(M² n_atoms). New length scales take O(M³), but of at most 16 frames.
+O(n p d + M²) operations, a new frame O(M² n_atoms). New length scales take O(M³), but of at most 10 frames
+(40 without forces).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.surrogates.cholesky import GrowingCholesky
 from ase_proxima.surrogates.hyperparameters import Labels, Prior, optimise_lengths
-from ase_proxima.surrogates.kernels import covariance_blocks, internal_basis, inverse_distances, matern52
 from ase_proxima.surrogates.molecule import Molecule
+from ase_proxima.surrogates.process import GradientProcess
+from ase_proxima.surrogates.selection import energy_covariance, most_informative
 from ase_proxima.types import Frame, Prediction
 
 __all__ = ["GradientGP"]
 
 MAX_LABELS = 1500
-"""Largest number of labels kept by default: up to it a posterior standard deviation takes 0.15 ms."""
+"""Largest number of labels by default; a triangular solve with so many takes some 0.15 ms."""
+
+MAX_FRAMES = 60
+"""Largest number of frames by default; six times that many where the first has no forces."""
+
+FIRST_OPTIMISATION = 2
+"""Number of frames from which length scales are optimised: one frame says too little about several."""
 
 FORMAT = 1
 
@@ -38,7 +46,7 @@ class GradientGP:
 
     Each new frame extends the Cholesky factor in place and sets the amplitude anew. The length scales, one
     for bonded pairs, one for second neighbours and one for all others, are found by marginal likelihood when
-    the number of frames reaches 1, 2, 3, 5, 8, 13, ..., each about 1.6 times the one before.
+    the number of frames reaches 2, 3, 4, 6, 9, 14, ..., each about 1.6 times the one before.
 
     When `max_frames` are stored, a quarter of them is dropped: the newest quarter stays, the oldest tenth
     goes, and of the rest those stay that the others predict worst (greedy choice by posterior variance, as
@@ -47,7 +55,8 @@ class GradientGP:
     Parameters
     ----------
     max_frames : int, optional
-        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 100.
+        Largest number of frames in the model, at least 4. By default what makes 1,500 labels, but 20 to 60,
+        or up to 360 if the first frame has no forces.
     max_permutations : int
         Largest number of permutations of equivalent atoms.
     force_std : bool
@@ -99,8 +108,7 @@ class GradientGP:
         self._frames: list[Frame] = []
         self._labels: dict[int, Labels] = {}
         self._order: list[int] = []
-        self._due = 1
-        self._capacity = 0
+        self._due = FIRST_OPTIMISATION
 
     @property
     def n_frames(self) -> int:
@@ -117,7 +125,7 @@ class GradientGP:
     def amplitude(self) -> float:
         """Prior variance of the energy, eV²."""
         self._require_fit()
-        return self._amplitude
+        return self._process.amplitude
 
     def fit(self, frames: Sequence[Frame]) -> None:
         """Extend the model by the frames that it has not seen, or start afresh on an unrelated list.
@@ -141,10 +149,11 @@ class GradientGP:
             offset, start = float(frames[0].results.get("energy", np.nan)), 0
         new = {index: molecule.label(frames[index], offset) for index in range(start, len(frames))}
         if not start:
-            self._start(molecule, offset)
+            self._start(molecule, frames[0])
         for index, labels in new.items():
             self._labels[index] = labels
-            self._append(index)
+            self._process.append(labels)
+            self._order.append(index)
             self._frames.append(frames[index])
             if len(self._order) >= self._capacity:
                 self._thin()
@@ -152,7 +161,7 @@ class GradientGP:
             while self._due <= len(self._frames):
                 self._due = max(self._due + 1, int(1.62 * self._due))
             self._optimise()
-        self._contract()
+        self._process.contract()
 
     def predict(self, x: Any) -> Prediction:
         """Predict energy (eV) and forces (eV/Å) with the posterior standard deviation of the energy.
@@ -165,7 +174,7 @@ class GradientGP:
         Returns
         -------
         Prediction
-            `std` has "forces" as well if `force_std` is set.
+            `std` has "forces" as well if `force_std` is set. Everything is NaN where two atoms coincide.
 
         Raises
         ------
@@ -173,59 +182,21 @@ class GradientGP:
             If nothing was fitted, or `x` has other atoms.
         """
         self._require_fit()
-        molecule = self._molecule
-        molecule.check(x)
-        n, p = len(self._order), len(molecule.images)
-        q_stored, basis = self._q[:n], self._basis[:n]
+        self._molecule.check(x)
         positions = x.positions
-        vectors = positions[molecule.first] - positions[molecule.second]
-        inverse = 1.0 / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        q = inverse * self._scale
-        q -= self._centre
-        images = q[molecule.images]
-
-        # Distances and projections on the stored gradient weights in one matrix product, (2n, p).
-        products = self._stacked @ images.T
-        squared = products[:n]
-        squared *= -2.0
-        squared += self._squares[:, None]
-        squared += q @ q
-        k, g, h = matern52(squared)
-        along = products[n:]
-        along -= self._projections[:, None]
-        k_sum = k.sum(axis=1)
-        energy = self._offset + float(self._weights @ k_sum + np.vdot(g, along)) / p
-
-        h *= along
-        h += self._weights[:, None] * g
-        slopes = h.T @ q_stored
-        slopes -= h.sum(axis=0)[:, None] * images
-        slopes += g.T @ self._stacked[n:]
-        slope = slopes.ravel()[self._gather].sum(axis=0)
-        slope *= self._scale / p
-        slope *= inverse**3
-        forces = molecule.incidence @ (slope[:, None] * vectors)
-
-        covariance = np.empty((n, 1 + molecule.n_internal))
-        covariance[:, 0] = k_sum
-        shifts = g @ images
-        shifts -= g.sum(axis=1)[:, None] * q_stored
-        covariance[:, 1:] = np.matmul(basis, shifts[:, :, None])[:, :, 0]
-        labelled = covariance.ravel() if self._all_known else covariance[self._known[:n]]
-        half = self._factor.solve_lower(labelled)
-        offsets = images - q
-        own = matern52(np.einsum("pd,pd->p", offsets, offsets))[0].sum()
-        variance = max(own / p - (half @ half) / p**2, self.prior.energy_noise)
-        std: dict[str, Any] = {"energy": float(np.sqrt(self._amplitude * variance))}
+        energy, forces, energy_std = self._process.predict(positions)
+        std: dict[str, Any] = {"energy": energy_std}
         if self.force_std:
-            std["forces"] = self._force_std(positions)
-        return Prediction({"energy": energy, "forces": forces}, std)
+            known = np.isfinite(energy_std)
+            std["forces"] = self._process.force_std(positions) if known else np.full_like(forces, np.nan)
+        return Prediction({"energy": self._offset + energy, "forces": forces}, std)
 
     def save(self, folder: Path) -> None:
         """Write which frames the model holds, and its length scales, to `folder`."""
         self._require_fit()
         state = {
             "format": FORMAT,
+            "settings": self._settings(),
             "n_frames": len(self._frames),
             "order": self._order,
             "length_scales": self._lengths.tolist(),
@@ -239,28 +210,37 @@ class GradientGP:
         Raises
         ------
         InputError
-            If the folder holds no such model, or it was fitted to another number of frames.
+            If the folder holds no such model, or it was fitted to other frames or with other settings.
         """
         path = Path(folder) / "gradient_gp.json"
         try:
             state = json.loads(path.read_text())
             order, due = [int(i) for i in state["order"]], int(state["next_optimisation"])
             lengths, n_frames = np.array(state["length_scales"], dtype=float), int(state["n_frames"])
-            version = state["format"]
+            version, settings = state["format"], state["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a saved gradient_gp model ({error}): retrain it") from error
         if version != FORMAT:
             raise InputError(f"{path} has format {version}, this version reads {FORMAT}: retrain the model")
+        if settings != self._settings():
+            raise InputError(
+                f"{path} was made with {settings}, got {self._settings()}: use the same settings"
+            )
         if n_frames != len(frames):
             raise InputError(
                 f"{path} was fitted to {n_frames} frames, got {len(frames)}: pass the same frames"
             )
         molecule = Molecule.from_atoms(frames[0].x, max_permutations=self.max_permutations)
-        self._start(molecule, float(frames[0].results["energy"]))
+        self._start(molecule, frames[0])
         self._frames, self._due, self._lengths = list(frames), due, lengths
         self._labels = {index: molecule.label(frames[index], self._offset) for index in order}
         self._rebuild(order)
-        self._contract()
+        self._process.contract()
+
+    def _settings(self) -> dict[str, Any]:
+        """What the predictions depend on beside the frames, as JSON values."""
+        prior = json.loads(json.dumps(asdict(self.prior)))
+        return {"max_frames": self.max_frames, "max_permutations": self.max_permutations, "prior": prior}
 
     def _require_fit(self) -> None:
         if not self._frames:
@@ -271,106 +251,42 @@ class GradientGP:
         n = len(self._frames)
         return 0 < n <= len(frames) and all(_same(self._frames[i], frames[i]) for i in {0, n // 2, n - 1})
 
-    def _start(self, molecule: Molecule, offset: float) -> None:
-        self._molecule, self._offset = molecule, offset
-        self._frames = []
-        self._labels = {}
-        self._due = 1
-        p, d = molecule.images.shape
-        m = molecule.n_internal
-        self._gather = np.arange(p)[:, None] * d + np.argsort(molecule.images, axis=1)
-        self._capacity = self.max_frames or int(np.clip(MAX_LABELS // (1 + m), 20, 100))
-        self._lengths = np.full(int(molecule.groups.max()) + 1, self.prior.length)
-        self._q = np.empty((self._capacity, d))
-        self._basis = np.empty((self._capacity, m, d))
-        self._values = np.empty((self._capacity, 1 + m))
-        self._known = np.empty((self._capacity, 1 + m), dtype=bool)
+    def _start(self, molecule: Molecule, first: Frame) -> None:
+        self._molecule, self._offset = molecule, float(first.results["energy"])
+        self._frames, self._labels = [], {}
+        self._due = FIRST_OPTIMISATION
+        with_forces = first.results.get("forces") is not None
+        per_frame = 1 + molecule.n_internal * with_forces
+        most = int(np.clip(MAX_LABELS // per_frame, 20, MAX_FRAMES if with_forces else 6 * MAX_FRAMES))
+        self._capacity = self.max_frames or most
+        self._n_for_lengths = int(np.clip(200 // per_frame, 6, 10 if with_forces else 40))
+        self._prior = self.prior.for_groups(molecule.separations)
+        self._lengths = np.array(self._prior.lengths)
         self._rebuild([])
 
     def _rebuild(self, order: Sequence[int]) -> None:
         """Factorise the frames of `order` one after the other, with the current length scales."""
-        self._scale = 1.0 / self._lengths[self._molecule.groups]
-        self._factor = GrowingCholesky()
-        self._order = []
+        self._process = GradientProcess(self._molecule, self._prior, self._lengths, self._capacity)
+        self._order = list(order)
         for index in order:
-            self._append(index)
-
-    def _append(self, index: int) -> None:
-        """Extend the factor by one frame."""
-        labels, images, n = self._labels[index], self._molecule.images, len(self._order)
-        if not n:
-            # Small numbers keep the differences in `predict` accurate; every permutation keeps this centre.
-            self._centre = (labels.q * self._scale)[images].mean(axis=0)
-        q = self._q[n] = labels.q * self._scale - self._centre
-        basis = self._basis[n] = labels.basis * self._scale
-        self._values[n] = labels.values
-        known = self._known[n] = np.isfinite(labels.values)
-        blocks = covariance_blocks(
-            self._q[: n + 1], self._basis[: n + 1], q[images], basis[:, images].swapaxes(0, 1)
-        )
-        cross = blocks[:n][self._known[:n]][:, known]
-        corner = blocks[n][np.ix_(known, known)]
-        noise = self.prior.noise(basis)[known]
-        try:
-            self._factor.extend(cross, corner + np.diag(noise))
-        except np.linalg.LinAlgError:  # a near copy of a stored frame: let it count as a less exact one
-            self._factor.extend(cross, corner + np.diag(1e4 * noise))
-        self._order.append(index)
-
-    def _contract(self) -> None:
-        """Find amplitude and weights, and contract what `predict` needs."""
-        n = len(self._order)
-        known = self._known[:n]
-        z = self._factor.solve_lower(self._values[:n][known])
-        self._amplitude = self.prior.posterior_amplitude(self._lengths, z)
-        weights = np.zeros(known.shape)
-        weights[known] = self._factor.solve_upper(z)
-        self._all_known = bool(known.all())
-        q = self._q[:n]
-        gradient_weights = np.einsum("nmd,nm->nd", self._basis[:n], weights[:, 1:])
-        self._weights = weights[:, 0].copy()
-        self._stacked = np.vstack([q, gradient_weights])
-        self._squares = np.einsum("nd,nd->n", q, q)
-        self._projections = np.einsum("nd,nd->n", q, gradient_weights)
+            self._process.append(self._labels[index])
 
     def _optimise(self) -> None:
-        """Find length scales from at most 16 frames spread over the record, fewer if of many labels."""
-        most = int(np.clip(300 // (1 + self._molecule.n_internal), 6, 16))
-        positions = np.linspace(0, len(self._order) - 1, min(len(self._order), most)).round().astype(int)
+        """Find length scales from at most 10 frames (40 without forces) spread over the record."""
+        molecule, n = self._molecule, len(self._order)
+        positions = np.linspace(0, n - 1, min(n, self._n_for_lengths)).round().astype(int)
         frames = [self._labels[self._order[i]] for i in np.unique(positions)]
-        self._lengths = optimise_lengths(
-            self._lengths, frames, self._molecule.groups, self._molecule.images, self.prior
-        )
+        self._lengths = optimise_lengths(self._lengths, frames, molecule.groups, molecule.images, self._prior)
         self._rebuild(self._order)
 
     def _thin(self) -> None:
-        """Drop a quarter of the frames, see the class; at most a fifth of `_append`'s work for each frame."""
+        """Drop a quarter of the frames, as the class describes."""
         n = len(self._order)
-        q, images = self._q[:n], self._molecule.images
-        covariance = np.zeros((n, n))
-        for i in range(n):
-            difference = q[:, None] - q[i][images]
-            covariance[i] = matern52(np.einsum("npd,npd->np", difference, difference))[0].mean(axis=1)
-        newest = range(n - n // 4, n)
-        keep = _most_informative(covariance, 3 * n // 4, start=newest, exclude=range(n // 10))
+        covariance = energy_covariance(self._process.descriptors, self._molecule.images)
+        keep = most_informative(covariance, 3 * n // 4, start=range(n - n // 4, n), exclude=range(n // 10))
         order = [self._order[i] for i in keep]
         self._labels = {index: self._labels[index] for index in order}
         self._rebuild(order)
-
-    def _force_std(self, positions: np.ndarray) -> np.ndarray:
-        """Posterior standard deviations of the force components, (n_atoms, 3)."""
-        molecule, n = self._molecule, len(self._order)
-        descriptor, jacobian = inverse_distances(positions)
-        directions = internal_basis(jacobian, molecule.n_internal)
-        q = descriptor * self._scale - self._centre
-        basis = (jacobian @ directions).T * self._scale
-        images = q[molecule.images], basis[:, molecule.images].swapaxes(0, 1)
-        cross = covariance_blocks(self._q[:n], self._basis[:n], *images)[self._known[:n]][:, 1:]
-        half = np.array([self._factor.solve_lower(column) for column in cross.T])
-        own = covariance_blocks(q[None], basis[None], *images)[0, 1:, 1:]
-        variance = np.einsum("im,mk,ik->i", directions, own - half @ half.T, directions)
-        variance = np.maximum(variance, self.prior.noise(basis)[1])
-        return np.asarray(np.sqrt(self._amplitude * variance)).reshape(-1, 3)
 
 
 def _same(a: Frame, b: Frame) -> bool:
@@ -379,28 +295,3 @@ def _same(a: Frame, b: Frame) -> bool:
         and np.array_equal(a.x.numbers, b.x.numbers)
         and np.array_equal(a.x.positions, b.x.positions)
     )
-
-
-def _most_informative(
-    covariance: np.ndarray, n_keep: int, *, start: Sequence[int], exclude: Sequence[int]
-) -> list[int]:
-    """Choose `n_keep` rows, `start` first, then always the one of largest variance given those chosen.
-
-    Examples
-    --------
-    >>> _most_informative(np.array([[1, 0.9, 0], [0.9, 1, 0.1], [0, 0.1, 1]]), 2, start=[0], exclude=[])
-    [0, 2]
-    """
-    variance = np.diag(covariance).copy()
-    columns = np.empty((n_keep, len(covariance)))
-    chosen: list[int] = []
-    waiting = list(start)
-    variance[list(exclude)] = -np.inf
-    while len(chosen) < n_keep:
-        pivot = waiting.pop(0) if waiting else int(np.argmax(variance))
-        row = covariance[pivot] - columns[: len(chosen), pivot] @ columns[: len(chosen)]
-        columns[len(chosen)] = row / np.sqrt(max(row[pivot], 1e-14))
-        variance -= columns[len(chosen)] ** 2
-        chosen.append(pivot)
-        variance[chosen] = -np.inf
-    return sorted(chosen)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
@@ -39,11 +39,14 @@ class Prior:
 
     Attributes
     ----------
-    length, length_spread
-        Median of the length scales, 1/Å, and the standard deviation of their logarithm.
+    lengths
+        Medians of the length scales, 1/Å: of bonded pairs, second neighbours, and others.
+    length_spread
+        Standard deviation of their logarithms.
     stiffness
-        Square root of the amplitude over the squared length scale, eV Å²: how fast, in the unit of the
-        squared inverse distance, the energy may bend away from a known point.
+        Square root of the amplitude over the squared length scale (geometric mean of the groups), eV Å²:
+        how fast, with the squared change of inverse distances, the energy may depart from what a known point
+        says of it.
     weight
         Number of labels that the belief about the amplitude is worth.
     energy_noise, gradient_noise
@@ -51,16 +54,20 @@ class Prior:
         factorisation, which needs them at rounding level.
     """
 
-    length: float = 3.0
-    length_spread: float = 0.7
-    stiffness: float = 20.0
+    lengths: tuple[float, ...] = (8.0, 5.0, 5.0)
+    length_spread: float = 0.2
+    stiffness: float = 30.0
     weight: float = 10.0
-    energy_noise: float = 1e-13
+    energy_noise: float = 1e-14
     gradient_noise: float = 1e-11
+
+    def for_groups(self, groups: Iterable[int]) -> Prior:
+        """Restrict the length scales to those of the given groups of pairs."""
+        return replace(self, lengths=tuple(self.lengths[group] for group in groups))
 
     def amplitude(self, lengths: np.ndarray) -> float:
         """Believed variance of the energy, eV²."""
-        return float((self.stiffness * np.min(lengths) ** 2) ** 2)
+        return float((self.stiffness * np.exp(2.0 * np.mean(np.log(lengths)))) ** 2)
 
     def posterior_amplitude(self, lengths: np.ndarray, z: np.ndarray) -> float:
         """Mean variance of the energy, eV², given the whitened labels `z`."""
@@ -143,7 +150,7 @@ def negative_log_evidence(
     believed = prior.weight * prior.amplitude(lengths)
     evidence = -np.log(np.diag(upper)).sum() + 0.5 * prior.weight * np.log(believed)
     evidence -= 0.5 * (prior.weight + len(values)) * np.log(believed + z @ z)
-    evidence -= 0.5 * np.sum(((log_lengths - np.log(prior.length)) / prior.length_spread) ** 2)
+    evidence -= 0.5 * np.sum(((log_lengths - np.log(prior.lengths)) / prior.length_spread) ** 2)
     return float(-evidence)
 
 
@@ -154,7 +161,7 @@ def optimise_lengths(
     images: np.ndarray,
     prior: Prior,
     *,
-    max_evaluations: int = 40,
+    max_evaluations: int = 30,
 ) -> np.ndarray:
     """Find the length scales of greatest evidence, from `start`.
 
@@ -177,6 +184,6 @@ def optimise_lengths(
         np.log(start),
         args=(frames, groups, images, prior),
         method="Nelder-Mead",
-        options={"initial_simplex": simplex, "maxfev": max_evaluations, "xatol": 0.02, "fatol": 0.05},
+        options={"initial_simplex": simplex, "maxfev": max_evaluations, "xatol": 0.05, "fatol": 0.1},
     )
     return np.asarray(np.exp(result.x))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.hyperparameters import Labels
@@ -30,8 +31,10 @@ class Molecule:
         1 where an atom is the first of a pair, -1 where it is the second.
     images : (p, d) array
         Permutations of the pairs; the identity first.
+    separations : (g,) array
+        The kinds of pairs that there are: 0 bonded, 1 second neighbours, 2 others.
     groups : (d,) array
-        The length scale of each pair: by the number of bonds from one atom to the other, 1, 2, or more.
+        Index of each pair's kind in `separations`; pairs of a kind share a length scale.
     n_internal : int
         Number of independent displacements that change distances, 3n - 6, or 1 for two atoms.
     """
@@ -41,6 +44,7 @@ class Molecule:
     second: np.ndarray
     incidence: np.ndarray
     images: np.ndarray
+    separations: np.ndarray
     groups: np.ndarray
     n_internal: int
 
@@ -51,8 +55,12 @@ class Molecule:
         Raises
         ------
         InputError
-            If there is only one atom, two atoms coincide, or the structure is periodic.
+            If `atoms` are not `ase.Atoms`, only one, or periodic.
         """
+        if not isinstance(atoms, Atoms):
+            raise InputError(
+                f"gradient_gp needs ase.Atoms, got {type(atoms).__name__}: use surrogate='sklearn'"
+            )
         n_atoms = len(atoms)
         if n_atoms < 2:
             raise InputError(
@@ -70,24 +78,22 @@ class Molecule:
         bonds = bond_graph(atoms.numbers, atoms.positions)
         steps = bonds.astype(int)
         separation = np.where(bonds, 0, np.where(steps @ steps > 0, 1, 2))[first, second]
+        separations, groups = np.unique(separation, return_inverse=True)
         return cls(
             numbers=atoms.numbers.copy(),
             first=first,
             second=second,
             incidence=incidence,
             images=pair_permutations(automorphism_group(atoms.numbers, bonds, max_size=max_permutations)),
-            groups=np.unique(separation, return_inverse=True)[1],
+            separations=separations,
+            groups=groups,
             n_internal=max(3 * n_atoms - 6, 1),
         )
 
     def check(self, atoms: Any) -> None:
         """Raise `InputError` unless `atoms` are the same elements in the same order, not periodic."""
         if not np.array_equal(atoms.numbers, self.numbers):
-            from ase.formula import Formula
-
-            wanted, got = (
-                Formula.from_list([_symbol(z) for z in numbers]) for numbers in (self.numbers, atoms.numbers)
-            )
+            wanted, got = Atoms(self.numbers).get_chemical_formula(), atoms.get_chemical_formula()
             raise InputError(
                 f"the model was fitted to {wanted} ({len(self.numbers)} atoms), got {got} ({len(atoms)}): "
                 "keep elements and their order, or start a new model"
@@ -110,7 +116,8 @@ class Molecule:
                 f"gradient_gp needs an energy in every frame, got {sorted(frame.results)}: add the energy"
             )
         energy = float(frame.results["energy"])
-        descriptor, jacobian = inverse_distances(np.asarray(frame.x.positions))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            descriptor, jacobian = inverse_distances(np.asarray(frame.x.positions))
         if not (np.isfinite(energy) and np.all(np.isfinite(jacobian))):
             raise InputError(
                 f"frame of step {frame.step} has energy {energy} and inverse distances up to "
@@ -128,9 +135,3 @@ class Molecule:
                 )
             values[1:] = -basis.T @ forces.ravel()
         return Labels(descriptor, np.ascontiguousarray((jacobian @ basis).T), values)
-
-
-def _symbol(number: int) -> str:
-    from ase.data import chemical_symbols
-
-    return str(chemical_symbols[number])

@@ -99,7 +99,9 @@ def _checked(label: str, name: str, value: Any, atoms: Atoms) -> Any:
     if name in shapes and array.shape != shapes[name]:
         raise CalculationFailed(f"{label} must return {name} of shape {shapes[name]}, got {array.shape}")
     if not np.isfinite(array).all():
-        raise CalculationFailed(f"{label} returned {name} that is not finite for {atoms.symbols}")
+        raise CalculationFailed(
+            f"{label} returned {name} that is not finite for {atoms.get_chemical_formula()}"
+        )
     return float(array) if array.ndim == 0 else array
 
 

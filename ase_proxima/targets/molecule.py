@@ -46,7 +46,7 @@ def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None)
             "or choose another target"
         )
     if (atoms.numbers < 1).any():
-        raise InputError(f"cannot compute dummy atoms, got {atoms.symbols}: remove them")
+        raise InputError(f"cannot compute dummy atoms, got {atoms.get_chemical_formula()}: remove them")
     if not np.isfinite(atoms.positions).all():
         raise InputError("positions must be finite numbers, got NaN or infinity")
     if not math.isfinite(nuclear_repulsion(atoms.numbers, atoms.positions)):
@@ -56,7 +56,7 @@ def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None)
         multiplicity = 1 + n_electrons % 2
     if n_electrons < 1 or multiplicity - 1 > n_electrons or (n_electrons + multiplicity) % 2 == 0:
         raise InputError(
-            f"{atoms.symbols} with charge {charge} has {n_electrons} electrons, which cannot have the "
+            f"{atoms.get_chemical_formula()} with charge {charge} has {n_electrons} electrons, which cannot have the "
             f"multiplicity {multiplicity}: change charge or multiplicity"
         )
     return charge, multiplicity

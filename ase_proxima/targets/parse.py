@@ -99,8 +99,8 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
 def best_quantum_target(method_basis: str = "HF/6-31G*") -> str:
     """The target to prefer for a method and basis: Psi4's where Psi4 runs, else PySCF's.
 
-    The energies of the two differ by 0.4 meV for methane, since Psi4 fits densities by default: never mix them
-    in one training set.
+    The energies of the two differ by 0.4 meV for methane, since Psi4 fits densities by default: never mix
+    them in one training set.
 
     Raises
     ------

@@ -17,15 +17,24 @@ _ASK_S = 30.0
 
 
 def interpreters(python: str | Path | None) -> list[tuple[str, list[str]]]:
-    """Interpreters that may have Psi4, each with the folders in which to look for the package."""
+    """Interpreters that may have Psi4, each with further folders in which to look for the package.
+
+    Parameters
+    ----------
+    python
+        The only one to try; None for the one that the environment variable `PROXIMA_PSI4_PYTHON` names or,
+        where it is not set, the one of the program `psi4`, `/usr/bin/python3` and this one.
+    """
     chosen = python or os.environ.get("PROXIMA_PSI4_PYTHON")
     program = shutil.which("psi4")
     folders = _package_folders(program) if program else []
     if chosen:
         return [(str(chosen), folders)]
-    found = [_shebang(Path(program))] if program else []
-    found += ["/usr/bin/python3", sys.executable]
-    return [(name, folders) for name in dict.fromkeys(filter(None, found))]
+    owner = _shebang(Path(program)) if program else None
+    found = {name: folders for name in (owner, "/usr/bin/python3") if name}
+    # What the program's own interpreter can import may not fit the NumPy of this one.
+    found.setdefault(sys.executable, [])
+    return list(found.items())
 
 
 def _package_folders(program: str) -> list[str]:

@@ -29,6 +29,7 @@ from typing import Any
 
 POLL_S = 1.0
 MAX_MESSAGE = 300
+MAX_TRIES = 100
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -49,7 +50,11 @@ def one_line(error: BaseException) -> str:
 
 def leave(scratch: str) -> None:
     """End at once, even from inside a calculation, and leave no scratch files behind."""
-    shutil.rmtree(scratch, ignore_errors=True)
+    for _ in range(MAX_TRIES):
+        # A calculation in the other thread may write a file while its folder is being emptied.
+        shutil.rmtree(scratch, ignore_errors=True)
+        if not os.path.exists(scratch):
+            break
     os._exit(0)
 
 

@@ -116,14 +116,14 @@ class PySCFCalculator(Calculator):  # type: ignore[misc]
             if not field.converged:
                 raise SCFError(
                     f"PySCF's SCF did not converge in {self.parameters.max_cycles} iterations for "
-                    f"{self.atoms.symbols}: check the geometry, or raise max_cycles"
+                    f"{self.atoms.get_chemical_formula()}: check the geometry, or raise max_cycles"
                 )
             if "forces" in properties:
                 gradient = np.asarray(field.nuc_grad_method().kernel(), dtype=float)
                 results["forces"] = -gradient * (Hartree / Bohr)
         if not all(np.isfinite(value).all() for value in results.values()):
             raise CalculationFailed(
-                f"PySCF returned an energy or a force that is not finite for {self.atoms.symbols}"
+                f"PySCF returned an energy or a force that is not finite for {self.atoms.get_chemical_formula()}"
             )
         self.n_calls += 1
         self.results.update(results)

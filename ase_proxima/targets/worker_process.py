@@ -124,10 +124,10 @@ class WorkerProcess:
             line = stdout.readline()
             if timed_out.is_set():
                 raise WorkerTimeoutError(f"no answer within {timeout_s:g} s")
-            answer = json.loads(line) if line else None
-            if not isinstance(answer, dict) or answer.get("id") != self._n_asked:
+            answer = _parsed(line)
+            if answer is None or answer.get("id") != self._n_asked:
                 raise WorkerDiedError(self._last_words(line))
-        except (OSError, ValueError) as error:
+        except OSError as error:
             last_words = self._last_words(b"")
             self.close()
             raise WorkerDiedError(last_words) from error
@@ -168,6 +168,15 @@ class WorkerProcess:
             log = []
         said = [text.strip() for text in log if text.strip()]
         return f"exit code {code}" + (f", last words: {said[-1][:200]}" if said else "")
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The JSON object in a line; None if it is something else."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _end(process: subprocess.Popen[bytes], scratch: Path, owner: int) -> None:

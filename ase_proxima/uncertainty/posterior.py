@@ -68,6 +68,8 @@ class PosteriorUncertainty:
     nan
     """
 
+    prior_ratio = 1.0
+
     def __init__(self, metric: str) -> None:
         if metric not in _SCALARS:
             raise InputError(

@@ -1,0 +1,72 @@
+"""Which frames to keep when there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ase_proxima.surrogates.kernels import matern52
+
+__all__ = ["energy_covariance", "most_informative"]
+
+
+def energy_covariance(q: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Prior covariance of the energies, averaged over permutations, in units of the amplitude.
+
+    Parameters
+    ----------
+    q : (n, d) array
+        Descriptors in units of the length scale.
+    images : (p, d) integer array
+        Permutations of the pairs.
+
+    Returns
+    -------
+    (n, n) array
+    """
+    covariance = np.empty((len(q), len(q)))
+    for i, row in enumerate(q):
+        difference = q[:, None] - row[images]
+        covariance[i] = matern52(np.einsum("npd,npd->np", difference, difference))[0].mean(axis=1)
+    return covariance
+
+
+def most_informative(
+    covariance: np.ndarray, n_keep: int, *, start: Sequence[int], exclude: Sequence[int]
+) -> list[int]:
+    """Choose rows, `start` first, then always the one of largest variance given those chosen.
+
+    This is the choice of pivots in a pivoted Cholesky decomposition.
+
+    Parameters
+    ----------
+    covariance : (n, n) array
+    n_keep : int
+        Number of rows to choose, at least `len(start)`.
+    start, exclude : sequences of int
+        Rows that are chosen in any case, and rows that are not.
+
+    Returns
+    -------
+    list of int
+        Chosen rows, ascending.
+
+    Examples
+    --------
+    >>> most_informative(np.array([[1, 0.9, 0], [0.9, 1, 0.1], [0, 0.1, 1]]), 2, start=[0], exclude=[])
+    [0, 2]
+    """
+    variance = np.diag(covariance).copy()
+    columns = np.empty((n_keep, len(covariance)))
+    chosen: list[int] = []
+    waiting = list(start)
+    variance[list(exclude)] = -np.inf
+    while len(chosen) < n_keep:
+        pivot = waiting.pop(0) if waiting else int(np.argmax(variance))
+        row = covariance[pivot] - columns[: len(chosen), pivot] @ columns[: len(chosen)]
+        columns[len(chosen)] = row / np.sqrt(max(row[pivot], 1e-14))
+        variance -= columns[len(chosen)] ** 2
+        chosen.append(pivot)
+        variance[chosen] = -np.inf
+    return sorted(chosen)

@@ -1,0 +1,348 @@
+"""Fakes and contract checks for your own targets, surrogates, uncertainties, controllers and policies.
+
+Each check runs one implementation through everything that its protocol promises, and raises `AssertionError`
+with what was broken.  The project's own parts go through the same checks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.serialisation import state_from_json, state_to_json
+from ase_proxima.types import Frame, Observation, Prediction
+
+__all__ = [
+    "HarmonicWells",
+    "NearestFrame",
+    "check_controller",
+    "check_surrogate",
+    "check_training_policy",
+    "check_uncertainty",
+]
+
+
+class HarmonicWells(Calculator):  # type: ignore[misc]
+    """A target that is known in closed form: each atom in a harmonic well of its own.
+
+    The energy is `stiffness / 2 * sum |r - center|²`; the stress is zero.
+
+    Parameters
+    ----------
+    centers : array, shape (n_atoms, 3)
+        In Å.
+    stiffness : float
+        In eV/Å².
+
+    Attributes
+    ----------
+    n_runs
+        How often the target was calculated.
+
+    Examples
+    --------
+    >>> atoms = Atoms("H", [[0.0, 0.0, 0.1]])
+    >>> atoms.calc = HarmonicWells(np.zeros((1, 3)), stiffness=2.0)
+    >>> atoms.get_potential_energy()
+    0.01
+    >>> atoms.get_forces().tolist()
+    [[0.0, 0.0, -0.2]]
+    """
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(self, centers: Any, stiffness: float = 1.0) -> None:
+        super().__init__()
+        self.centers = np.array(centers, float)
+        self.stiffness = stiffness
+        self.n_runs = 0
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill in energy, forces and stress."""
+        super().calculate(atoms, properties, system_changes)
+        self.n_runs += 1
+        gaps = self.atoms.positions - self.centers
+        self.results = {
+            "energy": 0.5 * self.stiffness * float(np.sum(gaps * gaps)),
+            "forces": -self.stiffness * gaps,
+            "stress": np.zeros(6),
+        }
+
+
+class NearestFrame:
+    """A surrogate that answers with the results of the nearest frame; as uncertainty, the distance to it.
+
+    It costs next to nothing, errs by a known amount, and is its own uncertainty.  Inputs may be structures or
+    arrays; the distance is the largest difference of a coordinate.
+
+    Examples
+    --------
+    >>> model = NearestFrame()
+    >>> model.fit([Frame(np.array([0.0]), {"value": 1.0}), Frame(np.array([1.0]), {"value": 5.0})])
+    >>> prediction = model.predict(np.array([0.75]))
+    >>> float(prediction.results["value"]), model.measure(np.array([0.75]), prediction)
+    (5.0, 0.25)
+    """
+
+    min_frames = 1
+
+    def __init__(self, *properties: str, incremental: bool = False) -> None:
+        self.properties = properties or ("energy", "forces", "stress", "value")
+        self.incremental = incremental
+        self._frames: list[Frame] = []
+        self._known: list[Frame] = []
+
+    def fit(self, frames: Sequence[Frame]) -> None:
+        """Take the frames."""
+        self._frames = list(frames)
+        self._known = list(frames)
+
+    def extend(self, frames: Sequence[Frame]) -> None:
+        """Measure distances to these frames too."""
+        self._known.extend(frames)
+
+    def predict(self, x: Any) -> Prediction:
+        """Results of the nearest frame."""
+        nearest = min(self._frames, key=lambda frame: _gap(frame.x, x))
+        return Prediction({name: np.copy(value)[()] for name, value in nearest.results.items()})
+
+    def measure(self, x: Any, prediction: Prediction) -> float:  # noqa: ARG002
+        """Distance to the nearest frame; NaN before the first."""
+        return min((_gap(frame.x, x) for frame in self._known), default=math.nan)
+
+    def save(self, folder: Path) -> None:
+        """Write the number of frames."""
+        (folder / "nearest.json").write_text(json.dumps(len(self._frames)))
+
+    def load(self, folder: Path, frames: Sequence[Frame]) -> None:
+        """Take the frames again."""
+        if json.loads((folder / "nearest.json").read_text()) != len(frames):
+            raise ValueError(f"saved with another number of frames than {len(frames)}")
+        self.fit(frames)
+
+
+def _gap(a: Any, b: Any) -> float:
+    return float(np.abs(_array(a) - _array(b)).max())
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.asarray(x.positions if isinstance(x, Atoms) else x, float)
+
+
+def check_controller(controller: Controller, seed: int = 0, n_calls: int = 300) -> None:
+    """Run a controller through random calls, those with NaN and infinite numbers included.
+
+    Checked: NaN and infinity are never trusted, everything below the threshold is; audit probabilities are
+    probabilities; `observe` depends on its arguments alone and changes none; the state is made of JSON values and
+    goes on from them exactly; the threshold never becomes NaN; the report is complete.
+    """
+    _require(isinstance(controller, Controller), "a method of the Controller protocol is missing")
+    rng = np.random.default_rng(seed)
+    state = controller.init()
+    _require(controller.init() == state, "init must return the same state every time")
+    for call in range(n_calls):
+        threshold = controller.threshold(state)
+        _require(not math.isnan(threshold), f"the threshold is NaN before call {call}")
+        uncertainty = [math.nan, math.inf][call % 2] if rng.random() < 0.1 else float(rng.lognormal(-2.0))
+        _require(not controller.trusts(state, math.nan), "NaN was trusted")
+        _require(not controller.trusts(state, math.inf), "infinity was trusted")
+        trusted = controller.trusts(state, uncertainty)
+        if math.isfinite(uncertainty):
+            _require(
+                trusted == (uncertainty < threshold),
+                f"u = {uncertainty}, T = {threshold}: trusted is {trusted}",
+            )
+        probability = controller.audit_probability(state, uncertainty) if trusted else 1.0
+        _require(0.0 <= probability <= 1.0, f"the audit probability is {probability}")
+        error: float | None = None
+        if rng.random() < probability:
+            error = float(rng.exponential(uncertainty if math.isfinite(uncertainty) else 1.0))
+            error = [error, math.nan, math.inf][rng.choice(3, p=[0.96, 0.02, 0.02])]
+        observation = Observation(uncertainty, trusted, error, probability, 1 + call // 50)
+        saved = json.dumps(state_to_json(state))
+        following = controller.observe(state, observation)
+        _require(json.dumps(state_to_json(state)) == saved, "observe changed the state that it was given")
+        read = state_from_json(controller.init(), json.loads(saved))
+        _require(json.dumps(state_to_json(read)) == saved, "the state does not survive JSON")
+        resumed = controller.observe(read, observation)
+        _require(_same_state(resumed, following), "a state that was read from JSON goes on differently")
+        state = following
+    report = controller.report(state)
+    _require(
+        {"error_estimate", "error_upper", "notes"} <= set(report), f"the report lacks something: {report}"
+    )
+    _require(isinstance(report["notes"], tuple), "notes must be a tuple of lines")
+    _require(isinstance(controller.alpha(state), float), "alpha must be a float")
+
+
+def _same_state(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and json.dumps(state_to_json(a)) == json.dumps(state_to_json(b))
+
+
+def check_surrogate(
+    make: Callable[[], Surrogate], frames: Sequence[Frame], other: Sequence[Frame], x: Sequence[Any]
+) -> None:
+    """Fit, extend, save and load a surrogate.
+
+    Checked: predictions are finite, complete, of the target's shapes, the same when asked for again, and nobody
+    else's memory; nothing that is passed in is changed; a list that grows, an unrelated list and a saved model
+    lead where the protocol says, bit for bit.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new surrogate.
+    frames, other : sequence of Frame
+        Two unrelated lists, each at least twice as long as `min_frames` and longer than 3.
+    x : sequence
+        Inputs to predict at.
+    """
+    surrogate = make()
+    _require(isinstance(surrogate, Surrogate), "a member of the Surrogate protocol is missing")
+    half = max(surrogate.min_frames, len(frames) // 2)
+    copies = [(_array(frame.x).copy(), {k: np.copy(v) for k, v in frame.results.items()}) for frame in frames]
+    asked = [_array(point).copy() for point in x]
+    surrogate.fit(frames[:half])
+    expected = frames[0].results
+    for point in x:
+        prediction = surrogate.predict(point)
+        for name in surrogate.properties:
+            if name not in expected:
+                continue
+            value = prediction.results[name]
+            _require(np.shape(value) == np.shape(expected[name]), f"{name} has shape {np.shape(value)}")
+            _require(bool(np.isfinite(value).all()), f"{name} is not finite")
+        for name, std in prediction.std.items():
+            _require(
+                np.shape(std) == np.shape(expected[name]), f"the std of {name} has shape {np.shape(std)}"
+            )
+            _require(bool((np.asarray(std) >= 0).all()), f"the std of {name} is negative")
+    first = _predict_all(surrogate, x)
+    for point in x:
+        for value in surrogate.predict(point).results.values():
+            if isinstance(value, np.ndarray) and value.ndim:
+                value[...] = 1e9
+    _require(
+        _predict_all(surrogate, x) == first,
+        "asking again, or changing what was returned, changes predictions",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        surrogate.save(Path(folder))
+        loaded = make()
+        loaded.load(Path(folder), frames[:half])
+        _require(_predict_all(surrogate, x) == first, "save changes predictions")
+        _require(_predict_all(loaded, x) == first, "a loaded model predicts otherwise")
+        for model in (surrogate, loaded):
+            model.fit(frames)
+        grown = _predict_all(surrogate, x)
+        _require(grown != first, "more frames change nothing")
+        _require(_predict_all(loaded, x) == grown, "a loaded model learns otherwise")
+    surrogate.fit(other)
+    afresh = make()
+    afresh.fit(other)
+    _require(_predict_all(surrogate, x) == _predict_all(afresh, x), "an unrelated list does not start afresh")
+    for frame, (positions, results) in zip(frames, copies, strict=True):
+        _require(np.array_equal(_array(frame.x), positions), "an input of a frame was changed")
+        _require(all(np.array_equal(frame.results[k], v) for k, v in results.items()), "a result was changed")
+    for point, before in zip(x, asked, strict=True):
+        _require(np.array_equal(_array(point), before), "an input was changed")
+
+
+def _predict_all(surrogate: Surrogate, x: Sequence[Any]) -> list[Any]:
+    predictions = [surrogate.predict(point) for point in x]
+    return [
+        [{name: np.asarray(value).tolist() for name, value in part.items()} for part in (p.results, p.std)]
+        for p in predictions
+    ]
+
+
+def check_uncertainty(
+    make: Callable[[], Uncertainty],
+    frames: Sequence[Frame],
+    x: Sequence[Any],
+    predict: Callable[[Any], Prediction],
+) -> None:
+    """Fit and extend an uncertainty.
+
+    Checked: it is non-negative or NaN, the same when asked for again, changes nothing that is passed in, and
+    comes out the same, bit for bit, whether frames are added one by one or all at once.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new uncertainty.
+    frames : sequence of Frame
+        At least four.
+    x : sequence
+        Inputs to measure at.
+    predict : callable
+        Prediction at an input, of a surrogate that was fitted to the frames.
+    """
+    uncertainty, other = make(), make()
+    _require(isinstance(uncertainty, Uncertainty), "a method of the Uncertainty protocol is missing")
+    asked = [_array(point).copy() for point in x]
+    half = len(frames) // 2
+    uncertainty.fit(frames[:half])
+    values = _measure(uncertainty, x, predict)
+    for value in values:
+        _require(value is None or value >= 0, f"the uncertainty is {value}")
+    _require(_measure(uncertainty, x, predict) == values, "asking again changes it")
+    other.fit(frames[:half])
+    other.extend(frames[half:])
+    for frame in frames[half:]:
+        uncertainty.extend([frame])
+    one_by_one = _measure(uncertainty, x, predict)
+    _require(_measure(other, x, predict) == one_by_one, "frames added one by one count otherwise")
+    uncertainty.fit(frames[:half])
+    _require(_measure(uncertainty, x, predict) == values, "fit does not start afresh")
+    for point, before in zip(x, asked, strict=True):
+        _require(np.array_equal(_array(point), before), "an input was changed")
+
+
+def _measure(
+    uncertainty: Uncertainty, x: Sequence[Any], predict: Callable[[Any], Prediction]
+) -> list[float | None]:
+    """Uncertainties, with None for NaN, which would not equal itself."""
+    values = [uncertainty.measure(point, predict(point)) for point in x]
+    for value in values:
+        _require(isinstance(value, float), f"the uncertainty is a {type(value).__name__}")
+    return [None if math.isnan(value) else value for value in values]
+
+
+def check_training_policy(policy: TrainingPolicy) -> None:
+    """Check that training is never due without new frames, and never ceases to be due as frames come."""
+    _require(isinstance(policy, TrainingPolicy), "a member of the TrainingPolicy protocol is missing")
+    _require(isinstance(policy.before_answer, bool), "before_answer must be a bool")
+    for n_trained in range(40):
+        _require(
+            not policy.due(n_frames=n_trained, n_trained=n_trained, trusted=True), "due without a new frame"
+        )
+        for trusted in (False, True):
+            due = [
+                policy.due(n_frames=n, n_trained=n_trained, trusted=trusted) for n in range(n_trained, 100)
+            ]
+            _require(all(isinstance(value, bool) for value in due), "due must return a bool")
+            _require(due == sorted(due), "due ceases to be as frames come")
+            if policy.before_answer and trusted:
+                _require(
+                    all(due[1:]), "frames count as known already, but are not trained on before the answer"
+                )
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)

@@ -1,0 +1,122 @@
+"""The inequality that the total-risk controller keeps for any inputs."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ase_proxima.controllers.risk_total import TotalRiskController, excess_limit
+from ase_proxima.types import Observation
+
+numbers = st.floats(0, 1e3) | st.sampled_from([0.0, 1e9, math.inf])
+
+
+def drive(controller, calls, rng):
+    """Play calls (uncertainty, error) and return the final state and `s Z e / p` with capped errors, steered only."""
+    state, terms = controller.init(), []
+    for u, e in calls:
+        trusted = controller.trusts(state, u)
+        p = controller.audit_probability(state, u) if trusted else 1.0
+        audited = rng.random() < p
+        steered = not math.isnan(state.gain)
+        state = controller.observe(state, Observation(u, trusted, e if audited else None, p, 1))
+        if steered:
+            terms.append(min(e, controller.cap * controller.error_bound) / p if trusted and audited else 0.0)
+    return state, terms
+
+
+def assert_inequality(controller, state, terms):
+    for n in range(1, len(terms) + 1):
+        limit = excess_limit(
+            state.threshold_start,
+            state.gain,
+            controller.cap * controller.error_bound,
+            controller.audit_rate,
+            n,
+        )
+        assert sum(terms[:n]) / n <= controller.error_bound + limit * (1 + 1e-9) + 1e-12
+
+
+@given(
+    calls=st.lists(st.tuples(numbers, numbers), min_size=1, max_size=200),
+    seed=st.integers(0, 2**32 - 1),
+    bound=st.floats(1e-3, 10),
+    rate=st.floats(0.01, 1.0),
+    ratio=st.floats(0.01, 100),
+)
+def test_the_inequality_holds_for_any_sequence(calls, seed, bound, rate, ratio):
+    controller = TotalRiskController(bound, audit_rate=rate, prior_ratio=ratio)
+    state, terms = drive(controller, calls, np.random.default_rng(seed))
+    assert len(terms) == len(calls)
+    assert_inequality(controller, state, terms)
+
+
+@given(calls=st.lists(st.tuples(numbers, numbers), min_size=30, max_size=200), seed=st.integers(0, 99))
+def test_it_holds_after_a_gain_that_was_fixed_by_data(calls, seed):
+    controller = TotalRiskController(0.1, audit_rate=0.1, warmup=3)
+    state, terms = drive(controller, calls, np.random.default_rng(seed))
+    if terms:
+        assert_inequality(controller, state, terms)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_it_holds_against_an_adversary_that_sees_the_state(rate, seed):
+    """The adversary errs as much as it can while trusted, and is harmless while a debt is paid."""
+    controller = TotalRiskController(0.05, audit_rate=rate, prior_ratio=1.0)
+    rng = np.random.default_rng(seed)
+    state, terms, errors = controller.init(), [], []
+    for _ in range(5000):
+        u = 0.999 * state.threshold if state.threshold > 0 else 0.0
+        trusted = controller.trusts(state, u)
+        e = 1e6 if trusted else 0.0
+        audited = rng.random() < (rate if trusted else 1.0)
+        state = controller.observe(
+            state, Observation(u, trusted, e if audited else None, rate if trusted else 1.0, 1)
+        )
+        capped = min(e, controller.cap * controller.error_bound)
+        terms.append(capped / rate if trusted and audited else 0.0)
+        errors.append(capped if trusted else 0.0)
+    assert_inequality(controller, state, terms)
+    assert state.spent == pytest.approx(sum(terms))
+    limit = excess_limit(0.05, state.gain, 1.0, rate, 5000)
+    deviation = (
+        np.sqrt(sum(errors) * (1 - rate) / rate) / 5000
+    )  # of the estimate from the mean itself, by chance
+    assert np.mean(errors) < 0.05 + limit + 4 * deviation
+
+
+def test_the_true_mean_meets_the_bound_and_uses_it():
+    controller = TotalRiskController(0.05, audit_rate=0.1, prior_ratio=1.0)
+    rng = np.random.default_rng(1)
+    state, errors = controller.init(), []
+    for _ in range(20_000):
+        u = rng.lognormal(-2.0)
+        e = u * rng.exponential()
+        trusted = controller.trusts(state, u)
+        audited = trusted and rng.random() < 0.1
+        seen = e if audited or not trusted else None
+        state = controller.observe(state, Observation(u, trusted, seen, 0.1 if trusted else 1.0, 1))
+        errors.append(e if trusted else 0.0)
+    assert 0.04 < np.mean(errors) < 0.055
+
+
+def test_a_debt_is_not_forgiven():
+    controller = TotalRiskController(0.1, audit_rate=0.5, prior_ratio=1.0)
+    state = controller.observe(controller.init(), Observation(0.05, True, 1e9, 0.5, 1))
+    assert state.threshold == pytest.approx(0.1 - 0.5 * (2.0 / 0.5 - 0.1))
+    assert not controller.trusts(state, 0.0)
+    for _ in range(36):
+        state = controller.observe(state, Observation(0.05, False, 0.0, 1.0, 1))
+    assert not controller.trusts(state, 0.0)
+    for _ in range(2):
+        state = controller.observe(state, Observation(0.05, False, 0.0, 1.0, 1))
+    assert controller.trusts(state, 0.0)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.5, math.nan])
+def test_a_rate_that_sees_nothing_is_refused(rate):
+    with pytest.raises(ValueError, match="audit_rate"):
+        TotalRiskController(0.1, audit_rate=rate)
