@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from ase_proxima.plots import (
     BLUE,
@@ -28,6 +25,10 @@ from ase_proxima.plots import (
     set_log_scale,
 )
 from ase_proxima.report import TIME_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_comparison", "plot_replay"]
 
@@ -131,7 +132,7 @@ def _plot_error_dots(axes: Axes, *, reports: Sequence[Mapping[str, Any]], metric
     if len(shown):  # whole decades, so that two labels at least are seen
         low, high = np.floor(np.log10(0.9 * shown.min())), np.ceil(np.log10(1.1 * shown.max()))
         axes.set_xlim(10.0**low, 10.0**high)
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter("")
     unit = next((bound["unit"] for bound in found if bound), "")
     axes.set_xlabel(f"mean {metric} error over trusted calls{in_unit(unit)}")
     _set_names(axes, [report["run"] for report in reports])
@@ -143,7 +144,7 @@ def _plot_gyration_dots(axes: Axes, *, reports: Sequence[Mapping[str, Any]]) -> 
     gyration = [as_number(chain.get("radius_of_gyration")) for chain in chains]
     error = np.nan_to_num([as_number(chain.get("radius_of_gyration_error")) for chain in chains])
     axes.errorbar(gyration, range(len(reports)), xerr=error, fmt="o", color=GREEN, markersize=5, capsize=3)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.locator_params(axis="x", nbins=5)
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.set_xlabel("radius of gyration (Å)")
     _set_names(axes, [report["run"] for report in reports])

@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ase_proxima.run_data import BoundData, RunData, estimate_errors, read_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_run", "plot_temperatures"]
 
@@ -27,7 +29,7 @@ STRATEGY_STYLES = {
 }
 FEW_CALLS = 10
 
-Panel = Callable[[Axes], None]
+Panel = Callable[["Axes"], None]
 
 
 def plot_run(run: RunData | str | Path) -> Figure:
@@ -83,6 +85,8 @@ def plot_temperatures(summaries: Sequence[Mapping[str, Any]]) -> Figure:
 
 def draw_panels(panels: Sequence[Panel], title: str) -> Figure:
     """Put panels into two columns; an odd last one spans both."""
+    from matplotlib.figure import Figure
+
     columns = min(len(panels), 2)
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(5.2 * columns, 3.0 * rows + 0.4), dpi=150)
@@ -148,11 +152,11 @@ def set_log_scale(axes: Axes, values: Sequence[Any]) -> None:
 
 
 def _plot_energy(axes: Axes, *, run: RunData) -> None:
-    rows = run.chain or ()
-    step = np.array([row.step for row in rows])
-    energy = np.array([row.energy for row in rows])
+    chain = run.chain
+    assert chain is not None  # noqa: S101  the panel is for runs with a chain
+    step, energy = chain.step, chain.energy
     axes.plot(step, energy - energy[0], color=BLUE, linewidth=1.0, label="chain", zorder=3)
-    asked = {row.step: row.proposed_energy for row in rows}
+    asked = dict(zip(step.tolist(), chain.proposed_energy.tolist(), strict=True))
     ran = [int(i) for i in run.step[~run.surrogate] if int(i) in asked]
     if run.trusted.any():
         values = np.array([asked[i] for i in ran]) - energy[0]
@@ -162,9 +166,8 @@ def _plot_energy(axes: Axes, *, run: RunData) -> None:
 
 
 def _plot_gyration(axes: Axes, *, run: RunData) -> None:
-    rows = run.chain or ()
-    gyration = np.array([row.radius_of_gyration for row in rows])
-    step = np.array([row.step for row in rows])
+    assert run.chain is not None  # noqa: S101  the panel is for runs with a chain
+    step, gyration = run.chain.step, run.chain.radius_of_gyration
     axes.plot(step, gyration, color=GREEN, linewidth=0.8, alpha=0.6, label="chain")
     mean = np.cumsum(gyration) / np.arange(1, len(gyration) + 1)
     axes.plot(step, mean, color=INK, linewidth=1.3, label="running mean")
