@@ -307,7 +307,7 @@ def _plot_gyration_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> 
 def _plot_speedup_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> None:
     for _, style, (kelvin, speedup) in _by_strategy(summaries, "speedup"):
         axes.plot(kelvin, speedup, **style)
-    axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=":", label="cost of the baseline")
+    axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=":", label="no gain")
     axes.set(xlabel="temperature (K)", ylabel="speedup over the baseline")
     axes.set_ylim(bottom=0)
-    add_legend(axes, 3)
+    add_legend(axes, 4)
