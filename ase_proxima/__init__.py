@@ -1,6 +1,7 @@
 """Error-bounded machine-learned surrogates for ASE calculators and for functions."""
 
 from ase_proxima.calculator import ProximaCalculator
+from ase_proxima.decorator import proxima
 from ase_proxima.errors import InputError, ProximaError, RunDirectoryError, TargetError
 from ase_proxima.types import Decision, Stats
 
@@ -12,4 +13,5 @@ __all__ = [
     "RunDirectoryError",
     "Stats",
     "TargetError",
+    "proxima",
 ]

@@ -10,6 +10,9 @@ from ase_proxima.surrogates.kernels import matern52
 
 __all__ = ["energy_covariance", "most_informative"]
 
+NOISE = 1e-8
+"""Variance of a label, in that of the prior; without it rounding errors grow from one near copy to the next."""
+
 
 def energy_covariance(q: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Prior covariance of the energies, averaged over permutations, in units of the amplitude.
@@ -65,7 +68,7 @@ def most_informative(
     while len(chosen) < n_keep:
         pivot = waiting.pop(0) if waiting else int(np.argmax(variance))
         row = covariance[pivot] - columns[: len(chosen), pivot] @ columns[: len(chosen)]
-        columns[len(chosen)] = row / np.sqrt(max(row[pivot], 1e-14))
+        columns[len(chosen)] = row / np.sqrt(max(row[pivot], 0.0) + NOISE)
         variance -= columns[len(chosen)] ** 2
         chosen.append(pivot)
         variance[chosen] = -np.inf

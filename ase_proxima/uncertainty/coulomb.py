@@ -10,6 +10,7 @@ import numpy as np
 from ase_proxima.errors import InputError
 from ase_proxima.features import FrameRows, check_composition, composition, import_dscribe
 from ase_proxima.types import Frame, Prediction
+from ase_proxima.uncertainty.nearest import NearestRow, spread
 
 __all__ = ["CoulombDistance"]
 
@@ -72,11 +73,7 @@ class CoulombDistance:
         self._numbers: tuple[int, ...] = ()
         self._matrix: Any = None
         self._rows = FrameRows(self._features)
-        self._scale = np.ones(0)
-        self._center = np.zeros(0)
-        self._scaled = np.empty((0, 0))
-        self._norms = np.empty(0)
-        self._n = 0
+        self._nearest = NearestRow(window)
 
     def fit(self, frames: Sequence[Frame]) -> None:
         """Take the training frames of a new model version and fix the scale of each feature.
@@ -91,22 +88,16 @@ class CoulombDistance:
         self._set_numbers(composition(frames[0].x))
         self._rows.update(frames)
         window = self._rows.values[-self.window :] if self.window else self._rows.values
-        self._center = window.mean(axis=0)
-        size = float(np.sqrt(np.mean(window**2)))
-        scale = np.maximum(window.std(axis=0), self.floor * size)
-        scale[scale == 0.0] = 1.0
-        self._scale = scale * np.sqrt(window.shape[1])
-        self._n = 0
-        self._norms = np.empty(0)
-        self._store(self._rows.values)
+        scale = spread(window, self.floor * float(np.sqrt(np.mean(window**2))))
+        self._nearest.fit(self._rows.values, center=window.mean(axis=0), scale=scale)
 
     def extend(self, frames: Sequence[Frame]) -> None:
         """Add frames; the scales stay as they are."""
-        if not self._n:
+        if not len(self._nearest):
             self.fit(frames)
             return
         self._rows.append(frames)
-        self._store(self._rows.values[self._n :])
+        self._nearest.extend(self._rows.values[len(self._nearest) :])
 
     def measure(self, x: Any, prediction: Prediction) -> float:  # noqa: ARG002
         """Distance of `x` to the nearest training structure; NaN before the first `fit`.
@@ -116,29 +107,7 @@ class CoulombDistance:
         InputError
             If `x` is periodic or of another composition.
         """
-        if not self._n:
-            return float("nan")
-        first = max(0, self._n - self.window) if self.window else 0
-        row = (self._features(x) - self._center) / self._scale
-        stored = self._scaled[first : self._n]
-        # |a - b|² = |a|² - 2 a.b + |b|² needs one pass over the stored rows; the smallest is then computed
-        # again without the cancellation.
-        nearest = int(np.argmin(self._norms[first : self._n] - 2.0 * (stored @ row)))
-        return float(np.linalg.norm(stored[nearest] - row))
-
-    def _store(self, rows: np.ndarray) -> None:
-        total = self._n + len(rows)
-        if total > len(self._norms):
-            scaled = np.empty((max(16, 2 * total), rows.shape[1]))
-            norms = np.empty(len(scaled))
-            if self._n:
-                scaled[: self._n] = self._scaled[: self._n]
-                norms[: self._n] = self._norms[: self._n]
-            self._scaled, self._norms = scaled, norms
-        new = (rows - self._center) / self._scale
-        self._scaled[self._n : total] = new
-        self._norms[self._n : total] = np.einsum("ij,ij->i", new, new)
-        self._n = total
+        return self._nearest.measure(self._features(x)) if len(self._nearest) else float("nan")
 
     def _set_numbers(self, numbers: tuple[int, ...]) -> None:
         if numbers == self._numbers:

@@ -17,6 +17,10 @@ def _largest_atom(std: np.ndarray) -> float:
     return float(np.sqrt(np.einsum("ij,ij->i", std, std).max()))
 
 
+def _largest(std: np.ndarray) -> float:
+    return float(np.max(std))
+
+
 def _mean(std: np.ndarray) -> float:
     return float(np.mean(std))
 
@@ -27,6 +31,7 @@ _SCALARS: Mapping[str, tuple[str, Callable[[Any], float]]] = {
     "force_mae": ("forces", _mean),
     "force_max": ("forces", _largest_atom),
     "stress": ("stress", _mean),
+    "value": ("value", _largest),
 }
 
 
@@ -41,6 +46,7 @@ class PosteriorUncertainty:
     "force_mae"        mean standard deviation of the force components, eV/Å
     "force_max"        largest norm of an atom's three standard deviations, eV/Å
     "stress"           mean standard deviation of the stress components, eV/Å³
+    "value"            largest standard deviation of a function's numbers
     =================  =========================================================
 
     It is NaN, so that nothing is trusted, where the surrogate did not give that standard deviation.

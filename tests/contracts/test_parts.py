@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+from ase_proxima.surrogates.bayesian_soap import BayesianSoap
 from ase_proxima.surrogates.gradient_gp import GradientGP
 from ase_proxima.surrogates.none import NoUncertainty
 from ase_proxima.surrogates.soap_ridge import SoapRidge
@@ -42,6 +43,7 @@ SURROGATES = {
     "gradient_gp": GradientGP,
     "gradient_gp with force deviations": lambda: GradientGP(force_std=True),
     "gradient_gp, thinned": lambda: GradientGP(max_frames=8),
+    "bayesian_soap": BayesianSoap,
     "nearest frame": NearestFrame,
 }
 
@@ -58,6 +60,7 @@ UNCERTAINTIES = {
     "posterior energy per atom": (lambda: PosteriorUncertainty("energy_per_atom"), SoapRidge),
     "posterior forces": (lambda: PosteriorUncertainty("force_max"), lambda: GradientGP(force_std=True)),
     "posterior mean force": (lambda: PosteriorUncertainty("force_mae"), lambda: GradientGP(force_std=True)),
+    "posterior of soap": (lambda: PosteriorUncertainty("force_max"), BayesianSoap),
     "posterior without deviations": (lambda: PosteriorUncertainty("force_max"), GradientGP),
     "none": (NoUncertainty, NearestFrame),
     "nearest frame": (NearestFrame, NearestFrame),

@@ -25,3 +25,11 @@ def test_permuted_copies_count_as_copies():
     covariance = energy_covariance(np.vstack([row, row[images[1]], row + 0.3]), images)
     assert np.isclose(covariance[0, 1], covariance[0, 0])
     assert most_informative(covariance, 2, start=[0], exclude=[]) == [0, 2]
+
+
+def test_near_copies_do_not_blow_up_rounding_errors():
+    points = np.cumsum(np.random.default_rng(0).normal(0, 3e-3, (60, 3)), axis=0)
+    squares = ((points[:, None] - points) ** 2).sum(axis=-1)
+    chosen = most_informative(np.exp(-0.5 * squares), 45, start=range(45, 60), exclude=range(6))
+    assert len(set(chosen)) == 45
+    assert min(chosen) >= 6

@@ -1,0 +1,280 @@
+"""`proxima`: the error-bounded surrogate round any function of numbers."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_proxima.assembly import Parts, make_controller
+from ase_proxima.errors import InputError
+from ase_proxima.executor import Criterion, Executor
+from ase_proxima.metrics import ErrorMetric, find_metric
+from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.store import MemoryStore
+from ase_proxima.training import make_training_policy
+from ase_proxima.types import Decision, Frame, Results, Stats
+
+__all__ = ["ProximaFunction", "proxima"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+UNCERTAINTIES = ("auto", "distance", "posterior")
+
+
+def proxima(
+    *,
+    error_bound: float,
+    error_metric: str | ErrorMetric = "value",
+    bound_over: str = "trusted",
+    surrogate: Any = None,
+    uncertainty: str | Uncertainty = "auto",
+    controller: str | Controller = "risk",
+    training: str | int | TrainingPolicy = "lazy",
+    audit_rate: float = 0.02,
+    seed: int = 0,
+) -> Callable[[Callable[P, R]], ProximaFunction[P, R]]:
+    """Replace most calls of an expensive function by a surrogate that learns from the others.
+
+    Parameters
+    ----------
+    error_bound : float
+        What the mean error may be, in the unit of the function's value.
+    error_metric : "value" or callable
+        `"value"` is the largest absolute difference between the numbers that target and surrogate return;
+        a callable gets both as `{"value": ...}` and returns the error.
+    bound_over : {"trusted", "all"}
+        Whether the mean is over the calls that the surrogate answered, or over all, those of the target
+        counting as zero.
+    surrogate : scikit-learn regressor or pipeline, or Surrogate
+        By default a Gaussian process on standardised inputs.
+    uncertainty : {"auto", "distance", "posterior"} or Uncertainty
+        `"distance"` to the nearest input on which the function ran; `"posterior"`, the regressor's own standard
+        deviation; `"auto"`, the latter where there is one.
+    controller, training, audit_rate, seed
+        As in `ProximaCalculator`.
+
+    Returns
+    -------
+    callable
+        A decorator that gives a `ProximaFunction`.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong: what it was, and what to do.
+
+    Examples
+    --------
+    >>> @proxima(error_bound=0.01)
+    ... def slow(x: float) -> float:
+    ...     return x * x
+    >>> slow(3.0)
+    9.0
+    >>> slow.last_decision
+    <Decision.TARGET: 'target'>
+    """
+
+    def decorate(function: Callable[P, R]) -> ProximaFunction[P, R]:
+        if not callable(function):
+            raise InputError(f"proxima wraps a function, got {type(function).__name__}")
+        model = _make_surrogate(surrogate)
+        measure = _make_uncertainty(uncertainty, model)
+        parts = Parts(
+            error_bound,
+            error_metric,
+            bound_over,
+            model,
+            measure,
+            controller,
+            training,
+            audit_rate,
+            seed,
+            ("value",),
+        )
+        if isinstance(error_bound, Mapping):
+            raise InputError("error_bound of a function must be one number, got a mapping")
+        parts.check()
+        name, metric = find_metric(error_metric)
+        prior_ratio = getattr(measure, "prior_ratio", None)
+        rule = make_controller(controller, error_bound, bound_over, audit_rate, prior_ratio)
+        return ProximaFunction(
+            function, model, Criterion(name, metric, measure, rule), make_training_policy(training), seed
+        )
+
+    return decorate
+
+
+class ProximaFunction(Generic[P, R]):
+    """A function that a surrogate answers for where it may; made by `proxima`.
+
+    Scalars come back as `float`, arrays as arrays of floats.  It keeps the latest call's arguments while it
+    runs, so share it between threads with a lock only.
+
+    Attributes
+    ----------
+    target
+        The function itself.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        surrogate: Surrogate,
+        criterion: Criterion,
+        training: TrainingPolicy,
+        seed: int,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.target = function
+        self._name = getattr(function, "__name__", type(function).__name__)
+        self._signature = inspect.signature(function)
+        self._shapes: dict[str, tuple[int, ...]] | None = None
+        self._shape: tuple[int, ...] | None = None
+        self._bound: inspect.BoundArguments | None = None
+        self._store = MemoryStore()
+        self._executor = Executor(
+            self._run_target,
+            surrogate,
+            [criterion],
+            training,
+            store=self._store,
+            identify=_identify,
+            seed=seed,
+        )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Value of the function, or of its surrogate.
+
+        Raises
+        ------
+        InputError
+            If the arguments are not finite numbers, or of another shape than before; if the function
+            returns what is no number.
+        TargetError
+            If the function fails, retry included.
+        """
+        self._bound = self._signature.bind(*args, **kwargs)
+        self._bound.apply_defaults()
+        value = self._executor(self._flatten(self._bound))["value"]
+        return value.copy() if isinstance(value, np.ndarray) else value  # type: ignore[return-value]
+
+    def __get__(self, instance: Any, owner: type) -> ProximaFunction[P, R]:
+        if instance is None:
+            return self
+        raise InputError(
+            f"proxima cannot wrap the method {owner.__name__}.{self._name}, since instances would share one "
+            f"surrogate: wrap it on each instance, self.{self._name} = proxima(...)(self.{self._name}), or use "
+            "a staticmethod"
+        )
+
+    def _flatten(self, bound: inspect.BoundArguments) -> NDArray[np.float64]:
+        """One row of all numbers, in the order of the signature."""
+        arguments: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            if self._signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                arguments.update(sorted(value.items()))
+            else:
+                arguments[name] = value
+        arrays = {name: self._numbers(name, value) for name, value in arguments.items()}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if self._shapes is None:
+            if not sum(array.size for array in arrays.values()):
+                raise InputError(f"{self._name} was called without a number: there is nothing to learn from")
+            self._shapes = shapes
+        if shapes != self._shapes:
+            raise InputError(
+                f"{self._name} was first called with arguments of shapes {self._shapes}, got {shapes}: "
+                "wrap the function once for each"
+            )
+        return np.concatenate([array.ravel() for array in arrays.values()])
+
+    def _numbers(self, name: str, value: Any) -> NDArray[np.float64]:
+        try:
+            array = np.asarray(value)
+            numbers = (
+                array.astype(float, casting="same_kind") if array.dtype.kind in "fc" else array.astype(float)
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"argument {name!r} of {self._name} must be numbers, got {value!r}: keep other arguments out of "
+                "the wrapped function, with functools.partial"
+            ) from error
+        if array.dtype.kind not in "fiub" or not np.isfinite(numbers).all():
+            raise InputError(f"argument {name!r} of {self._name} must be finite numbers, got {value!r}")
+        return numbers
+
+    def _run_target(self, x: NDArray[np.float64]) -> Results:  # noqa: ARG002  the arguments are kept as they came
+        assert self._bound is not None  # noqa: S101  set by the call
+        returned = self.target(*self._bound.args, **self._bound.kwargs)
+        try:
+            if returned is None:
+                raise TypeError("nothing came back")
+            value = np.array(returned, float)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{self._name} must return a number or an array of numbers, got {returned!r}"
+            ) from error
+        if self._shape is not None and value.shape != self._shape:
+            raise InputError(f"{self._name} returned shape {self._shape} before, now {value.shape}")
+        self._shape = value.shape
+        return {"value": value if value.ndim else float(value)}
+
+    @property
+    def last_decision(self) -> Decision | None:
+        """Who answered the latest call; None before the first."""
+        return self._executor.last_decision
+
+    @property
+    def stats(self) -> Stats:
+        """Where the calls and the time went, and the error estimates so far."""
+        return self._executor.stats
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Inputs on which the function ran, as rows of numbers, with its values."""
+        return tuple(self._store.frames)
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The surrogate in use."""
+        return self._executor.surrogate
+
+
+def _make_surrogate(surrogate: Any) -> Surrogate:
+    if isinstance(surrogate, Surrogate) and not inspect.isclass(surrogate):
+        return surrogate
+    if isinstance(surrogate, str):
+        raise InputError(f"surrogate must be a scikit-learn regressor or a Surrogate, got {surrogate!r}")
+    from ase_proxima.surrogates.sklearn import SklearnSurrogate, default_regressor
+
+    return SklearnSurrogate(default_regressor() if surrogate is None else surrogate)
+
+
+def _make_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate) -> Uncertainty:
+    if not isinstance(uncertainty, str):
+        return uncertainty
+    if uncertainty not in UNCERTAINTIES:
+        raise InputError(
+            f"unknown uncertainty {uncertainty!r}: use one of {', '.join(UNCERTAINTIES)}, or an object"
+        )
+    gives_std = getattr(surrogate, "gives_std", None)
+    if uncertainty == "posterior" and gives_std is False:
+        raise InputError('this regressor gives no standard deviation: use uncertainty="distance"')
+    if uncertainty == "posterior" or (uncertainty == "auto" and gives_std):
+        from ase_proxima.uncertainty.posterior import PosteriorUncertainty
+
+        return PosteriorUncertainty("value")
+    from ase_proxima.uncertainty.distance import InputDistance
+
+    return InputDistance()
+
+
+def _identify(x: NDArray[np.float64]) -> str:
+    """Fingerprint of the numbers, to the last bit."""
+    return hashlib.blake2b(x.tobytes(), digest_size=8).hexdigest()

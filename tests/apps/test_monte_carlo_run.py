@@ -1,0 +1,280 @@
+"""Monte Carlo runs: killed, resumed, replayed, refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ase_proxima import InputError, RunDirectoryError, TargetError
+from ase_proxima.apps.monte_carlo import ChainLog
+from ase_proxima.apps.monte_carlo_run import RunSettings, asked_structures, read_settings, run
+from ase_proxima.store import RunDirectory, read_steps
+
+TARGET = '''
+"""A slow harmonic molecule that writes down every run."""
+import os
+import time
+
+from ase.build import molecule
+
+
+def water(atoms):
+    file = os.open(os.environ["PAID"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, b"x")
+    os.close(file)
+    time.sleep(float(os.environ["DELAY"]))
+    if os.environ.get("FAIL_AT") in ("all", str(os.path.getsize(os.environ["PAID"]))):
+        raise RuntimeError("SCF did not converge")
+    gaps = atoms.positions - molecule("H2O").positions
+    return {"energy": 2.0 * float((gaps * gaps).sum()), "forces": -4.0 * gaps}
+'''
+WORKER = """
+import sys
+from pathlib import Path
+from ase_proxima.apps.monte_carlo_run import RunSettings, run
+settings = eval(sys.argv[1], {"RunSettings": RunSettings})
+run(settings, int(sys.argv[2]), Path(sys.argv[3]), resume=True)
+"""
+SETTINGS = RunSettings(
+    molecule="H2O",
+    temperature_K=500.0,
+    perturb=0.01,
+    seed=1,
+    target="slow_water:water",
+    strategy="proxima",
+    error_bound=0.002,
+)
+
+
+@pytest.fixture
+def paid(tmp_path, monkeypatch):
+    """Run in an empty folder with the slow target; return the file that counts its runs."""
+    (tmp_path / "slow_water.py").write_text(TARGET)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAID", str(tmp_path / "paid"))
+    monkeypatch.setenv("DELAY", "0")
+    monkeypatch.delitem(sys.modules, "slow_water", raising=False)
+    return tmp_path / "paid"
+
+
+def decisions(path):
+    return [{k: v for k, v in row.items() if not k.startswith("time")} for row in read_steps(path)]
+
+
+def frames(path):
+    with RunDirectory.open(path) as opened:
+        return [(f.step, f.x.positions.tolist(), float(f.results["energy"])) for f in opened.frames]
+
+
+def assert_same_run(path, other):
+    assert ChainLog.read(path) == ChainLog.read(other)
+    assert decisions(path) == decisions(other)
+    assert frames(path) == frames(other)
+
+
+def counts(summary):
+    names = ("n_calls", "n_target", "n_audit", "n_surrogate", "n_frames", "model_version", "threshold")
+    return {name: summary[name] for name in (*names, "error_estimate", "error_upper", "energy", "acceptance")}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "n_steps", "kills"), [("proxima", 150, (3, 31, 88, 140)), ("published", 24, (12,))]
+)
+def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, strategy=strategy, error_bound=0.02 if strategy == "published" else 0.002)
+    whole = run(settings, n_steps, tmp_path / "whole")
+    n_paid = whole["n_target"] + whole["n_audit"]
+    assert whole["n_surrogate"] > 0
+    monkeypatch.setenv("DELAY", "0.004")
+    paid.unlink()
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-c", WORKER, repr(settings), str(n_steps), str(folder)]
+    for length in kills:
+        process = subprocess.Popen(command, start_new_session=True)
+        chain = folder / "chain.csv"
+        while not chain.exists() or chain.read_bytes().count(b"\n") <= length:
+            assert process.poll() is None, "the run ended before it was killed"
+            time.sleep(0.0003)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    monkeypatch.setenv("DELAY", "0")
+    resumed = run(settings, n_steps, folder, resume=True)
+    assert counts(resumed) == counts(whole)
+    assert_same_run(folder, tmp_path / "whole")
+    assert n_paid <= paid.stat().st_size - 3 * (strategy == "proxima") <= n_paid + len(kills)
+
+
+class DiedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        (RunDirectory, "append"),
+        (RunDirectory, "log"),
+        (RunDirectory, "save_model"),
+        (RunDirectory, "save_state"),
+        (ChainLog, "append"),
+    ],
+    ids=lambda where: where[1],
+)
+def test_wherever_it_dies_it_goes_on_and_pays_nothing_twice(where, paid, tmp_path, monkeypatch):
+    """Die before and after every write in turn; what was on disk by then is all that is left."""
+    whole = run(SETTINGS, 60, tmp_path / "whole")
+    n_paid = paid.stat().st_size
+    paid.unlink()
+    folder, (owner, name) = tmp_path / "died", where
+    original = getattr(owner, name)
+    n_deaths = 0
+    for after in (False, True) * 8:
+        left = [3]
+
+        def dying(self, *args, after=after, left=left):
+            left[0] -= 1
+            if left[0] == 0 and not after:
+                raise DiedError
+            result = original(self, *args)
+            if left[0] == 0:
+                raise DiedError
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, dying)
+            try:
+                run(SETTINGS, 60, folder, resume=True)
+            except DiedError:
+                n_deaths += 1
+    assert n_deaths > 2
+    resumed = run(SETTINGS, 60, folder, resume=True)
+    assert counts(resumed) == counts(whole)
+    assert_same_run(folder, tmp_path / "whole")
+    lost = n_deaths // 2 + 1 if name == "append" and owner is RunDirectory else 0
+    baselines = 3 * (17 - n_deaths)
+    assert paid.stat().st_size <= n_paid - 3 + baselines + lost
+
+
+def test_a_failing_target_ends_the_run_and_the_run_goes_on_afterwards(paid, tmp_path, monkeypatch):
+    whole = run(SETTINGS, 40, tmp_path / "whole")
+    paid.unlink()
+    monkeypatch.setenv("FAIL_AT", "all")
+    folder = tmp_path / "failed"
+    with pytest.raises(TargetError, match="the target failed at call 0, 2 times") as raised:
+        run(SETTINGS, 40, folder)
+    assert "failed/call-000000.xyz" in str(raised.value)
+    assert frames(folder) == []
+    monkeypatch.delenv("FAIL_AT")
+    assert counts(run(SETTINGS, 40, folder, resume=True)) == counts(whole)
+    assert_same_run(folder, tmp_path / "whole")
+
+
+def test_one_failure_is_retried_and_leaves_no_trace(paid, tmp_path, monkeypatch):
+    whole = run(SETTINGS, 40, tmp_path / "whole")
+    paid.unlink()
+    monkeypatch.setenv("FAIL_AT", "3")
+    assert counts(run(SETTINGS, 40, tmp_path / "flaky")) == counts(whole)
+    assert_same_run(tmp_path / "flaky", tmp_path / "whole")
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(paid, tmp_path):
+    for name in ("a", "b"):
+        run(SETTINGS, 60, tmp_path / name)
+    run(replace(SETTINGS, seed=2), 60, tmp_path / "c")
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert ChainLog.read(tmp_path / "a") != ChainLog.read(tmp_path / "c")
+
+
+def test_a_longer_run_goes_on_from_a_finished_one(paid, tmp_path):
+    run(SETTINGS, 30, tmp_path / "run")
+    longer = run(SETTINGS, 60, tmp_path / "run", resume=True)
+    assert counts(longer) == counts(run(SETTINGS, 60, tmp_path / "whole"))
+
+
+def test_every_strategy_meets_the_structures_of_the_reference(paid, tmp_path):
+    run(replace(SETTINGS, strategy="baseline"), 40, tmp_path / "reference")
+    replayed = replace(SETTINGS, reference=str(tmp_path / "reference"))
+    run(replayed, 40, tmp_path / "proxima")
+    asked = [atoms.positions for _, atoms, _ in asked_structures(tmp_path / "reference")]
+    again = [atoms.positions for _, atoms, _ in asked_structures(tmp_path / "proxima")]
+    assert len(asked) == 41
+    assert np.array_equal(asked, again)
+    ours = [row["structure"] for row in read_steps(tmp_path / "proxima")]
+    theirs = [row["structure"] for row in read_steps(tmp_path / "reference")]
+    assert ours == theirs
+    flags = [row.accepted for row in ChainLog.read(tmp_path / "reference")]
+    assert [row.accepted for row in ChainLog.read(tmp_path / "proxima")] == flags
+
+
+def test_the_baseline_runs_the_target_on_every_call_and_has_no_error(paid, tmp_path):
+    summary = run(replace(SETTINGS, strategy="baseline"), 25, tmp_path / "run")
+    assert (summary["n_calls"], summary["n_target"], summary["error_upper"]) == (26, 26, 0.0)
+    assert paid.stat().st_size == 26
+
+
+def test_a_resume_with_other_settings_names_the_setting(paid, tmp_path):
+    run(SETTINGS, 5, tmp_path / "run")
+    changes = {"temperature_K": 400.0, "perturb": 0.02, "seed": 2, "error_bound": 0.1, "strategy": "baseline"}
+    for name, value in changes.items():
+        with pytest.raises(RunDirectoryError, match=f"was made with {name} = .*, now it is"):
+            run(replace(SETTINGS, **{name: value}), 5, tmp_path / "run", resume=True)
+    with pytest.raises(RunDirectoryError, match="exists already"):
+        run(SETTINGS, 5, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_steps", "message"),
+    [
+        ({"molecule": "H3O9"}, 5, "unknown molecule 'H3O9'"),
+        ({"temperature_K": -5.0}, 5, "temperature must be positive, got -5.0 K"),
+        ({"strategy": "hope"}, 5, "unknown strategy 'hope'"),
+        ({"seed": -1}, 5, "seed must not be negative"),
+        ({"target": "crystal_ball"}, 5, "unknown target"),
+        ({"error_bound": 0.0}, 5, "error_bound must be a positive number"),
+        ({"threshold": -1.0, "strategy": "fixed"}, 5, "fixed_threshold must not be negative"),
+        ({"retrain_interval": 0, "strategy": "fixed"}, 5, "retrain interval must be at least 1"),
+        ({"reference": "nowhere"}, 5, "nowhere is no Monte Carlo run"),
+        ({}, 0, "number of steps must be at least 1, got 0"),
+    ],
+)
+def test_bad_input_is_one_clear_line(changes, n_steps, message, paid, tmp_path):
+    with pytest.raises(InputError, match=message) as raised:
+        run(replace(SETTINGS, **changes), n_steps, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+    assert not paid.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("simulation.json", b"{", "simulation.json is damaged"),
+        ("simulation.json", b'{"monte_carlo": {"colour": 1}}', "simulation.json is damaged"),
+        ("simulation.json", b"[]", "simulation.json is damaged"),
+        ("chain.csv", b"step\n1\n2\n", "chain.csv is damaged"),
+        ("chain.csv", b"", "was cut"),
+    ],
+)
+def test_a_damaged_run_is_one_clear_line(name, content, message, paid, tmp_path):
+    run(SETTINGS, 5, tmp_path / "run")
+    (tmp_path / "run" / name).write_bytes(content)
+    with pytest.raises(RunDirectoryError, match=message) as raised:
+        run(SETTINGS, 5, tmp_path / "run", resume=True)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_chain_that_lost_steps_does_not_start_afresh(paid, tmp_path):
+    run(SETTINGS, 20, tmp_path / "run")
+    n_paid = paid.stat().st_size
+    (tmp_path / "run" / "chain.csv").unlink()
+    with pytest.raises(RunDirectoryError, match="has 0 steps, but the run has made 21 calls"):
+        run(SETTINGS, 20, tmp_path / "run", resume=True)
+    assert paid.stat().st_size == n_paid
+
+
+def test_the_settings_are_read_back(paid, tmp_path):
+    run(SETTINGS, 3, tmp_path / "run")
+    assert read_settings(tmp_path / "run") == SETTINGS
