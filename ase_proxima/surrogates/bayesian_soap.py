@@ -54,8 +54,9 @@ class BayesianSoap:
     max_features
         Largest number of features of the default basis.
     scaling
-        Exponent, 0 to 1: features are divided by this power of their size, so that 0 keeps the weight of
-        large features and 1 levels them.
+        Exponent, 0 to 1: features are divided by this power of their size, so that 1 puts all on one level
+        and 0 keeps them as they are.  Levelled features learn from fewer frames where there are several
+        species.
 
     Notes
     -----
@@ -100,10 +101,10 @@ class BayesianSoap:
         n_max: int | None = None,
         l_max: int | None = None,
         max_features: int = 1000,
-        scaling: float = 0.5,
+        scaling: float = 1.0,
     ) -> None:
         if not 0 <= scaling <= 1:
-            raise InputError(f"scaling must be between 0 and 1, got {scaling}: the default is 0.5")
+            raise InputError(f"scaling must be between 0 and 1, got {scaling}: the default is 1")
         if not max_features >= 1:
             raise InputError(f"max_features must be positive, got {max_features}: the default is 1000")
         given = {"r_cut": r_cut, "width": width, "n_max": n_max, "l_max": l_max}
@@ -352,7 +353,9 @@ def _estimates_at(count: int) -> bool:
 def _number(frame: Frame, name: str) -> float:
     value = frame.results.get(name)
     if value is None or not np.isfinite(value):
-        raise InputError(f"BayesianSoap needs a finite {name} in each frame, got {value} at step {frame.step}")
+        raise InputError(
+            f"BayesianSoap needs a finite {name} in each frame, got {value} at step {frame.step}"
+        )
     return float(value)
 
 
