@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ class BayesianSoap:
             raise InputError(f"scaling must be between 0 and 1, got {scaling}: the default is 1")
         if not max_features >= 1:
             raise InputError(f"max_features must be positive, got {max_features}: the default is 1000")
-        given = {"r_cut": r_cut, "width": width, "n_max": n_max, "l_max": l_max}
+        given: dict[str, Any] = {"r_cut": r_cut, "width": width, "n_max": n_max, "l_max": l_max}
         self._given = {name: value for name, value in given.items() if value is not None}
         if self._given:
             replace(SoapSettings(1.0, 1.0, 1, 1), **self._given)
@@ -248,7 +248,7 @@ class BayesianSoap:
         noise = {"energy": forces / 0.1**2, "forces": EXPECTED_MISFIT**-2, "stress": forces}
         return Hyperparameters(1.0, {kind: noise[kind] for kind in self._sums})
 
-    def _variance(self, kind: str, noise: Any) -> float:
+    def _variance(self, kind: str, noise: Mapping[str, float]) -> float:
         """Noise variance of `kind`, expected from the forces' where no frame had this label."""
         if kind in noise:
             return 1.0 / noise[kind]
@@ -347,7 +347,8 @@ def _estimates_at(count: int) -> bool:
     >>> [n for n in range(1, 40) if _estimates_at(n)]
     [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32]
     """
-    return count % max(1, 2 ** (count.bit_length() - 3)) == 0
+    step = 1 << max(0, count.bit_length() - 3)
+    return count % step == 0
 
 
 def _number(frame: Frame, name: str) -> float:
