@@ -220,13 +220,15 @@ class BayesianSoap:
         rows = self._scaled(self._spectrum.compute(atoms), atoms)
         energy = _number(frame, "energy") - float(self._base @ self._counts(atoms))
         root = np.sqrt(n_atoms)
-        self._extend("energy", rows.values[None] / root, np.array([energy / root]))
+        labels = {"energy": (rows.values[None] / root, np.array([energy / root]))}
         if "forces" in frame.results:
-            forces = _array(frame, "forces", (n_atoms, 3))
-            self._extend("forces", rows.gradient, -forces.ravel())
+            labels["forces"] = (rows.gradient, -_array(frame, "forces", (n_atoms, 3)).ravel())
         if "stress" in frame.results and rows.strain is not None:
             virial = _array(frame, "stress", (6,)) * atoms.get_volume()
-            self._extend("stress", rows.strain / root, virial / root)
+            labels["stress"] = (rows.strain / root, virial / root)
+        for kind, (X, y) in labels.items():
+            sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
+            self._sums[kind] = sums.plus(X, y)
         self._frames.append(frame)
         if _estimates_at(len(self._frames)):
             expected = self._expected()
@@ -237,10 +239,6 @@ class BayesianSoap:
         else:
             missing = {k: v for k, v in self._expected().noise.items() if k not in self._hyper.noise}
             self._hyper = replace(self._hyper, noise={**self._hyper.noise, **missing})
-
-    def _extend(self, kind: str, X: np.ndarray, y: np.ndarray) -> None:
-        part = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
-        self._sums[kind] = part.plus(X, y)
 
     def _expected(self) -> Hyperparameters:
         """Noise that a force misfit implies for energies (over 0.1 Å) and virials (over 1 Å) of an atom."""
