@@ -45,7 +45,7 @@ def measure(settings: RunSettings, steps: int, run_dir: Path, reference: Path) -
     summary = run(settings, steps, run_dir)
     errors, answered = true_errors(run_dir, reference)
     n = summary["n_calls"]
-    row = {
+    return {
         "temperature_K": settings.temperature_K,
         "strategy": settings.strategy,
         "perturb": settings.perturb,
@@ -65,7 +65,6 @@ def measure(settings: RunSettings, steps: int, run_dir: Path, reference: Path) -
         "speedup": summary["speedup"],
         "radius_of_gyration": summary["radius_of_gyration"],
     }
-    return row
 
 
 def harmonic_mean(values: pd.Series) -> float:

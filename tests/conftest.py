@@ -58,7 +58,9 @@ def write_run(tmp_path):
         (path / "state.json").write_text(json.dumps({"settings": RECORDED_SETTINGS | settings, "run": None}))
         lines = [STEPS_COLUMNS]
         for step, (uncertainty, alpha, error, decision, probability) in enumerate(calls):
-            before = f"{step},s{step},{step},{step},{uncertainty},0.3,{alpha},{error},{decision},{probability}"
+            before = (
+                f"{step},s{step},{step},{step},{uncertainty},0.3,{alpha},{error},{decision},{probability}"
+            )
             lines.append(f"{before},0.5,0.01,0.02,0.03,0.04")
         (path / "steps.csv").write_text("\n".join(lines) + "\n")
         if energies is not None:
