@@ -57,7 +57,9 @@ def true_errors(run: RunData, baseline: RunData) -> dict[str, Any]:
 
 def _energies(run: RunData) -> dict[str, float]:
     """Energy that the chain was given for each structure, in eV: a step asks for one structure."""
-    energies = {row.step: row.proposed_energy for row in run.chain or ()}
+    if run.chain is None:
+        return {}
+    energies = dict(zip(run.chain.step.tolist(), run.chain.proposed_energy.tolist(), strict=True))
     steps = zip(run.step.tolist(), run.structures, strict=True)
     return {structure: energies[step] for step, structure in steps if step in energies}
 

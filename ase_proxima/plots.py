@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ase_proxima.run_data import BoundData, RunData, estimate_errors, read_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_run", "plot_temperatures"]
 
@@ -27,7 +29,7 @@ STRATEGY_STYLES = {
 }
 FEW_CALLS = 10
 
-Panel = Callable[[Axes], None]
+Panel = Callable[["Axes"], None]
 
 
 def plot_run(run: RunData | str | Path) -> Figure:
@@ -58,8 +60,9 @@ def plot_run(run: RunData | str | Path) -> Figure:
             panels.append(partial(_plot_alpha, run=run, bound=bound))
         if np.isfinite(bound.error).any():
             panels.append(partial(_plot_error, run=run, bound=bound))
-    panels.append(partial(_plot_use, run=run))
-    return _draw(panels, _title(run))
+    if run.trusted.any() or not panels:
+        panels.append(partial(_plot_use, run=run))
+    return draw_panels(panels, _title(run))
 
 
 def plot_temperatures(summaries: Sequence[Mapping[str, Any]]) -> Figure:
@@ -77,11 +80,13 @@ def plot_temperatures(summaries: Sequence[Mapping[str, Any]]) -> Figure:
         partial(_plot_speedup_at, summaries=summaries),
     ]
     first = summaries[0]
-    return _draw(panels, f"{first['molecule']}, {first['target']}")
+    return draw_panels(panels, f"{first['molecule']}, {first['target']}")
 
 
-def _draw(panels: Sequence[Panel], title: str) -> Figure:
+def draw_panels(panels: Sequence[Panel], title: str) -> Figure:
     """Put panels into two columns; an odd last one spans both."""
+    from matplotlib.figure import Figure
+
     columns = min(len(panels), 2)
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(5.2 * columns, 3.0 * rows + 0.4), dpi=150)
@@ -93,7 +98,8 @@ def _draw(panels: Sequence[Panel], title: str) -> Figure:
         axes = figure.add_subplot(grid[row, :] if last else grid[row, column])
         panel(axes)
         _style(axes)
-    figure.suptitle(title, fontsize=11, fontweight="bold", color=INK)
+    if title:
+        figure.suptitle(title, fontsize=11, fontweight="bold", color=INK)
     return figure
 
 
@@ -108,7 +114,7 @@ def _style(axes: Axes) -> None:
     axes.title.set(fontsize=9.5, color=INK)
 
 
-def _legend(axes: Axes, columns: int = 3) -> None:
+def add_legend(axes: Axes, columns: int = 3) -> None:
     """Put a legend above the panel, where it hides no data."""
     axes.legend(
         loc="lower left",
@@ -129,11 +135,12 @@ def _title(run: RunData) -> str:
     return "{molecule} at {temperature_K:g} K, {target}, strategy {strategy}".format(**settings)
 
 
-def _unit(text: str) -> str:
+def in_unit(text: str) -> str:
+    """Unit in brackets for the label of an axis; nothing for none."""
     return f" ({text})" if text else ""
 
 
-def _set_log(axes: Axes, values: Sequence[Any]) -> None:
+def set_log_scale(axes: Axes, values: Sequence[Any]) -> None:
     """Use a logarithmic axis around the positive values, outliers below its middle left out."""
     data = np.concatenate([np.atleast_1d(np.asarray(value, float)) for value in values])
     data = data[np.isfinite(data) & (data > 0)]
@@ -145,29 +152,28 @@ def _set_log(axes: Axes, values: Sequence[Any]) -> None:
 
 
 def _plot_energy(axes: Axes, *, run: RunData) -> None:
-    rows = run.chain or ()
-    step = np.array([row.step for row in rows])
-    energy = np.array([row.energy for row in rows])
-    axes.plot(step, energy - energy[0], color=BLUE, linewidth=1.0, label="chain")
-    asked = {row.step: row.proposed_energy for row in rows}
+    chain = run.chain
+    assert chain is not None  # noqa: S101  the panel is for runs with a chain
+    step, energy = chain.step, chain.energy
+    axes.plot(step, energy - energy[0], color=BLUE, linewidth=1.0, label="chain", zorder=3)
+    asked = dict(zip(step.tolist(), chain.proposed_energy.tolist(), strict=True))
     ran = [int(i) for i in run.step[~run.surrogate] if int(i) in asked]
     if run.trusted.any():
         values = np.array([asked[i] for i in ran]) - energy[0]
-        axes.plot(ran, values, ".", color=RED, markersize=4, label="target ran")
+        axes.plot(ran, values, ".", color=RED, markersize=3.5, label="target ran", zorder=2)
     axes.set(xlabel="step", ylabel="energy above the start (eV)")
-    _legend(axes)
+    add_legend(axes)
 
 
 def _plot_gyration(axes: Axes, *, run: RunData) -> None:
-    rows = run.chain or ()
-    gyration = np.array([row.radius_of_gyration for row in rows])
-    step = np.array([row.step for row in rows])
+    assert run.chain is not None  # noqa: S101  the panel is for runs with a chain
+    step, gyration = run.chain.step, run.chain.radius_of_gyration
     axes.plot(step, gyration, color=GREEN, linewidth=0.8, alpha=0.6, label="chain")
     mean = np.cumsum(gyration) / np.arange(1, len(gyration) + 1)
     axes.plot(step, mean, color=INK, linewidth=1.3, label="running mean")
     axes.set(xlabel="step", ylabel="radius of gyration (Å)")
     axes.ticklabel_format(axis="y", useOffset=False)
-    _legend(axes)
+    add_legend(axes)
 
 
 def _of(run: RunData, bound: BoundData) -> str:
@@ -187,14 +193,14 @@ def _plot_threshold(axes: Axes, *, run: RunData, bound: BoundData) -> None:
                 run.step[mask], bound.uncertainty[mask], ".", color=colour, markersize=size, label=label
             )
     axes.step(run.step, bound.threshold, where="post", color=INK, linewidth=1.2, label="threshold")
-    _set_log(axes, [bound.uncertainty, bound.threshold])
+    set_log_scale(axes, [bound.uncertainty, bound.threshold])
     axes.set(xlabel="call", ylabel=f"uncertainty{_of(run, bound)}")
-    _legend(axes, 4)
+    add_legend(axes, 4)
 
 
 def _plot_alpha(axes: Axes, *, run: RunData, bound: BoundData) -> None:
     axes.step(run.step, bound.alpha, where="post", color=PURPLE, linewidth=1.2)
-    _set_log(axes, [bound.alpha])
+    set_log_scale(axes, [bound.alpha])
     unit = f"{bound.unit} per unit" if bound.unit else "per unit"
     axes.set(xlabel="call", ylabel=f"alpha{_of(run, bound)}\n({unit} of uncertainty)")
 
@@ -219,9 +225,9 @@ def _plot_error(axes: Axes, *, run: RunData, bound: BoundData) -> None:
         values.append(mean[-1])
     if math.isfinite(bound.bound):
         axes.axhline(bound.bound, color=INK, linewidth=1.1, linestyle="--", label="bound")
-    _set_log(axes, values)
-    axes.set(xlabel="call", ylabel=f"error{_of(run, bound)}{_unit(bound.unit)}")
-    _legend(axes, 2)
+    set_log_scale(axes, values)
+    axes.set(xlabel="call", ylabel=f"error{_of(run, bound)}{in_unit(bound.unit)}")
+    add_legend(axes, 2)
 
 
 def _plot_use(axes: Axes, *, run: RunData) -> None:
@@ -238,7 +244,7 @@ def _plot_use(axes: Axes, *, run: RunData) -> None:
     )
     axes.set(xlabel="call", ylabel="share of the calls so far (%)", ylim=(0, 100))
     axes.margins(x=0)
-    _legend(axes)
+    add_legend(axes)
 
 
 def _by_strategy(
@@ -248,7 +254,7 @@ def _by_strategy(
     result = []
     for strategy in dict.fromkeys(summary["strategy"] for summary in summaries):
         rows = sorted(
-            (tuple(_number(summary.get(name)) for name in ("temperature_K", *names)))
+            (tuple(as_number(summary.get(name)) for name in ("temperature_K", *names)))
             for summary in summaries
             if summary["strategy"] == strategy
         )
@@ -258,7 +264,8 @@ def _by_strategy(
     return result
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
+    """Number, NaN for what is none."""
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
@@ -269,7 +276,7 @@ def _plot_calls_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> Non
         axes.plot(kelvin, 100 * (flagged + audits) / calls, **style)
     axes.set(xlabel="temperature (K)", ylabel="target calls (% of all calls)")
     axes.set_ylim(bottom=0)
-    _legend(axes, 4)
+    add_legend(axes, 4)
 
 
 def _plot_error_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> None:
@@ -278,12 +285,12 @@ def _plot_error_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> Non
         if strategy != "baseline":
             axes.plot(kelvin, np.where(error > 0, error, math.nan), **style)
             values.append(error)
-    for i, bound in enumerate(sorted({_number(summary.get("error_bound")) for summary in summaries})):
+    for i, bound in enumerate(sorted({as_number(summary.get("error_bound")) for summary in summaries})):
         axes.axhline(bound, color=INK, linewidth=1.1, linestyle="--", label=None if i else "bound")
         values.append(bound)
-    _set_log(axes, values)
+    set_log_scale(axes, values)
     axes.set(xlabel="temperature (K)", ylabel="estimated mean error (eV)")
-    _legend(axes, 4)
+    add_legend(axes, 4)
 
 
 def _plot_gyration_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> None:
@@ -294,13 +301,13 @@ def _plot_gyration_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> 
         axes.errorbar(kelvin + aside, gyration, np.nan_to_num(error), capsize=2.5, **style)
     axes.set(xlabel="temperature (K)", ylabel="radius of gyration (Å)")
     axes.ticklabel_format(axis="y", useOffset=False)
-    _legend(axes, 4)
+    add_legend(axes, 4)
 
 
 def _plot_speedup_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> None:
     for _, style, (kelvin, speedup) in _by_strategy(summaries, "speedup"):
         axes.plot(kelvin, speedup, **style)
-    axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=":", label="cost of the baseline")
+    axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=":", label="no gain")
     axes.set(xlabel="temperature (K)", ylabel="speedup over the baseline")
     axes.set_ylim(bottom=0)
-    _legend(axes, 3)
+    add_legend(axes, 4)

@@ -111,8 +111,8 @@ def replay_run(
     Returns
     -------
     dict
-        JSON values: what the run knows, and under `controllers` the run's own decisions and then those of each
-        controller, with the path of its threshold.
+        JSON values: the known calls (`step`, `uncertainty`, `error`), and under `controllers` the run's own
+        decisions and then those of each controller, with the path of its threshold.
 
     Raises
     ------
@@ -146,6 +146,8 @@ def replay_run(
         "n_calls": run.n_calls,
         "n_known": int(known.sum()),
         "step": run.step[known].tolist(),
+        "uncertainty": uncertainties.tolist(),
+        "error": errors.tolist(),
         "controllers": entries,
         "limitation": LIMITATION,
     }

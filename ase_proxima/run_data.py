@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_proxima.apps.monte_carlo import ChainLog, ChainRow
 from ase_proxima.calibration import fit_ratio
 from ase_proxima.errors import RunDirectoryError
 from ase_proxima.metrics import METRIC_UNITS
 from ase_proxima.store import read_steps
 from ase_proxima.types import Decision
 
-__all__ = ["TIMES", "BoundData", "RunData", "estimate_errors", "read_run"]
+__all__ = ["TIMES", "BoundData", "ChainData", "RunData", "estimate_errors", "read_run"]
 
 TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training", "time_decision")
 
@@ -55,6 +56,27 @@ class BoundData:
 
 
 @dataclass(frozen=True, eq=False)
+class ChainData:
+    """Steps of a Monte Carlo run; arrays of shape (n_steps + 1,), the initial structure first.
+
+    Attributes
+    ----------
+    proposed_energy, energy
+        Of the structure asked for, and of that where the chain stands after the step, in eV.
+    accepted
+        Whether the chain moved.
+    radius_of_gyration
+        Of the chain's structure, in Å.
+    """
+
+    step: NDArray[np.int64]
+    proposed_energy: Floats
+    accepted: Bools
+    energy: Floats
+    radius_of_gyration: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class RunData:
     """A run directory in memory; arrays of shape (n_calls,), times in s.
 
@@ -86,7 +108,7 @@ class RunData:
     audit_probability: Floats
     times: Mapping[str, Floats]
     bounds: tuple[BoundData, ...]
-    chain: tuple[ChainRow, ...] | None
+    chain: ChainData | None
 
     @property
     def n_calls(self) -> int:
@@ -163,19 +185,30 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return data
 
 
-def _read_chain(path: Path) -> tuple[ChainRow, ...] | None:
-    if not (path / "chain.csv").exists():
-        return None
+def _read_chain(path: Path) -> ChainData | None:
+    """Steps in chain.csv, without the line that a kill may have cut; None where there is none yet."""
+    file = path / "chain.csv"
     try:
-        return tuple(ChainLog.read(path))
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, RunDirectoryError):
-            raise
-        raise RunDirectoryError(f"{path / 'chain.csv'} is damaged: {error}") from error
+        text = file.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{file} cannot be read: {error}") from error
+    rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    if not rows:
+        return None
+    columns = _Columns(file, rows)
+    return ChainData(
+        columns.integers("step"),
+        columns.numbers("proposed_energy"),
+        columns.integers("accepted") == 1,
+        columns.numbers("energy"),
+        columns.numbers("radius_of_gyration"),
+    )
 
 
 class _Columns:
-    """Columns of steps.csv, checked as they are asked for."""
+    """Columns of a table, checked as they are asked for."""
 
     def __init__(self, path: Path, rows: Sequence[Mapping[str, str]]) -> None:
         self.path = path

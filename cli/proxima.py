@@ -88,7 +88,7 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
     else:
         echo_table(comparison_table(result))
     if plot is not None:
-        from ase_proxima.plots import plot_comparison
+        from ase_proxima.comparison_plots import plot_comparison
 
         write_figure(plot_comparison(result), plot)
 
@@ -130,6 +130,6 @@ def replay(run: Path, controllers: tuple[str, ...], plot: Path | None, as_json: 
     else:
         echo_table(replay_table(result))
     if plot is not None:
-        from ase_proxima.plots import plot_replay
+        from ase_proxima.comparison_plots import plot_replay
 
         write_figure(plot_replay(result), plot)

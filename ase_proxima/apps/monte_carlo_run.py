@@ -327,6 +327,7 @@ def summarise(
     return {
         **asdict(settings),
         **asdict(stats),
+        "fixed_threshold": settings.threshold,
         "acceptance": _acceptance(rows),
         "energy": energy.mean,
         "energy_error": energy.error,

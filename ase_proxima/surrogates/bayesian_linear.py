@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cholesky, lapack
 
 __all__ = ["Hyperparameters", "NormalEquations", "Posterior", "log_evidence", "maximise_evidence", "solve"]
 
@@ -84,8 +84,9 @@ class Posterior:
 
     def variance(self, X: np.ndarray) -> np.ndarray:
         """Variance of `X @ weights`, shape (n,), without noise."""
-        projected = X @ self.root.T
-        return np.einsum("ij,ij->i", projected, projected)
+        projected: np.ndarray = X @ self.root.T
+        variances: np.ndarray = np.square(projected).sum(axis=1)
+        return variances
 
 
 def solve(sums: Mapping[str, NormalEquations], hyper: Hyperparameters) -> Posterior:
@@ -116,7 +117,7 @@ def solve(sums: Mapping[str, NormalEquations], hyper: Hyperparameters) -> Poster
     # Rounding in the sums can push small eigenvalues below zero.
     precision[diagonal, diagonal] += hyper.prior + 1e-14 * precision[diagonal, diagonal].max()
     factor = cholesky(precision, lower=True, check_finite=False)
-    root = solve_triangular(factor, np.eye(n_features), lower=True, check_finite=False)
+    root = np.ascontiguousarray(lapack.dtrtri(factor, lower=1)[0])
     return Posterior(root.T @ (root @ moment), root, 2.0 * float(np.log(np.diag(factor)).sum()))
 
 
@@ -158,9 +159,12 @@ def maximise_evidence(
     MacKay, Neural Comput. 4, 415 (1992), Eqs. 4.8 to 4.10, with Gamma hyperpriors.
     """
     hyper = start
+    diagonal = np.arange(len(next(iter(sums.values())).moment))
     for _ in range(max_iter):
         posterior = solve(sums, hyper)
-        covariance = posterior.root.T @ posterior.root
+        # Lower triangle of root.T @ root; its upper one counts by doubling what is off the diagonal.
+        covariance = 2.0 * np.tril(lapack.dlauum(posterior.root, lower=1)[0])
+        covariance[diagonal, diagonal] *= 0.5
         total, noise = 0.0, {}
         for kind, part in sums.items():
             fitted = min(hyper.noise[kind] * float(np.sum(covariance * part.gram)), float(part.count))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,9 @@ class BayesianSoap:
     max_features
         Largest number of features of the default basis.
     scaling
-        Exponent, 0 to 1: features are divided by this power of their size, so that 0 keeps the weight of
-        large features and 1 levels them.
+        Exponent, 0 to 1: features are divided by this power of their size, so that 1 puts all on one level
+        and 0 keeps them as they are.  Levelled features learn from fewer frames where there are several
+        species.
 
     Notes
     -----
@@ -100,13 +101,13 @@ class BayesianSoap:
         n_max: int | None = None,
         l_max: int | None = None,
         max_features: int = 1000,
-        scaling: float = 0.5,
+        scaling: float = 1.0,
     ) -> None:
         if not 0 <= scaling <= 1:
-            raise InputError(f"scaling must be between 0 and 1, got {scaling}: the default is 0.5")
+            raise InputError(f"scaling must be between 0 and 1, got {scaling}: the default is 1")
         if not max_features >= 1:
             raise InputError(f"max_features must be positive, got {max_features}: the default is 1000")
-        given = {"r_cut": r_cut, "width": width, "n_max": n_max, "l_max": l_max}
+        given: dict[str, Any] = {"r_cut": r_cut, "width": width, "n_max": n_max, "l_max": l_max}
         self._given = {name: value for name, value in given.items() if value is not None}
         if self._given:
             replace(SoapSettings(1.0, 1.0, 1, 1), **self._given)
@@ -219,13 +220,15 @@ class BayesianSoap:
         rows = self._scaled(self._spectrum.compute(atoms), atoms)
         energy = _number(frame, "energy") - float(self._base @ self._counts(atoms))
         root = np.sqrt(n_atoms)
-        self._extend("energy", rows.values[None] / root, np.array([energy / root]))
+        labels = {"energy": (rows.values[None] / root, np.array([energy / root]))}
         if "forces" in frame.results:
-            forces = _array(frame, "forces", (n_atoms, 3))
-            self._extend("forces", rows.gradient, -forces.ravel())
+            labels["forces"] = (rows.gradient, -_array(frame, "forces", (n_atoms, 3)).ravel())
         if "stress" in frame.results and rows.strain is not None:
             virial = _array(frame, "stress", (6,)) * atoms.get_volume()
-            self._extend("stress", rows.strain / root, virial / root)
+            labels["stress"] = (rows.strain / root, virial / root)
+        for kind, (X, y) in labels.items():
+            sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
+            self._sums[kind] = sums.plus(X, y)
         self._frames.append(frame)
         if _estimates_at(len(self._frames)):
             expected = self._expected()
@@ -237,17 +240,13 @@ class BayesianSoap:
             missing = {k: v for k, v in self._expected().noise.items() if k not in self._hyper.noise}
             self._hyper = replace(self._hyper, noise={**self._hyper.noise, **missing})
 
-    def _extend(self, kind: str, X: np.ndarray, y: np.ndarray) -> None:
-        part = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
-        self._sums[kind] = part.plus(X, y)
-
     def _expected(self) -> Hyperparameters:
         """Noise that a force misfit implies for energies (over 0.1 Å) and virials (over 1 Å) of an atom."""
         forces = self._hyper.noise.get("forces", EXPECTED_MISFIT**-2)
         noise = {"energy": forces / 0.1**2, "forces": EXPECTED_MISFIT**-2, "stress": forces}
         return Hyperparameters(1.0, {kind: noise[kind] for kind in self._sums})
 
-    def _variance(self, kind: str, noise: Any) -> float:
+    def _variance(self, kind: str, noise: Mapping[str, float]) -> float:
         """Noise variance of `kind`, expected from the forces' where no frame had this label."""
         if kind in noise:
             return 1.0 / noise[kind]
@@ -346,7 +345,8 @@ def _estimates_at(count: int) -> bool:
     >>> [n for n in range(1, 40) if _estimates_at(n)]
     [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32]
     """
-    return count % max(1, 2 ** (count.bit_length() - 3)) == 0
+    step = 1 << max(0, count.bit_length() - 3)
+    return count % step == 0
 
 
 def _number(frame: Frame, name: str) -> float:

@@ -82,7 +82,7 @@ def n_features(n_species: int, n_max: int, l_max: int) -> int:
 def default_settings(species: Sequence[int], *, max_features: int = 1000) -> SoapSettings:
     """Settings that suit the size of the atoms and the number of species.
 
-    The cutoff is 4.2 covalent radii of the largest species, which takes in the second to third shell of
+    The cutoff is 4.4 covalent radii of the largest species, which takes in the second to third shell of
     neighbours of a metal, and the width 0.4 mean covalent radii; the basis is the richest that stays below
     `max_features`.
 
@@ -90,7 +90,7 @@ def default_settings(species: Sequence[int], *, max_features: int = 1000) -> Soa
     --------
     >>> settings = default_settings([13])
     >>> round(settings.r_cut, 2), round(settings.width, 2), settings.n_max, settings.l_max
-    (5.08, 0.48, 6, 5)
+    (5.32, 0.48, 6, 5)
     """
     from ase.data import covalent_radii
 
@@ -99,7 +99,7 @@ def default_settings(species: Sequence[int], *, max_features: int = 1000) -> Soa
         (basis for basis in BASES if n_features(len(species), *basis) <= max_features), BASES[-1]
     )
     return SoapSettings(
-        r_cut=float(np.clip(4.2 * radii.max(), 3.5, 6.0)),
+        r_cut=float(np.clip(4.4 * radii.max(), 3.5, 6.0)),
         width=float(np.clip(0.4 * radii.mean(), 0.25, 0.6)),
         n_max=n_max,
         l_max=l_max,

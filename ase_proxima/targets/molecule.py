@@ -56,8 +56,8 @@ def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None)
         multiplicity = 1 + n_electrons % 2
     if n_electrons < 1 or multiplicity - 1 > n_electrons or (n_electrons + multiplicity) % 2 == 0:
         raise InputError(
-            f"{atoms.get_chemical_formula()} with charge {charge} has {n_electrons} electrons, which cannot have the "
-            f"multiplicity {multiplicity}: change charge or multiplicity"
+            f"{atoms.get_chemical_formula()} with charge {charge} has {n_electrons} electrons, which cannot "
+            f"have the multiplicity {multiplicity}: change charge or multiplicity"
         )
     return charge, multiplicity
 

@@ -123,7 +123,8 @@ class PySCFCalculator(Calculator):  # type: ignore[misc]
                 results["forces"] = -gradient * (Hartree / Bohr)
         if not all(np.isfinite(value).all() for value in results.values()):
             raise CalculationFailed(
-                f"PySCF returned an energy or a force that is not finite for {self.atoms.get_chemical_formula()}"
+                "PySCF returned an energy or a force that is not finite for "
+                f"{self.atoms.get_chemical_formula()}"
             )
         self.n_calls += 1
         self.results.update(results)
