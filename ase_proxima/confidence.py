@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["MeanError", "observe_error", "upper_limit"]
+import numpy as np
+
+__all__ = ["MeanError", "observe_error", "steady_total", "upper_limit"]
 
 LAMBDAS = tuple(0.5**j for j in range(1, 21))
 
@@ -22,16 +25,54 @@ class MeanError:
         Sum of the estimated errors.
     variation
         Sum of the squared deviations of the estimates from what was predicted before each call.
+    expected
+        Sum of the predicted errors.
+    seen_error, seen_expected
+        Sums of the errors that were seen, and of what had been predicted there, over their probabilities.
     """
 
     n: int = 0
     total: float = 0.0
     variation: float = 0.0
+    expected: float = 0.0
+    seen_error: float = 0.0
+    seen_expected: float = 0.0
 
     @property
     def mean(self) -> float:
-        """Estimated mean error; NaN before the first call."""
+        """Mean error estimated without bias (difference estimator); NaN before the first call."""
         return self.total / self.n if self.n else math.nan
+
+    @property
+    def estimate(self) -> float:
+        """Mean error as it is reported: `mean`, but never below zero; NaN before the first call."""
+        if self.n == 0:
+            return math.nan
+        return float(steady_total(self.expected, self.seen_expected, self.seen_error)) / self.n
+
+
+def steady_total(expected: Any, seen_expected: Any, seen_error: Any) -> Any:
+    """Sum of errors from what was predicted for all of them and what was seen of some; floats or arrays.
+
+    Where the audits stand for less than all predictions, their excess over what was predicted there is
+    added (the difference estimator, without bias); where they stand for more, by the luck of the draw, it is
+    scaled down to all predictions (the ratio estimator), so that the sum is never negative.
+
+    Parameters
+    ----------
+    expected
+        Sum of the predictions.
+    seen_expected, seen_error
+        Sums of predictions and errors of the audited calls, over their probabilities.
+
+    Examples
+    --------
+    >>> float(steady_total(10.0, 4.0, 6.0)), float(steady_total(10.0, 40.0, 20.0))
+    (12.0, 5.0)
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(np.asarray(seen_expected) > expected, np.divide(expected, seen_expected), 1.0)
+    return expected + (seen_error - seen_expected) * scale
 
 
 def observe_error(
@@ -59,10 +100,18 @@ def observe_error(
     5.0
     """
     expected = min(predicted, cap)
-    deviation = 0.0
+    deviation = seen = foreseen = 0.0
     if error is not None:
-        deviation = ((error if error < cap else cap) - expected) / probability
-    return MeanError(state.n + 1, state.total + expected + deviation, state.variation + deviation * deviation)
+        seen, foreseen = (error if error < cap else cap) / probability, expected / probability
+        deviation = seen - foreseen
+    return MeanError(
+        state.n + 1,
+        state.total + expected + deviation,
+        state.variation + deviation * deviation,
+        state.expected + expected,
+        state.seen_error + seen,
+        state.seen_expected + foreseen,
+    )
 
 
 def upper_limit(state: MeanError, *, cap: float, probability_min: float, delta: float = 0.05) -> float:

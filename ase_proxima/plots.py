@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ase_proxima.run_data import BoundData, RunData, estimate_errors, read_run
+from ase_proxima.run_data import BoundData, RunData, read_run, running_estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,12 +214,10 @@ def _plot_error(axes: Axes, *, run: RunData, bound: BoundData) -> None:
         if shown.any():
             size = 4 if marker == "." else 3.5
             axes.plot(run.step[shown], bound.error[shown], marker, color=colour, markersize=size, label=label)
-    estimates, basis = estimate_errors(run, bound)
+    mean, basis = running_estimate(run, bound)
     values = [bound.error, bound.bound]
     if basis:
         counted = np.cumsum(run.trusted)
-        mean = np.cumsum(np.where(run.trusted, np.nan_to_num(estimates), 0.0)) / np.maximum(counted, 1)
-        # An unbiased estimate from few audits may be negative, which a logarithmic axis has no place for.
         mean = np.where((counted >= FEW_CALLS) & (mean > 0), mean, math.nan)
         axes.plot(run.step, mean, color=BLUE, linewidth=1.4, label="mean over trusted, estimated")
         values.append(mean[-1])

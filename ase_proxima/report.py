@@ -18,7 +18,7 @@ from ase_proxima.formatting import (
     format_time,
     format_with_error,
 )
-from ase_proxima.run_data import TIMES, BoundData, RunData, estimate_errors
+from ase_proxima.run_data import TIMES, BoundData, RunData, estimate_errors, running_estimate
 from ase_proxima.serialisation import state_from_json
 from ase_proxima.statistics import mean_of_chain
 from ase_proxima.types import Observation
@@ -65,8 +65,10 @@ def report_run(run: RunData) -> dict[str, Any]:
         bounds.append(entry)
         notes += remarks
     chain = _report_chain(run)
-    if chain and not math.isfinite(chain["radius_of_gyration_error"]):
-        notes.append("the chain is shorter than 20 autocorrelation times: too short for an error bar")
+    if chain and not chain["reliable_error_bars"]:
+        notes.append(
+            "the chain is shorter than 20 autocorrelation times: its error bars are uncertain themselves"
+        )
     return {
         "run": run.name,
         "status": _status(run),
@@ -109,7 +111,7 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
     audited = run.audit & np.isfinite(bound.error)
     estimate = spread = math.nan
     if basis and n:
-        estimate = float(counted.sum()) / n
+        estimate = float(running_estimate(run, bound)[0][-1]) * len(counted) / n
     elif not run.trusted.any():
         estimate = spread = 0.0
     if basis == "audits":
@@ -123,8 +125,6 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
         remarks.append(
             "no audits: the error on trusted calls is extrapolated from the flagged ones, unchecked"
         )
-    if estimate < 0:
-        remarks.append("the estimated mean error is below zero: too few audits yet to tell")
     seen = np.isfinite(bound.error)
     return {
         "metric": bound.metric,
@@ -191,6 +191,7 @@ def _report_chain(run: RunData) -> dict[str, Any] | None:
         "radius_of_gyration": gyration.mean,
         "radius_of_gyration_error": gyration.error,
         "autocorrelation_time": gyration.tau,
+        "reliable_error_bars": gyration.reliable,
     }
 
 
@@ -352,7 +353,8 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
             _count(summary.get("n_audit")),
             format_number(summary.get("error_estimate"), 2),
             format_number(summary.get("error_bound")),
-            format_with_error(summary.get("radius_of_gyration"), summary.get("radius_of_gyration_error")),
+            format_with_error(summary.get("radius_of_gyration"), summary.get("radius_of_gyration_error"))
+            + ("" if summary.get("reliable_error_bars", True) else " *"),
             format_share(summary.get("acceptance")),
             format_time(summary.get("wall_s")),
             format_time(_product(summary, "baseline_energy_s", "n_calls")),
@@ -362,6 +364,8 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         "target calls: flagged calls and audits; mean error: estimated;\n"
         "baseline: what the target would have cost on every call"
     )
+    if not all(summary.get("reliable_error_bars", True) for summary in summaries):
+        table.caption += "\n* shorter than 20 autocorrelation times: the error bar itself is uncertain"
     return table
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_proxima.calibration import fit_ratio
+from ase_proxima.confidence import steady_total
 from ase_proxima.errors import RunDirectoryError
 from ase_proxima.metrics import METRIC_UNITS
 from ase_proxima.store import read_steps
 from ase_proxima.types import Decision
 
-__all__ = ["TIMES", "BoundData", "ChainData", "RunData", "estimate_errors", "read_run"]
+__all__ = ["TIMES", "BoundData", "ChainData", "RunData", "estimate_errors", "read_run", "running_estimate"]
 
 TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training", "time_decision")
 
@@ -266,6 +267,25 @@ def _read_bounds(columns: _Columns, settings: Mapping[str, Any]) -> tuple[BoundD
     )
 
 
+def running_estimate(run: RunData, bound: BoundData) -> tuple[Floats, str]:
+    """Estimate the mean error of the trusted calls, after each call.
+
+    Returns
+    -------
+    means : array, shape (n_calls,)
+        In the unit of the metric; never negative (see `steady_total`).
+    basis : str
+        As in `estimate_errors`.
+    """
+    expected, _ = _expected_errors(run, bound)
+    _, basis = estimate_errors(run, bound)
+    expected = np.where(run.trusted, np.nan_to_num(expected), 0.0)
+    weight = np.where(run.audit & np.isfinite(bound.error), 1.0 / run.audit_probability, 0.0)
+    seen = np.cumsum(weight * np.nan_to_num(bound.error))
+    total = steady_total(np.cumsum(expected), np.cumsum(weight * expected), seen)
+    return total / np.maximum(np.cumsum(run.trusted), 1), basis
+
+
 def estimate_errors(run: RunData, bound: BoundData) -> tuple[Floats, str]:
     """Estimate the error of each trusted call: its expected error, corrected where an audit saw it.
 
@@ -281,15 +301,7 @@ def estimate_errors(run: RunData, bound: BoundData) -> tuple[Floats, str]:
         What the estimate rests on: `"audits"`, `"flagged calls"` where there was no audit, or `""` where
         there is nothing to go by.
     """
-    expected = bound.alpha * bound.uncertainty
-    missing = run.trusted & ~np.isfinite(expected)
-    if missing.any():
-        seen = np.isfinite(bound.error) & np.isfinite(bound.uncertainty)
-        pairs = list(zip(bound.uncertainty[seen].tolist(), bound.error[seen].tolist(), strict=True))
-        typical = float(np.median(bound.uncertainty[missing]))
-        ratio = fit_ratio(pairs, reference=typical).mean
-        expected = np.where(missing, ratio * bound.uncertainty, expected)
-    audited = run.audit & np.isfinite(bound.error)
+    expected, audited = _expected_errors(run, bound)
     if audited.any():
         expected = np.where(np.isfinite(expected), expected, 0.0)
         weight = np.where(audited, run.audit_probability, 1.0)
@@ -300,3 +312,16 @@ def estimate_errors(run: RunData, bound: BoundData) -> tuple[Floats, str]:
         errors = expected
         basis = "flagged calls" if np.isfinite(expected[run.trusted]).any() else ""
     return np.where(run.trusted, errors, math.nan), basis
+
+
+def _expected_errors(run: RunData, bound: BoundData) -> tuple[Floats, NDArray[np.bool_]]:
+    """Error to expect at each call, and which errors were seen by audits."""
+    expected = bound.alpha * bound.uncertainty
+    missing = run.trusted & ~np.isfinite(expected)
+    if missing.any():
+        seen = np.isfinite(bound.error) & np.isfinite(bound.uncertainty)
+        pairs = list(zip(bound.uncertainty[seen].tolist(), bound.error[seen].tolist(), strict=True))
+        typical = float(np.median(bound.uncertainty[missing]))
+        ratio = fit_ratio(pairs, reference=typical).mean
+        expected = np.where(missing, ratio * bound.uncertainty, expected)
+    return expected, run.audit & np.isfinite(bound.error)

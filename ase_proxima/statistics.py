@@ -20,7 +20,10 @@ class MeanOfChain:
     mean
         Sample mean.
     error
-        Its standard error, from the autocorrelation; NaN where the chain is too short to tell.
+        Its standard error, from the autocorrelation; NaN where the chain does not move.
+    reliable
+        Whether the chain is at least 20 autocorrelation times long; below that, the time itself and so the
+        error are hardly known, and more likely too small.
     tau
         Integrated autocorrelation time, in steps; 1 for independent samples.
     n_independent
@@ -31,6 +34,7 @@ class MeanOfChain:
     error: float
     tau: float
     n_independent: float
+    reliable: bool
 
 
 def autocorrelation_time(chain: ArrayLike, c: float = 5.0) -> float:
@@ -81,9 +85,6 @@ def _autocorrelation(x: NDArray[np.float64]) -> NDArray[np.float64] | None:
 def mean_of_chain(chain: ArrayLike) -> MeanOfChain:
     """Mean of a chain with an error bar that knows its autocorrelation.
 
-    The error is NaN where the chain is shorter than 20 autocorrelation times, as the estimate of that time
-    cannot be relied on then.
-
     Examples
     --------
     >>> result = mean_of_chain(np.tile([1.0, 3.0], 500))
@@ -92,7 +93,9 @@ def mean_of_chain(chain: ArrayLike) -> MeanOfChain:
     """
     x = np.asarray(chain, float)
     if len(x) < 2:
-        return MeanOfChain(float(x.mean()) if len(x) else math.nan, math.nan, math.nan, float(len(x)))
+        return MeanOfChain(float(x.mean()) if len(x) else math.nan, math.nan, math.nan, float(len(x)), False)
     tau = autocorrelation_time(x)
-    error = math.sqrt(float(x.var(ddof=1)) * tau / len(x)) if len(x) >= 20 * tau else math.nan
-    return MeanOfChain(float(x.mean()), error, tau, len(x) / tau)
+    n_independent = len(x) / tau
+    # The variance of n_independent samples, of which one goes into the mean.
+    error = math.sqrt(float(x.var()) / (n_independent - 1)) if n_independent > 1 else math.nan
+    return MeanOfChain(float(x.mean()), error, tau, n_independent, n_independent >= 20)

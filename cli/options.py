@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NumberList",
+    "OneLineCommand",
+    "OneLineGroup",
     "echo_json",
     "echo_table",
     "ends_cleanly",
@@ -60,6 +62,34 @@ class NumberList(click.ParamType):
         if not numbers:
             self.fail(f"the range {value!r} is empty", param, ctx)
         return tuple(numbers)
+
+
+class OneLineErrors:
+    """Mixed into a click command: wrong usage is one line too, and ends with exit code 2."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        """Run the command."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[misc]
+        try:
+            return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[misc]
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(2)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "the command"
+            click.echo(f"error: {error.format_message()} (see {command} --help)", err=True)
+            sys.exit(2)
+        except click.Abort:
+            sys.exit(130)
+
+
+class OneLineCommand(OneLineErrors, click.Command):
+    """A command whose wrong usage is told in one line."""
+
+
+class OneLineGroup(OneLineErrors, click.Group):
+    """A group of commands whose wrong usage is told in one line."""
 
 
 def ends_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.options import echo_json, echo_table, ends_cleanly, json_option, json_text, write_figure
+from proxima_cli.options import (
+    OneLineGroup,
+    echo_json,
+    echo_table,
+    ends_cleanly,
+    json_option,
+    json_text,
+    write_figure,
+)
 
 if TYPE_CHECKING:
     from ase_proxima.run_data import RunData
@@ -19,7 +27,7 @@ plot_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ase-proxima")
 def main() -> None:
     """Look into run directories: finished, interrupted, or still being written."""

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ase_proxima.errors import InputError, ProximaError
-from proxima_cli.options import NumberList, echo_json, ends_cleanly, json_option
+from proxima_cli.options import (
+    NumberList,
+    OneLineCommand,
+    echo_json,
+    echo_table,
+    ends_cleanly,
+    json_option,
+    write_figure,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 Summary = dict[str, Any]
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(cls=OneLineCommand, context_settings={"show_default": True})
 @click.option("--temp", "temperatures", type=NumberList(), default="500", help="Temperature in K.")
 @click.option("--molecule", default="CH4", help="A name of ASE's g2 collection, or a structure file.")
 @click.option("--steps", default=1000, help="Steps of each chain.")
@@ -66,7 +74,7 @@ def main(
     proxima-mc --temp 500
     proxima-mc --temp 100:1000:100 --seed 1,2,3 --jobs 2 --out runs/methane
     """
-    from ase_proxima.apps.monte_carlo_run import RunSettings
+    from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
 
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {jobs}")
@@ -85,10 +93,11 @@ def main(
             one.check()
             tasks[run_dir] = one
     _check_target(base)
-    if not resume:
-        for run_dir in tasks:
-            if run_dir.exists() and any(run_dir.iterdir()):
+    for run_dir, one in tasks.items():
+        if run_dir.exists() and any(run_dir.iterdir()):
+            if not resume:
                 raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
+            check_same(one, run_dir)
     summaries, failures = _run_all(tasks, steps, resume=resume, jobs=jobs)
     _close(summaries, out, as_json=as_json, plot=plot)
     for run_dir, error in failures.items():
@@ -210,15 +219,13 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
         from ase_proxima import plots
 
         for run_dir in summaries:
-            plots.plot_run(run_dir).savefig(run_dir / "run.png", dpi=150)
+            write_figure(plots.plot_run(run_dir), run_dir / "run.png")
         if len(summaries) > 1:
-            plots.plot_temperatures(list(summaries.values())).savefig(out / "temperatures.png", dpi=150)
+            write_figure(plots.plot_temperatures(list(summaries.values())), out / "temperatures.png")
     if as_json:
         echo_json([{"run_dir": str(run_dir), **summary} for run_dir, summary in summaries.items()])
     elif summaries:
-        from rich.console import Console
-
         from ase_proxima.report import run_table
 
-        Console(width=None if sys.stdout.isatty() else 160).print(run_table(list(summaries.values())))
+        echo_table(run_table(list(summaries.values())))
         click.echo(f"runs in {out}; see them again with: proxima report {next(iter(summaries))}")

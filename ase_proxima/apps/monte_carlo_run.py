@@ -26,7 +26,16 @@ from ase_proxima.store import read_steps, write_json
 from ase_proxima.targets import parse_target
 from ase_proxima.types import Stats
 
-__all__ = ["STRATEGIES", "Progress", "RunSettings", "asked_structures", "load_structure", "run", "summarise"]
+__all__ = [
+    "STRATEGIES",
+    "Progress",
+    "RunSettings",
+    "asked_structures",
+    "check_same",
+    "load_structure",
+    "run",
+    "summarise",
+]
 
 STRATEGIES = ("proxima", "published", "fixed", "baseline")
 BASELINE_ENERGIES = 3
@@ -164,7 +173,7 @@ def run(
         raise InputError(f"the number of steps must be at least 1, got {n_steps}")
     resume = resume and run_dir.exists()
     if resume:
-        _check_same(settings, run_dir)
+        check_same(settings, run_dir)
     target = parse_target(settings.target)
     calculator = None
     try:
@@ -175,6 +184,9 @@ def run(
             calculator = ProximaCalculator(target, run_dir=run_dir, **arguments)
         write_json(run_dir / "simulation.json", {"monte_carlo": asdict(settings), "n_steps": n_steps})
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
+        finished = _finished_summary(run_dir, done, n_steps)
+        if finished is not None:
+            return finished
         n_calls = calculator.stats.n_calls
         if not n_calls - 1 <= len(done) <= n_calls:
             raise RunDirectoryError(
@@ -202,6 +214,14 @@ def run(
             calculator.close()
         if hasattr(target, "close"):
             target.close()
+
+
+def _finished_summary(run_dir: Path, done: list[ChainRow], n_steps: int) -> dict[str, Any] | None:
+    """Summary of a run that has nothing left to do; None for any other."""
+    if not done or done[-1].step < n_steps or not (run_dir / "summary.json").exists():
+        return None
+    summary: dict[str, Any] = json.loads((run_dir / "summary.json").read_text())
+    return summary if summary["n_calls"] == len(done) else None
 
 
 def _rows(
@@ -271,7 +291,8 @@ def read_settings(run_dir: Path) -> RunSettings:
         raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
 
 
-def _check_same(settings: RunSettings, run_dir: Path) -> None:
+def check_same(settings: RunSettings, run_dir: Path) -> None:
+    """Raise a `RunDirectoryError` that names the first setting in which a run differs."""
     saved = asdict(read_settings(run_dir))
     for name, value in asdict(settings).items():
         if saved[name] != value:
@@ -302,6 +323,7 @@ def _baseline_time(settings: RunSettings, target: BaseCalculator, stats: Stats) 
         return stats.time_target / stats.n_target_runs
     times = []
     atoms = load_structure(settings.molecule)
+    target.get_property("energy", atoms.copy())  # the first one also starts the program
     for _ in range(BASELINE_ENERGIES):
         atoms.positions[0, 0] += 1e-3
         start = time.perf_counter()
@@ -334,6 +356,7 @@ def summarise(
         "radius_of_gyration": gyration.mean,
         "radius_of_gyration_error": gyration.error,
         "autocorrelation_time": gyration.tau,
+        "reliable_error_bars": gyration.reliable,
         "wall_s": wall_s,
         "baseline_energy_s": baseline_s,
         "speedup": baseline_s * stats.n_calls / wall_s,

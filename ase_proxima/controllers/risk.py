@@ -191,7 +191,7 @@ class RiskController:
             delta=self.delta,
         )
         return {
-            "error_estimate": state.trusted.mean,
+            "error_estimate": state.trusted.estimate,
             "error_upper": upper,
             "notes": tuple(notes),
         }

@@ -165,4 +165,4 @@ class TotalRiskController:
             probability_min=self.audit_rate,
             delta=self.delta,
         )
-        return {"error_estimate": state.all_calls.mean, "error_upper": upper, "notes": ()}
+        return {"error_estimate": state.all_calls.estimate, "error_upper": upper, "notes": ()}
