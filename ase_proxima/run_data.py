@@ -280,7 +280,8 @@ def running_estimate(run: RunData, bound: BoundData) -> tuple[Floats, str]:
     expected, _ = _expected_errors(run, bound)
     _, basis = estimate_errors(run, bound)
     expected = np.where(run.trusted, np.nan_to_num(expected), 0.0)
-    weight = np.where(run.audit & np.isfinite(bound.error), 1.0 / run.audit_probability, 0.0)
+    audited = run.audit & np.isfinite(bound.error)
+    weight = np.divide(1.0, run.audit_probability, out=np.zeros(run.n_calls), where=audited)
     seen = np.cumsum(weight * np.nan_to_num(bound.error))
     total = steady_total(np.cumsum(expected), np.cumsum(weight * expected), seen)
     return total / np.maximum(np.cumsum(run.trusted), 1), basis

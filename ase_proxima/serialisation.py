@@ -15,9 +15,9 @@ def state_to_json(value: Any) -> Any:
 
     Examples
     --------
-    >>> from ase_proxima.confidence import MeanError
-    >>> state_to_json(MeanError(n=2))
-    {'n': 2, 'total': 0.0, 'variation': 0.0}
+    >>> from ase_proxima.calibration import Ratio
+    >>> state_to_json(Ratio(mean=0.5, upper=0.8))
+    {'mean': 0.5, 'upper': 0.8}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: state_to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -31,9 +31,9 @@ def state_from_json(template: State, data: Any) -> State:
 
     Examples
     --------
-    >>> from ase_proxima.confidence import MeanError
-    >>> state_from_json(MeanError(), {"n": 2, "total": 0.5, "variation": 0.0})
-    MeanError(n=2, total=0.5, variation=0.0)
+    >>> from ase_proxima.calibration import Ratio
+    >>> state_from_json(Ratio(0.0, 0.0), {"mean": 0.5, "upper": 0.8})
+    Ratio(mean=0.5, upper=0.8)
     """
     if dataclasses.is_dataclass(template) and not isinstance(template, type):
         fields = {name: state_from_json(getattr(template, name), value) for name, value in data.items()}

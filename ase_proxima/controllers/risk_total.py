@@ -133,7 +133,7 @@ class TotalRiskController:
                 return state
             pairs = (*state.pairs, (uncertainty, error))
             ratio = fit_ratio(pairs, reference=math.nan).mean
-            if len(pairs) < self.warmup or not (ratio > 0 and math.isfinite(self.error_bound / ratio)):
+            if len(pairs) < self.warmup or not 1e-200 < ratio / self.error_bound < 1e200:
                 return replace(state, pairs=pairs)
             return self._start(state, ratio)
         weighted = 0.0
