@@ -1,1 +1,148 @@
-"""Readers of profiler output."""
+"""Readers of profiler output: one file in, runs and problems out, one after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from gpu_xarch.readers.messages import MESSAGE, Context
+from gpu_xarch.readers.nvprof import AGGREGATE_HEADER, EVENTS_HEADER, AggregateSection
+from gpu_xarch.readers.records import FAILURES, Problem, Run
+from gpu_xarch.readers.source import DamagedFileError, open_lines
+
+__all__ = ["FAILURES", "Problem", "Run", "read_runs"]
+
+_FOREIGN_LINES = 200_000  # lines of a file without any sign of a profiler, before it is given up
+
+
+class Section(Protocol):
+    """One table inside a file."""
+
+    def row(self, number: int, text: str, ended: bool) -> Sequence[Run | Problem] | None:
+        """Take a line; return what it completed, or None if it is no row of the table."""
+
+    def finish(self) -> Sequence[Run | Problem]:
+        """Return what is still open at the end of the table."""
+
+
+def _section(text: str, context: Context) -> Section | None:
+    """Return the reader for the table whose header line this is."""
+    if AGGREGATE_HEADER in text:
+        return AggregateSection(context)
+    if EVENTS_HEADER in text:
+        return AggregateSection(context, events=True)
+    return None
+
+
+_HEADER_START = re.compile(r'"(?:Device|Start|ID|Type|Time\(%\)|Time)"')
+
+
+def read_runs(path: str | Path) -> Iterator[Run | Problem]:
+    """Read one file of nvprof or Nsight Compute, found out by its content.
+
+    Parameters
+    ----------
+    path : path
+        Plain or gzip, UTF-8 or UTF-16, with anything else in between.
+
+    Yields
+    ------
+    Run or Problem
+        In the order of the file. A file without any run ends in one fatal `Problem` that says why. Memory use does
+        not grow with the file.
+    """
+    context = Context(str(path))
+    section: Section | None = None
+    runs = 0
+    torn: tuple[int, str] | None = None
+    last = 0
+    try:
+        for number, line in open_lines(Path(path)):
+            last = number
+            text = line.rstrip("\r\n")
+            ended = line.endswith("\n")
+            if "==" in text and (found := MESSAGE.search(text)):
+                context.read(number, text[found.start() :])
+                before = text[: found.start()]
+                # a message in the middle of a row: the row goes on in the next line
+                torn = (number, before) if section is not None and before.startswith('"') else None
+                continue
+            if '"' not in text:
+                context.read(number, text)
+                if torn is None:
+                    if section is None and not context.is_profile and number > _FOREIGN_LINES:
+                        break
+                    continue
+            if (found := _HEADER_START.search(text)) and (new := _section(text[found.start() :], context)):
+                if section is not None:
+                    for item in section.finish():
+                        runs += isinstance(item, Run)
+                        yield item
+                section, torn = new, None
+                context.is_profile = True
+                continue
+            if section is None:
+                context.read(number, text)
+                continue
+            items = None
+            if torn is not None:
+                items = section.row(torn[0], torn[1] + text, ended)
+                if items and any(isinstance(item, Problem) and item.kind == "row" for item in items):
+                    yield Problem(context.file, torn[0], "row", "a row is broken by a message of the profiler; left out")
+                    items = section.row(number, text, ended)
+                torn = None
+            else:
+                items = section.row(number, text, ended)
+            if items is None:
+                context.read(number, text)
+                continue
+            for item in items:
+                runs += isinstance(item, Run)
+                yield item
+    except DamagedFileError as error:
+        if section is None and runs == 0:
+            yield Problem(context.file, error.line, "unreadable", str(error), fatal=True)
+            return
+        yield Problem(context.file, error.line, "truncated", str(error))
+    if section is not None:
+        for item in section.finish():
+            runs += isinstance(item, Run)
+            yield item
+    yield from _verdict(context, runs, last, section is not None)
+
+
+def _verdict(context: Context, runs: int, last: int, had_table: bool) -> Iterator[Problem]:
+    """Say why a file gave nothing, or that its program failed."""
+    if runs:
+        for kind, number, line in context.reasons:
+            if kind == "crash":
+                yield Problem(context.file, number, "note", f"the program or the profiler reported an error: {line}")
+                return
+        return
+    order = ("permission", "no-kernels", "unsupported", "crash")
+    for wanted in order:
+        for kind, number, line in context.reasons:
+            if kind == wanted:
+                yield Problem(context.file, number, kind, _REASON_TEXT[kind].format(line=line), fatal=True)
+                return
+    if last == 0:
+        yield Problem(context.file, 0, "no-metrics", "the file is empty", fatal=True)
+    elif had_table:
+        yield Problem(context.file, last, "no-metrics", "a table without any readable row", fatal=True)
+    elif context.is_profile:
+        yield Problem(
+            context.file, last, "no-metrics", "a profiler's output without a table: was it run with --csv?", fatal=True
+        )
+    else:
+        yield Problem(context.file, 0, "not-a-profile", "no table of nvprof or Nsight Compute in it", fatal=True)
+
+
+_REASON_TEXT = {
+    "permission": "the user was not allowed to read the counters (ERR_NVGPUCTRPERM): run the profiler as root or let the "
+    "driver admit all users (NVreg_RestrictProfilingToAdminUsers=0): {line}",
+    "no-kernels": "no kernels were profiled: the program launched none, or a filter left all out: {line}",
+    "unsupported": "the profiler does not support this device: {line}",
+    "crash": "the program or the profiler failed before any metric was printed: {line}",
+}
