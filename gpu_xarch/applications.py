@@ -82,14 +82,17 @@ class Naming:
     manifest : sequence of mapping
         Rows with "file" (a path, its end, or a pattern with ``*``) and any of "application", "input", "device".
     pattern : re.Pattern or None
-        Searched in the path; its groups "application" and "input" count.
+        Searched in the path; its groups "application", "input" and "device" count.
+    device : str
+        The device of files that name none (Nsight Compute, nvprof's summary).
     """
 
     manifest: Sequence[Mapping[str, str]] = ()
     pattern: re.Pattern[str] | None = None
+    device: str = ""
 
     @classmethod
-    def of(cls, manifest: Path | None = None, app_from: str | None = None) -> Naming:
+    def of(cls, manifest: Path | None = None, app_from: str | None = None, device: str = "") -> Naming:
         """Build a naming from a manifest file and a regular expression.
 
         Raises
@@ -107,7 +110,7 @@ class Naming:
                 raise InputError(
                     f"--app-from needs a group (?P<application>...), got {app_from!r}: name the part of the path"
                 )
-        return cls(read_manifest(manifest) if manifest else (), pattern)
+        return cls(read_manifest(manifest) if manifest else (), pattern, device)
 
     def of_file(self, path: str | Path) -> dict[str, str]:
         """Return what manifest and pattern say about a file: any of "application", "input", "device"."""

@@ -118,7 +118,7 @@ class TableBuilder:
             self._names[run.command] = self.naming.name(self._file, run.command)
         application, arguments = self._names[run.command]
         values = run.values | derive(run.values)
-        device = self._told.get("device", run.device)
+        device = self._told.get("device") or run.device or self.naming.device or run.fallback_device
         row: dict[str, Any] = {
             "device": canonical_device(device),
             "application": run.application or application,

@@ -16,6 +16,7 @@ __all__ = ["describe", "impossible", "outliers"]
 
 #: shares that the tools' own definitions let exceed 1
 _OVER_ONE = frozenset({"shared_efficiency", "local_memory_overhead", "gld_efficiency", "gst_efficiency"})
+_LEAST_SPREAD = 0.3  # decades: a metric that hardly varies has no outliers within a factor of 1000
 _SLACK = 1.02  # nvprof prints 100.4 % for a busy unit now and then
 
 
@@ -78,8 +79,8 @@ def _limits(name: str, spec: GpuSpec | None) -> Iterable[tuple[str, float]]:
 def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
     """Return the values that lie farthest from the rest of their metric on their device.
 
-    The distance is in median absolute deviations of the logarithm of positive values; only distances above 10 in
-    groups of 20 values or more are given, the farthest first.
+    The distance is in median absolute deviations (at least 0.3 decades) of the logarithm of positive values; only
+    distances above 10 in groups of 20 values or more are given, the farthest first.
     """
     import numpy as np
 
@@ -92,9 +93,7 @@ def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
                 continue
             logs = np.log10(values[index])
             centre = float(np.median(logs))
-            spread = float(np.median(np.abs(logs - centre)))
-            if not spread > 0:
-                continue
+            spread = max(float(np.median(np.abs(logs - centre))), _LEAST_SPREAD)
             distance = np.abs(logs - centre) / spread
             for place in np.flatnonzero(distance > 10):
                 row = part.iloc[int(index[place])]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from gpu_xarch.readers.messages import MESSAGE, Context
+from gpu_xarch.readers.ncu import NcuSection, is_ncu
 from gpu_xarch.readers.nvprof import AGGREGATE_HEADER, EVENTS_HEADER, AggregateSection
+from gpu_xarch.readers.nvprof_trace import SummarySection, TraceSection, is_summary, is_trace, split_row
 from gpu_xarch.readers.records import FAILURES, Problem, Run
 from gpu_xarch.readers.source import DamagedFileError, open_lines
 
@@ -19,6 +21,9 @@ _FOREIGN_LINES = 200_000  # lines of a file without any sign of a profiler, befo
 
 class Section(Protocol):
     """One table inside a file."""
+
+    def wants(self, text: str) -> bool:
+        """Tell whether a line without any quote belongs to the table."""
 
     def row(self, number: int, text: str, ended: bool) -> Sequence[Run | Problem] | None:
         """Take a line; return what it completed, or None if it is no row of the table."""
@@ -33,7 +38,14 @@ def _section(text: str, context: Context) -> Section | None:
         return AggregateSection(context)
     if EVENTS_HEADER in text:
         return AggregateSection(context, events=True)
-    return None
+    columns = split_row(text)
+    if columns is None:
+        return None
+    if is_ncu(columns):
+        return NcuSection(context, columns)
+    if is_trace(columns):
+        return TraceSection(context, columns)
+    return SummarySection(context, columns) if is_summary(columns) else None
 
 
 _HEADER_START = re.compile(r'"(?:Device|Start|ID|Type|Time\(%\)|Time)"')
@@ -70,8 +82,8 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
                 torn = (number, before) if section is not None and before.startswith('"') else None
                 continue
             if '"' not in text:
-                context.read(number, text)
-                if torn is None:
+                if torn is None and not (section is not None and section.wants(text)):
+                    context.read(number, text)
                     if section is None and not context.is_profile and number > _FOREIGN_LINES:
                         break
                     continue

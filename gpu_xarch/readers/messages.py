@@ -46,6 +46,7 @@ class Context:
     processes: dict[str, str] = field(default_factory=dict)
     simulated: bool = False
     is_profile: bool = False
+    api_calls: bool = False
     reasons: list[tuple[str, int, str]] = field(default_factory=list)
 
     def read(self, number: int, line: str) -> None:
@@ -57,6 +58,8 @@ class Context:
             self.processes[match[1]] = match[2]
             self.command = match[2]
             self.is_profile = True
+        elif "API calls:" in line or "Profiling result:" in line:
+            self.api_calls = "API calls:" in line
         elif _SIMULATED.search(line):
             self.simulated = True
         if _PROCESS.match(line) or line.startswith(("========", "==PROF==", "==ERROR==", "==WARNING==")):

@@ -67,6 +67,10 @@ class AggregateSection:
         self.last_key: tuple[str, str, str] | None = None
         self.last_run: Run | None = None
 
+    def wants(self, text: str) -> bool:  # noqa: ARG002
+        """Tell whether a line without quotes belongs to the table: none does."""
+        return False
+
     def row(self, number: int, text: str, ended: bool) -> Output | None:
         """Take one line; return what it completed, or None if it is no row of this table."""
         match = self.row_pattern.fullmatch(text)

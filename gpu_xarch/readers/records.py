@@ -46,7 +46,7 @@ class Run:
     Parameters
     ----------
     device, kernel : str
-        As the profiler prints them.
+        As the profiler prints them; `device` is empty where it prints none.
     invocations : int
         Launches that the values are the mean of; 1 for a single launch.
     launch : int or None
@@ -67,6 +67,8 @@ class Run:
         The profiler's own number of the launch.
     simulated : bool
         The file says that a model made it.
+    fallback_device : str
+        What to call the device where neither file nor user names it.
     """
 
     device: str
@@ -83,3 +85,4 @@ class Run:
     launch_id: str = ""
     tool_version: str = ""
     simulated: bool = False
+    fallback_device: str = ""
