@@ -8,6 +8,8 @@ import click
 
 from gpu_xarch.errors import InputError, XarchError
 from proxima_cli.xarch_data import info, ingest
+from proxima_cli.xarch_pairs import label, pair
+from proxima_cli.xarch_reference import gpus, metrics
 
 __all__ = ["main"]
 
@@ -30,7 +32,7 @@ def main() -> None:
     """Predict how a GPU kernel will perform on another GPU, from profiler metrics."""
 
 
-for command in (ingest, info):
+for command in (ingest, info, pair, label, metrics, gpus):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -21,6 +21,16 @@ __all__ = ["info", "ingest"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="CSV with file, application, input, device; file may hold * and goes before all else.",
 )
+@click.option("--device", default="", metavar="GPU", help="The device of files that do not name theirs.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["auto", "table"]),
+    default="auto",
+    show_default=True,
+    help="auto: nvprof or Nsight Compute, by content. table: CSV read through --map.",
+)
+@click.option("--map", "column_map", metavar="MAP", help="Column map of --format table: a JSON file or gpuperfpredict.")
 @click.option("--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
@@ -30,6 +40,9 @@ def ingest(
     out: Path,
     app_from: str | None,
     manifest: Path | None,
+    device: str,
+    file_format: str,
+    column_map: str | None,
     show_problems: int,
     as_json: bool,
 ) -> None:
@@ -39,11 +52,17 @@ def ingest(
     that at least one file failed; the others are in the table all the same.
     """
     from gpu_xarch.applications import Naming
+    from gpu_xarch.errors import InputError
     from gpu_xarch.ingestion import ingest as run
+    from gpu_xarch.readers import read_runs
+    from gpu_xarch.readers.table import load_map, table_reader
 
-    naming = Naming.of(manifest, app_from)
+    if (file_format == "table") != (column_map is not None):
+        raise InputError("--format table and --map MAP go together: give both or none")
+    naming = Naming.of(manifest, app_from, device)
+    reader = table_reader(load_map(column_map)) if column_map is not None else read_runs
     with file_progress("reading") as update:
-        report = run(list(paths), out, naming=naming, on_file=update)
+        report = run(list(paths), out, naming=naming, reader=reader, on_file=update)
     if as_json:
         echo_json(
             {

@@ -31,6 +31,7 @@ __all__ = [
     "KEY",
     "TableBuilder",
     "load_runs",
+    "from_frame",
     "metric_columns",
     "read_arrow",
     "table_units",
@@ -268,6 +269,14 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
             frame[name] = frame[name].astype(pd.StringDtype())
     frame.attrs["units"] = table_units(table)
     return frame
+
+
+def from_frame(frame: pd.DataFrame) -> pa.Table:
+    """Turn a data frame of runs back into the Arrow table that `write_arrow` takes."""
+    import pyarrow as pa
+
+    schema = _schema(metric_columns(frame.columns), frame.attrs.get("units", {}))
+    return pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
 
 
 def table_units(table: pa.Table) -> dict[str, str]:
