@@ -10,6 +10,7 @@ from gpu_xarch.errors import InputError, XarchError
 from proxima_cli.xarch_data import info, ingest
 from proxima_cli.xarch_pairs import label, pair
 from proxima_cli.xarch_reference import gpus, metrics
+from proxima_cli.xarch_simulate import simulate
 
 __all__ = ["main"]
 
@@ -32,7 +33,7 @@ def main() -> None:
     """Predict how a GPU kernel will perform on another GPU, from profiler metrics."""
 
 
-for command in (ingest, info, pair, label, metrics, gpus):
+for command in (ingest, info, pair, label, metrics, gpus, simulate):
     main.add_command(command)
 
 if __name__ == "__main__":
