@@ -110,8 +110,9 @@ def parse_nvprof(text: str) -> tuple[float, str]:
         value = float(match[1])
         if value - value != 0.0:  # 1e999 is read as infinity
             raise ValueError(f"not a finite number: {text[:40]!r}")
-        # dividing keeps 99.844129 % at the double nearest to 0.99844129
-        return (value / 100.0 if kind == "fraction" else value * factor), kind
+        if kind == "fraction":  # the double nearest to 0.99844129 for 99.844129 %, which a division would miss
+            return (float(f"{match[1]}e-2") if "e" not in match[1].lower() else value / 100.0), kind
+        return value * factor, kind
     level = _LEVEL.fullmatch(text)
     if level and int(level[2]) in _LEVELS[level[1]]:
         return float(level[2]), "level"

@@ -49,6 +49,15 @@ def _section(text: str, context: Context) -> Section | None:
 
 
 _HEADER_START = re.compile(r'"(?:Device|Start|ID|Type|Time\(%\)|Time)"')
+_HEADER_STARTS = ('"Device"', '"Start"', '"ID"', '"Type"', '"Time(%)"', '"Time"')
+
+
+def _header(text: str) -> int:
+    """Return where a header can start in a line, -1 for nowhere."""
+    if text.startswith('"'):
+        return 0 if text.startswith(_HEADER_STARTS) else -1
+    found = _HEADER_START.search(text)
+    return found.start() if found else -1
 
 
 def read_runs(path: str | Path) -> Iterator[Run | Problem]:
@@ -87,7 +96,7 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
                     if section is None and not context.is_profile and number > _FOREIGN_LINES:
                         break
                     continue
-            if (found := _HEADER_START.search(text)) and (new := _section(text[found.start() :], context)):
+            if (start := _header(text)) >= 0 and (new := _section(text[start:], context)):
                 if section is not None:
                     for item in section.finish():
                         runs += isinstance(item, Run)

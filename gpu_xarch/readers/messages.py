@@ -39,7 +39,7 @@ _REASONS = [
 
 @dataclass
 class Context:
-    """State of a file while it is read: who ran, and what went wrong."""
+    """State of a file while it is read: who ran, what went wrong, and numbers seen before."""
 
     file: str
     command: str = ""
@@ -48,6 +48,7 @@ class Context:
     is_profile: bool = False
     api_calls: bool = False
     reasons: list[tuple[str, int, str]] = field(default_factory=list)
+    numbers: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def read(self, number: int, line: str) -> None:
         """Take what matters from a line that is no table row."""

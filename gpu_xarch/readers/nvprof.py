@@ -6,6 +6,7 @@ import csv
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gpu_xarch.metrics import canonical_name, label_names, registry
 from gpu_xarch.readers.messages import Context
@@ -30,6 +31,7 @@ Output = Sequence[Run | Problem]
 _NOTHING: Output = ()
 
 
+@lru_cache(maxsize=8192)
 def metric_key(name: str, label: str = "") -> tuple[str, frozenset[str] | None]:
     """Return the column for a metric and the unit classes its values may have (None: not known).
 
@@ -38,6 +40,8 @@ def metric_key(name: str, label: str = "") -> tuple[str, frozenset[str] | None]:
     ValueError
         If the label belongs to another metric than the name.
     """
+    if not name or not name.isprintable():
+        raise ValueError(f"the metric name {name[:40]!r} is not one")
     known = canonical_name(name)
     owners = label_names(label) if label else frozenset()
     if owners and known not in owners:
@@ -61,11 +65,11 @@ class AggregateSection:
         self.row_pattern = _EVENT_ROW if events else _ROW
         self.open: OrderedDict[tuple[str, str, str], Run] = OrderedDict()
         self.dropped: dict[tuple[str, str, str], set[str]] = {}
-        self.keys: dict[tuple[str, str], tuple[str, frozenset[str] | None]] = {}
-        self.numbers: dict[str, tuple[float, str]] = {}
+        self.numbers = context.numbers
         self.widest = 0
         self.last_key: tuple[str, str, str] | None = None
         self.last_run: Run | None = None
+        self.prefix = "\n"  # what the rows of the last run begin with; no line begins with this
 
     def wants(self, text: str) -> bool:  # noqa: ARG002
         """Tell whether a line without quotes belongs to the table: none does."""
@@ -73,6 +77,14 @@ class AggregateSection:
 
     def row(self, number: int, text: str, ended: bool) -> Output | None:
         """Take one line; return what it completed, or None if it is no row of this table."""
+        if text.startswith(self.prefix):
+            # the usual case by far: one more metric of the run before
+            parts = text[len(self.prefix) :].split('"')
+            if len(parts) == 4 and parts[1] == "," and not self.events:
+                values = parts[3].split(",")
+                if len(values) == 4 and not values[0] and self.last_key and self.last_run:
+                    _, low, high, mean = values
+                    return self._cell(number, self.last_key, self.last_run, parts[0], parts[2], low, high, mean, "", ended)
         match = self.row_pattern.fullmatch(text)
         if match is None:
             return self._odd_row(number, text)
@@ -82,53 +94,64 @@ class AggregateSection:
         else:
             device, kernel, invocations, name, label, low, high, mean = match.groups()
             total = ""
-        problem = None
         key = (device, kernel, invocations)
-        if key == self.last_key and self.last_run is not None:
-            run, finished = self.last_run, _NOTHING
-        else:
-            if not _DEVICE.fullmatch(device):
-                return [self._problem(number, "row", f"the device {device[:60]!r} has no number in parentheses; row left out")]
-            if invocations == "0":
-                return [self._problem(number, "row", "a kernel with 0 invocations has no metrics; row left out")]
-            run, finished = self._run(key, number)
+        if not _DEVICE.fullmatch(device):
+            message = f"the device {device[:60]!r} has no number in parentheses; row left out"
+            return [self._problem(number, "row", message)]
+        if not invocations.strip("0"):
+            return [self._problem(number, "row", "a kernel with 0 invocations has no metrics; row left out")]
+        run, finished = self._run(key, number)
+        return [*finished, *self._cell(number, key, run, name, label, low, high, mean, total, ended)]
+
+    def _cell(
+        self,
+        number: int,
+        key: tuple[str, str, str],
+        run: Run,
+        name: str,
+        label: str,
+        low: str,
+        high: str,
+        mean: str,
+        total: str,
+        ended: bool,
+    ) -> Output:
+        """Put one value into its run."""
         try:
-            column, classes = self.keys[name, label]
-        except KeyError:
-            try:
-                column, classes = self._column(name, label)
-            except ValueError as error:
-                return [*finished, self._problem(number, "row", f"{error}; row left out")]
-            self.keys[name, label] = column, classes
+            column, classes = self._column(name, label)
+        except ValueError as error:
+            return [self._problem(number, "row", f"{error}; row left out")]
         try:
-            value, unit = self._value(low, high, mean, total, run.invocations, ended)
-            if classes is not None and unit not in classes:
-                raise ValueError(f"{mean[:40]!r} is a value of unit {unit}, {column} has {', '.join(sorted(classes))}")
+            if low == high == mean and not total:
+                found = self.numbers.get(mean)
+                value, unit = self._number(mean) if found is None else found
+            else:
+                value, unit = self._value(low, high, mean, total, run.invocations, ended)
             if classes is None:
-                if run.unknown_units.setdefault(column, unit) != unit:
-                    raise ValueError(f"{mean[:40]!r} has the unit {unit}, the rows before {run.unknown_units[column]}")
+                before = run.unknown_units.setdefault(column, unit)
+                if before != unit:
+                    raise ValueError(f"{mean[:40]!r} has the unit {unit}, the rows before {before}")
+            elif unit not in classes:
+                raise ValueError(f"{mean[:40]!r} is a value of unit {unit}, {column} has {', '.join(sorted(classes))}")
         except ValueError as error:
             kind = "overflow" if "OVERFLOW" in mean else "number"
-            problem = self._problem(number, kind, f"{name} of {kernel[:60]}: {error}; value left out")
-            return [*finished, problem]
+            return [self._problem(number, kind, f"{name} of {key[1][:60]}: {error}; value left out")]
         present = run.values.get(column)
         if present is None:
-            if column in self.dropped.get(key, ()):
-                return finished
+            if self.dropped and column in self.dropped.get(key, ()):
+                return _NOTHING
             run.values[column] = value
         elif present != value:
             del run.values[column]
             self.dropped.setdefault(key, set()).add(column)
-            problem = self._problem(
-                number, "conflict", f"{column} of {kernel[:60]} is {value!r} here and {present!r} before; neither is kept"
-            )
-            return [*finished, problem]
-        return finished
+            message = f"{column} of {key[1][:60]} is {value!r} here and {present!r} before; neither is kept"
+            return [self._problem(number, "conflict", message)]
+        return _NOTHING
 
     def _column(self, name: str, label: str) -> tuple[str, frozenset[str] | None]:
-        if not name or not name.isprintable():
-            raise ValueError(f"the metric name {name[:40]!r} is not one")
         if self.events:
+            if not name or not name.isprintable():
+                raise ValueError(f"the event name {name[:40]!r} is not one")
             return f"event.{name}", frozenset({"plain"})
         return metric_key(name, label)
 
@@ -150,8 +173,8 @@ class AggregateSection:
             slack = 1e-5 * abs(most) + (_MEAN_STEP if unit == "bytes/s" else 1e-5)
         if not least - slack <= middle <= most + slack:
             raise ValueError(f"Avg {mean[:20]} is not between Min {low[:20]} and Max {high[:20]}")
-        if invocations == 1 and low != high:
-            raise ValueError(f"Min {low[:20]} and Max {high[:20]} of a single invocation differ")
+        if invocations == 1 and (low != high or unit != "bytes/s"):
+            raise ValueError(f"Min {low[:20]}, Max {high[:20]} and Avg {mean[:20]} of a single invocation differ")
         if total:
             whole = self._number(total)[0]
             if abs(whole - middle * invocations) > invocations + 1e-6 * abs(whole):
@@ -188,6 +211,7 @@ class AggregateSection:
         else:
             self.open.move_to_end(key)
         self.last_key, self.last_run = key, run
+        self.prefix = f'"{key[0]}","{key[1]}",{key[2]},"'
         return run, finished
 
     def _close(self, key: tuple[str, str, str], run: Run) -> list[Run | Problem]:
@@ -208,6 +232,7 @@ class AggregateSection:
             done.extend(self._close(key, run))
         self.open.clear()
         self.last_key = self.last_run = None
+        self.prefix = "\n"
         return done
 
     def _odd_row(self, number: int, text: str) -> Output | None:
