@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gpu_xarch.errors import InputError, XarchError
+from proxima_cli.xarch_collect import collect
 from proxima_cli.xarch_data import info, ingest
 from proxima_cli.xarch_pairs import label, pair
 from proxima_cli.xarch_reference import gpus, metrics
@@ -33,7 +34,7 @@ def main() -> None:
     """Predict how a GPU kernel will perform on another GPU, from profiler metrics."""
 
 
-for command in (ingest, info, pair, label, metrics, gpus, simulate):
+for command in (ingest, info, pair, label, metrics, gpus, collect, simulate):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 __all__ = ["MESSAGE", "Context"]
 
 #: start of a profiler's own line; seen glued to the end of an unfinished line of the program's output too
-MESSAGE = re.compile(r"={2,8}(?:\d+|PROF|ERROR|WARNING|LOG)?={2} ")
+MESSAGE = re.compile(r"={2,8}(?:\d+|PROF|ERROR|WARNING|LOG|XARCH)?={2} ")
 _COMMAND = re.compile(r"(?:NVPROF is profiling process \d+, command|Profiling application): ?(.*)")
 _CONNECTED = re.compile(r"==PROF== Connected to process (\d+) \((.*)\)")
+_TOLD = re.compile(r"==XARCH== (command|device): (.*)")
 _SIMULATED = re.compile(r"SIMULATED by xarch")
 _PROCESS = re.compile(r"={2}(\d+)={2}")
 # kind, pattern; the first that fits a line counts
@@ -47,12 +48,21 @@ class Context:
     simulated: bool = False
     is_profile: bool = False
     api_calls: bool = False
+    told_command: str = ""
+    told_device: str = ""
     reasons: list[tuple[str, int, str]] = field(default_factory=list)
     numbers: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def read(self, number: int, line: str) -> None:
         """Take what matters from a line that is no table row."""
-        if match := _COMMAND.search(line):
+        if match := _TOLD.match(line):
+            # `xarch collect` puts down what Nsight Compute does not
+            if match[1] == "command":
+                self.told_command = self.command = match[2].strip()
+            else:
+                self.told_device = match[2].strip()
+            self.is_profile = True
+        elif match := _COMMAND.search(line):
             self.command = match[1].strip()
             self.is_profile = True
         elif match := _CONNECTED.search(line):

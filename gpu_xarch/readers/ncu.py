@@ -155,12 +155,17 @@ class NcuSection:
         return out
 
     def _start(self, number: int, key: tuple[str, str], fields: Sequence[str]) -> None:
-        command = self._get(fields, "Process Name") or self.context.processes.get(key[0], "") or self.context.command
+        command = (
+            self.context.told_command
+            or self._get(fields, "Process Name")
+            or self.context.processes.get(key[0], "")
+            or self.context.command
+        )
         kernel = self._get(fields, "Kernel Name")
         counted = (key[0], self._get(fields, "Device"), kernel)
         capability = self._get(fields, "CC")
         self.run = Run(
-            device="",
+            device=self.context.told_device,
             kernel=kernel,
             invocations=1,
             launch=self.launches[counted],
