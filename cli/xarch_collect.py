@@ -22,9 +22,19 @@ __all__ = ["collect"]
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("profile.csv"), show_default=True,
     help="File for the profile.",
 )  # fmt: skip
-@click.option("--device", "index", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the GPU.")
-@click.option("--gpu", "gpu_name", metavar="GPU", help="Take this GPU's capability instead of asking the driver.")
-@click.option("--tool", type=click.Choice(["auto", "nvprof", "ncu"]), default="auto", show_default=True, help="Profiler.")
+@click.option(
+    "--device", "index", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the GPU."
+)
+@click.option(
+    "--gpu", "gpu_name", metavar="GPU", help="Take this GPU's capability instead of asking the driver."
+)
+@click.option(
+    "--tool",
+    type=click.Choice(["auto", "nvprof", "ncu"]),
+    default="auto",
+    show_default=True,
+    help="Profiler.",
+)
 @click.option("--kernels", metavar="REGEX", help="Only kernels whose name matches.")
 @click.option("--launches", type=click.IntRange(min=1), help="At most so many launches (Nsight Compute).")
 @click.option("--per-launch", is_flag=True, help="nvprof: a row for each launch instead of the mean.")
@@ -41,7 +51,7 @@ def collect(
     per_launch: bool,
     dry_run: bool,
 ) -> None:
-    """Profile PROGRAM (after --) into a file that ingest reads, with no more counters than the metrics need."""
+    """Profile PROGRAM (after --) into a file that ingest reads, with no more counters than needed."""
     from gpu_xarch.collect import collect as run
     from gpu_xarch.collect import detect_gpu, known_capability, metric_set, plan_collection
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from proxima_cli.xarch_output import echo_json, echo_table, file_progress, number
 
 __all__ = ["info", "ingest"]
@@ -14,7 +13,9 @@ __all__ = ["info", "ingest"]
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Table to write or add to.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Table to write or add to."
+)
 @click.option("--app-from", metavar="REGEX", help="Find (?P<application>...) and (?P<input>...) in the path.")
 @click.option(
     "--manifest",
@@ -30,8 +31,12 @@ __all__ = ["info", "ingest"]
     show_default=True,
     help="auto: nvprof or Nsight Compute, by content. table: CSV read through --map.",
 )
-@click.option("--map", "column_map", metavar="MAP", help="Column map of --format table: a JSON file or gpuperfpredict.")
-@click.option("--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print.")
+@click.option(
+    "--map", "column_map", metavar="MAP", help="Column map of --format table: a JSON file or gpuperfpredict."
+)
+@click.option(
+    "--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def ingest(
@@ -48,8 +53,8 @@ def ingest(
 ) -> None:
     """Read profiles of nvprof and Nsight Compute from files and folders into one table.
 
-    The format is found by content, gzip or not. Files that the table holds already add nothing. Exit code 1 says
-    that at least one file failed; the others are in the table all the same.
+    The format is found by content, gzip or not. Files that the table holds already add nothing. Exit code 1
+    says that at least one file failed; the others are in the table all the same.
     """
     from gpu_xarch.applications import Naming
     from gpu_xarch.errors import InputError
@@ -71,9 +76,13 @@ def ingest(
                 "read": report.read,
                 "already": report.already,
                 "skipped": report.skipped,
-                "failed": [{"file": p.file, "line": p.line, "kind": p.kind, "message": p.message} for p in report.failed],
+                "failed": [
+                    {"file": p.file, "line": p.line, "kind": p.kind, "message": p.message}
+                    for p in report.failed
+                ],
                 "problems": [
-                    {"file": p.file, "line": p.line, "kind": p.kind, "message": p.message} for p in report.problems
+                    {"file": p.file, "line": p.line, "kind": p.kind, "message": p.message}
+                    for p in report.problems
                 ],
                 "n_problems": report.n_problems,
                 "runs": report.runs,
@@ -122,7 +131,9 @@ def info(table: Path, as_json: bool) -> None:
 
 def _print_info(table: Path, facts: dict[str, Any]) -> None:
     tools = ", ".join(f"{tool} {count}" for tool, count in facts["tools"].items())
-    click.echo(f"{table}: {facts['runs']} runs from {facts['files']} files ({tools}), {facts['metrics']} metrics")
+    click.echo(
+        f"{table}: {facts['runs']} runs from {facts['files']} files ({tools}), {facts['metrics']} metrics"
+    )
     if facts["simulated"]:
         click.echo(f"SIMULATED: {facts['simulated']} of the runs were made by a model, not measured")
     click.echo()
@@ -137,7 +148,9 @@ def _print_info(table: Path, facts: dict[str, Any]) -> None:
     click.echo(f"applications ({len(facts['applications'])}): {names}")
     missing = facts["missing"]
     if missing:
-        text = ", ".join(f"{name} {count}" for name, count in sorted(missing.items(), key=lambda item: -item[1]))
+        text = ", ".join(
+            f"{name} {count}" for name, count in sorted(missing.items(), key=lambda item: -item[1])
+        )
         click.echo(f"missing in some runs ({len(missing)} metrics): {text}")
     if facts["unknown_metrics"]:
         click.echo(f"not in the registry: {', '.join(facts['unknown_metrics'])}")
@@ -158,8 +171,12 @@ def _print_info(table: Path, facts: dict[str, Any]) -> None:
     if facts["outliers"]:
         click.echo("\nfarthest from the median of their metric (in median deviations of the logarithm):")
         rows = [
-            [item["device"], item["metric"], number(item["value"]), number(item["median"]), number(item["distance"]),
-             item["example"]]
+            [
+                item["device"],
+                item["metric"],
+                *(number(item[name]) for name in ("value", "median", "distance")),
+                item["example"],
+            ]
             for item in facts["outliers"]
-        ]  # fmt: skip
+        ]
         echo_table(("device", "metric", "value", "median", "distance", "file"), rows)

@@ -54,7 +54,7 @@ def _is_number(text: str) -> bool:
 def file_progress(title: str) -> Iterator[Callable[[Path, int, int], None]]:
     """Show a bar over files on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda path, index, total: None
+        yield lambda _path, _index, _total: None
         return
     from rich.console import Console
     from rich.progress import Progress

@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 
 import click
-
 from proxima_cli.xarch_output import echo_json, echo_table
 
 __all__ = ["label", "pair"]
@@ -23,7 +22,9 @@ __all__ = ["label", "pair"]
     show_default=True,
     help="Columns that must agree; kernel_base is the kernel's name without template and parameters.",
 )
-@click.option("--tolerance", type=float, help="Let numbers in the input differ by this share; off unless given.")
+@click.option(
+    "--tolerance", type=float, help="Let numbers in the input differ by this share; off unless given."
+)
 @click.option(
     "--repeats",
     type=click.Choice(["refuse", "mean", "median", "first"]),
@@ -32,7 +33,9 @@ __all__ = ["label", "pair"]
     help="What to do with several runs of one key on one GPU; refuse reports them as ambiguous.",
 )
 @click.option(
-    "--report", type=click.Path(path_type=Path, dir_okay=False), help="CSV with every unmatched and ambiguous run."
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV with every unmatched and ambiguous run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def pair(
@@ -52,10 +55,15 @@ def pair(
     from gpu_xarch.pairing import pair_runs, summary_reasons, write_pairs
 
     columns = [name.strip() for name in on.split(",") if name.strip()]
-    pairing = pair_runs(load_runs(table), source=source, target=target, on=columns, tolerance=tolerance, repeats=repeats)
+    pairing = pair_runs(
+        load_runs(table), source=source, target=target, on=columns, tolerance=tolerance, repeats=repeats
+    )
     if report is not None:
         rows = [
-            *({"state": "unmatched", **{k: v for k, v in item.items() if k != "column"}} for item in pairing.unmatched),
+            *(
+                {"state": "unmatched", **{k: v for k, v in item.items() if k != "column"}}
+                for item in pairing.unmatched
+            ),
             *({"state": "ambiguous", **item} for item in pairing.ambiguous),
         ]
         header = ["state", "side", *columns, "why", "source_runs", "target_runs", "example"]
@@ -93,11 +101,10 @@ def pair(
         if reasons:
             echo_table(("unmatched for the", "runs"), sorted(reasons.items()))
         for item in pairing.unmatched[:10]:
-            click.echo(f"  {item['side']} {item['application'] if 'application' in item else ''} {item['example']}: {item['why']}")
+            click.echo(f"  {item['side']} {item.get('application', '')} {item['example']}: {item['why']}")
         for item in pairing.ambiguous[:10]:
-            click.echo(
-                f"  ambiguous: {item['source_runs']} runs here, {item['target_runs']} there: {item['example']}"
-            )
+            counts = f"{item['source_runs']} runs here, {item['target_runs']} there"
+            click.echo(f"  ambiguous: {counts}: {item['example']}")
         if len(pairing.unmatched) > 10 or len(pairing.ambiguous) > 10:
             click.echo("  ... --report FILE lists all")
         if pairing.ambiguous:
@@ -128,10 +135,16 @@ def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
 
 @click.command()
 @click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Table to write; without it, TABLE itself.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Table to write; without it, TABLE itself."
+)
 @click.option("--threshold", type=float, default=0.75, show_default=True, help="Share of the peak bandwidth.")
 @click.option(
-    "--peak", "peaks", multiple=True, metavar="[GPU=]GB/S", help="Peak bandwidth in 10^9 bytes/s; else the data sheet's."
+    "--peak",
+    "peaks",
+    multiple=True,
+    metavar="[GPU=]GB/S",
+    help="Peak bandwidth in 10^9 bytes/s; else the data sheet's.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def label(table: Path, out: Path | None, threshold: float, peaks: tuple[str, ...], as_json: bool) -> None:
@@ -146,11 +159,21 @@ def label(table: Path, out: Path | None, threshold: float, peaks: tuple[str, ...
     rows = []
     for device, part in labelled.groupby("device", sort=True):
         bound = part["memory_bound"]
-        rows.append((str(device), len(part), int((bound == 1).sum()), int((bound == 0).sum()), int(bound.isna().sum())))
+        rows.append(
+            (
+                str(device),
+                len(part),
+                int((bound == 1).sum()),
+                int((bound == 0).sum()),
+                int(bound.isna().sum()),
+            )
+        )
     header = ("device", "runs", "memory_bound", "not_bound", "unknown")
     if as_json:
         echo_json([dict(zip(header, row, strict=True)) for row in rows])
     else:
         echo_table(header, rows)
         if frame["simulated"].any():
-            click.echo(f"SIMULATED: {int(frame['simulated'].sum())} of the runs were made by a model, not measured")
+            click.echo(
+                f"SIMULATED: {int(frame['simulated'].sum())} of the runs were made by a model, not measured"
+            )

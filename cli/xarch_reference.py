@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
-
 from proxima_cli.xarch_output import echo_json, echo_table, number
 
 __all__ = ["gpus", "metrics"]
@@ -50,7 +49,9 @@ def metrics(name: str | None, kind: str | None, published: bool, as_json: bool) 
             if text:
                 click.echo(f"{title + ':':16}{text}")
     else:
-        echo_table(("name", "unit", "kind", "what"), [(m.name, m.unit, m.kind, m.description) for m in chosen])
+        echo_table(
+            ("name", "unit", "kind", "what"), [(m.name, m.unit, m.kind, m.description) for m in chosen]
+        )
 
 
 @click.command()
@@ -63,7 +64,9 @@ def gpus(name: str | None, as_json: bool) -> None:
 
     chosen = [find_gpu(name)] if name is not None else list(table().values())
     if as_json:
-        echo_json([asdict(spec) | {"peak_fp32": spec.peak_fp32, "peak_fp64": spec.peak_fp64} for spec in chosen])
+        echo_json(
+            [asdict(spec) | {"peak_fp32": spec.peak_fp32, "peak_fp64": spec.peak_fp64} for spec in chosen]
+        )
     elif name is not None:
         spec = chosen[0]
         for title, text in (
@@ -82,8 +85,11 @@ def gpus(name: str | None, as_json: bool) -> None:
             click.echo(f"{title + ':':17}{text}")
     else:
         rows = [
-            (s.name, s.architecture, s.compute_capability, s.sms, f"{s.boost_hz / 1e6:g}", f"{s.bandwidth / 1e9:g}",
-             f"{s.memory >> 30}", f"{s.l2 >> 10}", number(s.peak_fp32 / 1e12))
-            for s in chosen
-        ]  # fmt: skip
+            (
+                *(spec.name, spec.architecture, spec.compute_capability, spec.sms),
+                *(f"{spec.boost_hz / 1e6:g}", f"{spec.bandwidth / 1e9:g}", spec.memory >> 30, spec.l2 >> 10),
+                number(spec.peak_fp32 / 1e12),
+            )
+            for spec in chosen
+        ]
         echo_table(("name", "architecture", "cc", "SMs", "MHz", "1e9 B/s", "GiB", "L2 KiB", "Tflop/s"), rows)

@@ -5,21 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-
 from proxima_cli.xarch_output import file_progress
 
 __all__ = ["simulate"]
 
 
 @click.command()
-@click.option("--gpu", "gpu_names", multiple=True, required=True, metavar="GPU", help="Device; repeat for more.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
-@click.option("--runs", type=click.IntRange(min=1), default=2000, show_default=True, help="Rows of the table by GPU.")
+@click.option(
+    "--gpu", "gpu_names", multiple=True, required=True, metavar="GPU", help="Device; repeat for more."
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
+)
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=2000, show_default=True, help="Rows of the table by GPU."
+)
 @click.option("--application", "applications", multiple=True, help="Only this application; repeat for more.")
-@click.option("--noise", type=float, default=0.01, show_default=True, help="Spread of the run time, as a share.")
+@click.option(
+    "--noise", type=float, default=0.01, show_default=True, help="Spread of the run time, as a share."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option(
-    "--runs-per-file", type=click.IntRange(min=1), default=1000, show_default=True, help="Rows in a file, about."
+    "--runs-per-file",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Rows in a file, about.",
 )
 def simulate(
     gpu_names: tuple[str, ...],

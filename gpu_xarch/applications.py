@@ -1,4 +1,4 @@
-"""Which application and input a profile belongs to: from a manifest, the path, or the command line in the file."""
+"""Which application and input a profile belongs to: from a manifest, the path or the command line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,24 @@ from gpu_xarch.errors import InputError
 
 __all__ = ["Naming", "application_key", "from_command", "from_path", "read_manifest"]
 
-_WRAPPERS = {"env", "time", "numactl", "taskset", "nice", "stdbuf", "mpirun", "mpiexec", "srun", "timeout", "sudo"}
+_WRAPPERS = {
+    "env",
+    "time",
+    "numactl",
+    "taskset",
+    "nice",
+    "stdbuf",
+    "mpirun",
+    "mpiexec",
+    "srun",
+    "timeout",
+    "sudo",
+}
 _SCRIPTS = re.compile(r"(?:python|bash|sh|perl|Rscript|julia)[\d.]*")
 _SUFFIX = re.compile(r"\.(?:exe|out|bin|x|py|sh|pl|jl)$", re.IGNORECASE)
-_DECORATION = re.compile(r"(?:^|[_.-])(?:metrics?|traces?|events?|profile|nvprof|ncu)(?=$|[_.-])", re.IGNORECASE)
+_DECORATION = re.compile(
+    r"(?:^|[_.-])(?:metrics?|traces?|events?|profile|nvprof|ncu)(?=$|[_.-])", re.IGNORECASE
+)
 
 
 def from_command(command: str) -> tuple[str, str]:
@@ -80,7 +94,8 @@ class Naming:
     Parameters
     ----------
     manifest : sequence of mapping
-        Rows with "file" (a path, its end, or a pattern with ``*``) and any of "application", "input", "device".
+        Rows with "file" (a path, its end, or a pattern with ``*``) and any of "application", "input",
+        "device".
     pattern : re.Pattern or None
         Searched in the path; its groups "application", "input" and "device" count.
     device : str
@@ -98,7 +113,8 @@ class Naming:
         Raises
         ------
         InputError
-            If the expression does not compile or names no group "application", or the manifest cannot be used.
+            If the expression does not compile or names no group "application", or the manifest cannot be
+            used.
         """
         pattern = None
         if app_from is not None:
@@ -108,7 +124,8 @@ class Naming:
                 raise InputError(f"--app-from is no regular expression: {error}, got {app_from!r}") from error
             if "application" not in pattern.groupindex:
                 raise InputError(
-                    f"--app-from needs a group (?P<application>...), got {app_from!r}: name the part of the path"
+                    f"--app-from needs a group (?P<application>...), "
+                    f"got {app_from!r}: name the part of the path"
                 )
         return cls(read_manifest(manifest) if manifest else (), pattern, device)
 
@@ -147,6 +164,9 @@ def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
     columns = set(rows[0]) if rows else set()
     if "file" not in columns or not columns & {"application", "input", "device"}:
         raise InputError(
-            f"the manifest {path} needs the columns file and application (input, device), got {sorted(map(str, columns))}"
+            f"the manifest {path} needs the columns file and application (input, device), "
+            f"got {sorted(map(str, columns))}"
         )
-    return tuple({key: (value or "").strip() for key, value in row.items() if key is not None} for row in rows)
+    return tuple(
+        {key: (value or "").strip() for key, value in row.items() if key is not None} for row in rows
+    )

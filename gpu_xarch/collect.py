@@ -1,8 +1,9 @@
-"""Run a program under the profiler that its GPU needs, for a chosen set of metrics, into files that `ingest` reads.
+"""Run a program under the profiler that its GPU needs, into files that `ingest` reads.
 
-nvprof serves GPUs below compute capability 7.5, Nsight Compute those from 7.0 on. Both replay a kernel until all
-counters are read, so only the metrics asked for are requested, and for Nsight Compute the expressions that need the
-fewest counters.
+nvprof serves GPUs below compute capability 7.5, Nsight Compute those from 7.0 on. Both replay a kernel until
+all
+counters are read, so only the metrics asked for are requested, and for Nsight Compute the expressions that
+need the fewest counters.
 """
 
 from __future__ import annotations
@@ -16,9 +17,19 @@ from pathlib import Path
 
 from gpu_xarch.errors import CollectError, InputError
 from gpu_xarch.metrics import find_metric, published, registry
-from gpu_xarch.specs import gpus
+from gpu_xarch.specs import find_gpu
 
-__all__ = ["METRIC_SETS", "Plan", "choose_tool", "collect", "detect_gpu", "metric_set", "ncu_counters", "plan_collection"]
+__all__ = [
+    "METRIC_SETS",
+    "Plan",
+    "choose_tool",
+    "collect",
+    "detect_gpu",
+    "known_capability",
+    "metric_set",
+    "ncu_counters",
+    "plan_collection",
+]
 
 #: named sets of metrics; "published" are the 116 that P100 and V100 share
 METRIC_SETS: dict[str, tuple[str, ...]] = {
@@ -113,7 +124,9 @@ def detect_gpu(index: int = 0) -> tuple[str, str]:
     line = done.stdout.strip().splitlines()[0] if done.stdout.strip() else ""
     name, comma, capability = line.rpartition(",")
     if done.returncode or not comma:
-        raise CollectError(f"nvidia-smi does not tell GPU {index}: {(done.stderr or done.stdout).strip()[:200]}")
+        raise CollectError(
+            f"nvidia-smi does not tell GPU {index}: {(done.stderr or done.stdout).strip()[:200]}"
+        )
     return name.strip(), capability.strip()
 
 
@@ -206,14 +219,28 @@ def plan_collection(
     if chosen == "nvprof" and float(capability) >= _NVPROF_LAST:
         raise InputError(f"nvprof does not profile compute capability {capability}: use --tool ncu")
     if chosen == "ncu" and float(capability) < _NCU_FIRST:
-        raise InputError(f"Nsight Compute does not profile compute capability {capability}: use --tool nvprof")
+        raise InputError(
+            f"Nsight Compute does not profile compute capability {capability}: use --tool nvprof"
+        )
     if chosen == "nvprof":
         return _nvprof(application, out, metrics, device, index, kernels, launches, per_launch)
     counters, missing = ncu_counters(metrics)
     if not counters:
         raise InputError(f"Nsight Compute has none of the metrics asked for: {', '.join(metrics)}")
-    counters += [name for name in ("gpu__time_duration.sum", "device__attribute_display_name") if name not in counters]
-    command = ["ncu", "--csv", "--page", "raw", "--print-units", "base", "--log-file", str(out), "--force-overwrite"]
+    counters += [
+        name for name in ("gpu__time_duration.sum", "device__attribute_display_name") if name not in counters
+    ]
+    command = [
+        "ncu",
+        "--csv",
+        "--page",
+        "raw",
+        "--print-units",
+        "base",
+        "--log-file",
+        str(out),
+        "--force-overwrite",
+    ]
     command += ["--devices", str(index), "--metrics", ",".join(counters)]
     command += ["--kernel-name", f"regex:{kernels}"] if kernels else []
     command += ["--launch-count", str(launches)] if launches else []
@@ -251,10 +278,8 @@ def known_capability(name: str) -> tuple[str, str]:
     InputError
         If it is not among them.
     """
-    from gpu_xarch.specs import find_gpu
-
     spec = find_gpu(name)
-    return spec.name, gpus()[spec.name].compute_capability
+    return spec.name, spec.compute_capability
 
 
 def collect(plan: Plan) -> None:
@@ -276,7 +301,7 @@ def collect(plan: Plan) -> None:
         head += f"==XARCH== device: {plan.device}\n" if plan.device else ""
         plan.out.write_text(head + text, encoding="utf-8", errors="surrogateescape")
     if done.returncode:
-        words = [line for line in text.splitlines() if line.startswith("==") and "rror" in line]
+        words = [line for line in text.splitlines() if line.startswith("==") and "error" in line.lower()]
         last = words[-1] if words else "see its output above"
         raise CollectError(f"{plan.tool} ended with code {done.returncode}: {last[:300]}")
     if not text:

@@ -1,7 +1,9 @@
-"""The table of runs: one row a (device, application, kernel, input, launch or aggregate), metrics in SI units.
+"""The table of runs: one row a (device, application, kernel, input, launch or aggregate), in SI units.
 
-On disk it is one Parquet file. Every column carries its unit in the schema; every row says which file and line it
-came from. A file is known again by its content, a row by what it says, so adding the same files twice adds nothing.
+On disk it is one Parquet file. Every column carries its unit in the schema; every row says which file and
+line it
+came from. A file is known again by its content, a row by what it says, so adding the same files twice adds
+nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ __all__ = [
     "DESCRIPTORS",
     "KEY",
     "TableBuilder",
-    "load_runs",
     "from_frame",
+    "load_runs",
     "metric_columns",
     "read_arrow",
     "table_units",
@@ -174,7 +176,9 @@ class TableBuilder:
             pa.array([row[name] for row in self._rows], type=pa.type_for_alias(kind))
             for name, kind in DESCRIPTORS.items()
         ]
-        columns += [pa.array([values.get(name) for values in self._values], type=pa.float64()) for name in names]
+        columns += [
+            pa.array([values.get(name) for values in self._values], type=pa.float64()) for name in names
+        ]
         self._tables.append(pa.Table.from_arrays(columns, schema=schema))
         self._rows, self._values = [], []
 
@@ -196,7 +200,9 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
     wide = []
     for table in tables:
         columns = [
-            table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+            table.column(field.name)
+            if field.name in table.column_names
+            else pa.nulls(table.num_rows, field.type)
             for field in schema
         ]
         wide.append(pa.Table.from_arrays(columns, schema=schema))
@@ -236,7 +242,9 @@ def read_arrow(path: Path) -> pa.Table:
         raise InputError(f"cannot read the table {path}: {reason}; `xarch ingest` writes one") from error
     missing = [name for name in DESCRIPTORS if name not in table.column_names]
     if missing or (table.schema.metadata or {}).get(b"gpu_xarch.format") != _FORMAT.encode():
-        raise InputError(f"{path} is no table of runs written by `xarch ingest`, it lacks {missing or 'the format mark'}")
+        raise InputError(
+            f"{path} is no table of runs written by `xarch ingest`, it lacks {missing or 'the format mark'}"
+        )
     return table
 
 
@@ -246,8 +254,8 @@ def load_runs(path: Path | str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a run: the columns of `DESCRIPTORS`, then one float column a metric, NaN where it was not measured.
-        ``frame.attrs["units"]`` holds the units.
+        One row a run: the columns of `DESCRIPTORS`, then one float column a metric, NaN where it was not
+        measured. ``frame.attrs["units"]`` holds the units.
 
     Raises
     ------
@@ -261,7 +269,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     """Turn an Arrow table of runs into a data frame with its units."""
     import pandas as pd
 
-    frame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
     frame["launch"] = frame["launch"].astype("Int64")
     frame["invocations"] = frame["invocations"].astype("Int64")
     for name, kind in DESCRIPTORS.items():
@@ -301,7 +309,11 @@ def metric_columns(columns: Iterable[str]) -> list[str]:
 
 def known_files(table: pa.Table) -> set[str]:
     """Return the digests of all files that a table was made of."""
-    return {one for joined in table.column("file_sha256").unique().to_pylist() for one in (joined or "").split(";")}
+    return {
+        one
+        for joined in table.column("file_sha256").unique().to_pylist()
+        for one in (joined or "").split(";")
+    }
 
 
 def iter_rows(table: pa.Table) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Errors that the library raises on purpose.
 
-A command turns an `InputError` into one line and exit code 2, any other `XarchError` into one line and exit code 1.
+A command turns an `InputError` into one line and exit code 2, any other `XarchError` into one line and exit
+code 1.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from gpu_xarch.applications import Naming
 from gpu_xarch.dataset import (
-
     KEY,
     TableBuilder,
     concat,
@@ -132,7 +131,9 @@ def ingest(
         try:
             sha256 = fingerprint(path)
         except OSError as error:
-            report.failed.append(Problem(str(path), 0, "unreadable", f"cannot be read: {error.strerror}", True))
+            report.failed.append(
+                Problem(str(path), 0, "unreadable", f"cannot be read: {error.strerror}", True)
+            )
             continue
         if sha256 in known:
             report.already += 1
@@ -195,7 +196,10 @@ def _add(old: pa.Table | None, new: pa.Table, out: Path, report: IngestReport) -
     merged = merge_passes(table)
     report.merged = table.num_rows - merged.num_rows
     order = pc.sort_indices(
-        merged, sort_keys=[(name, "ascending") for name in ("device", "application", "kernel", "input", "launch", "run_id")]
+        merged,
+        sort_keys=[
+            (name, "ascending") for name in ("device", "application", "kernel", "input", "launch", "run_id")
+        ],
     )
     write_arrow(merged.take(order), out)
 
@@ -248,5 +252,3 @@ def _unions(rows: Iterable[dict[str, object]], names: Sequence[str]) -> list[dic
         else:
             result.append((dict(row), has, sources))
     return [row for row, _, _ in result]
-
-

@@ -31,7 +31,8 @@ def impossible(frame: pd.DataFrame) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        "metric", "why", "runs" (number), "worst" (value), "limit", "example" (file:line), by metric and device.
+        "metric", "why", "runs" (number), "worst" (value), "limit", "example" (file:line), by metric and
+        device.
     """
     found = []
     for device, part in frame.groupby("device", sort=True):
@@ -79,8 +80,8 @@ def _limits(name: str, spec: GpuSpec | None) -> Iterable[tuple[str, float]]:
 def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
     """Return the values that lie farthest from the rest of their metric on their device.
 
-    The distance is in median absolute deviations (at least 0.3 decades) of the logarithm of positive values; only
-    distances above 10 in groups of 20 values or more are given, the farthest first.
+    The distance is in median absolute deviations (at least 0.3 decades) of the logarithm of positive values;
+    only distances above 10 in groups of 20 values or more are given, the farthest first.
     """
     import numpy as np
 
@@ -154,7 +155,9 @@ def describe(frame: pd.DataFrame) -> dict[str, Any]:
         "files": int(frame["file"].nunique()),
         "devices": devices,
         "tools": {str(tool): int(n) for tool, n in frame["tool"].value_counts().items()},
-        "applications": {str(name): int(n) for name, n in frame["application"].value_counts().sort_index().items()},
+        "applications": {
+            str(name): int(n) for name, n in frame["application"].value_counts().sort_index().items()
+        },
         "metrics": len(names),
         "missing": {name: int(len(frame) - counts[name]) for name in names if counts[name] < len(frame)},
         "unknown_metrics": [name for name in names if name not in registry()],

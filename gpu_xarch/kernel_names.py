@@ -1,6 +1,7 @@
 """Kernel names as one spelling: demangled, without return type, with plain template arguments.
 
-nvprof writes ``void reduce6<int, unsigned int=256, bool=1>(int*, int*, unsigned int)`` where Nsight Compute writes
+nvprof writes ``void reduce6<int, unsigned int=256, bool=1>(int*, int*, unsigned int)`` where Nsight Compute
+writes
 ``void reduce6<int, (unsigned int)256, (bool)1>(T1 *, T1 *, unsigned int)``; both become comparable here.
 """
 
@@ -11,12 +12,15 @@ import ctypes.util
 import re
 from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import Any
 
 __all__ = ["base_name", "demangle", "normalise_kernel"]
 
 _MANGLED = re.compile(r"_Z[A-Za-z0-9_$.]+")
 _STATIC = re.compile(r"^__nv_static_\d+__\w*?__?(_Z\w+)$")
-_TYPED_VALUE = re.compile(r"(?:\b(?:bool|char|short|int|long|unsigned|signed|size_t|[A-Za-z_]\w*_t)\b ?)+=(?=-?\d)")
+_TYPED_VALUE = re.compile(
+    r"(?:\b(?:bool|char|short|int|long|unsigned|signed|size_t|[A-Za-z_]\w*_t)\b ?)+=(?=-?\d)"
+)
 _CAST_VALUE = re.compile(r"\((?:[A-Za-z_][\w: ]*)\)(?=-?\d)")
 _RETURN = re.compile(r"^(?:static |inline )*(?:void|int|float|double|bool|unsigned int) (?=[A-Za-z_])")
 
@@ -37,7 +41,7 @@ def _runtime_demangler() -> Callable[[str], str] | None:
         free.argtypes = [ctypes.c_void_p]
         free.restype = None
 
-        def run(symbol: str, function: Callable = function, free: Callable = free) -> str:
+        def run(symbol: str, function: Callable[..., Any] = function, free: Callable[..., Any] = free) -> str:
             status = ctypes.c_int(0)
             address = function(symbol.encode("ascii"), None, None, ctypes.byref(status))
             if not address or status.value != 0:
@@ -54,7 +58,8 @@ def _runtime_demangler() -> Callable[[str], str] | None:
 def demangle(name: str) -> str:
     """Return the C++ name behind a mangled one; any other name, or one that cannot be read, as it is.
 
-    The C++ runtime does the work, so nothing is installed for it. A machine without one keeps the mangled name.
+    The C++ runtime does the work, so nothing is installed for it. A machine without one keeps the mangled
+    name.
 
     Examples
     --------

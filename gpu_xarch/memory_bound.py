@@ -53,9 +53,7 @@ def label_runs(
     if not 0 < threshold <= 1:
         raise InputError(f"the threshold must be above 0 and at most 1, got {threshold}")
     if "dram_throughput" not in frame.columns or not frame["dram_throughput"].notna().any():
-        raise InputError(
-            "no run has dram_throughput: profile dram_read_throughput and dram_write_throughput"
-        )
+        raise InputError("no run has dram_throughput: profile dram_read_throughput and dram_write_throughput")
     told = dict(peaks or {})
     by_device = {}
     for device in frame["device"].unique():

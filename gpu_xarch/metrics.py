@@ -1,10 +1,13 @@
 """The metric registry: what a metric is called, in which unit it is kept, where else it is found.
 
-The canonical names are those of nvprof for P100 and V100. The entries live in ``data/metrics.psv`` (the 116 metrics
-that the two GPUs share, `PUBLISHED`) and ``data/metrics_more.psv``. Each expression for Nsight Compute was compared
-with NVIDIA's "Metric Comparison" table (nvprof transition guide, Nsight Compute CLI manual); the notes say where the
-definitions differ. Values are kept in SI units: bytes, bytes/s, seconds; fractions where the tools print percent;
-utilisation levels as 0 to 10.
+The canonical names are those of nvprof for P100 and V100. The entries live in ``data/metrics.psv`` (the 116
+metrics
+that the two GPUs share, `PUBLISHED`) and ``data/metrics_more.psv``. Each expression for Nsight Compute was
+compared
+with NVIDIA's "Metric Comparison" table (nvprof transition guide, Nsight Compute CLI manual); the notes say
+where the
+definitions differ. Values are kept in SI units: bytes, bytes/s, seconds; fractions where the tools print
+percent; utilisation levels as 0 to 10.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ class Metric:
     name : str
         Canonical name.
     unit : str
-        Unit of the stored value: "count", "ratio", "fraction", "bytes", "bytes/s", "s", "level", "1/cycle", ...
+        Unit of the stored value: "count", "ratio", "fraction", "bytes", "bytes/s", "s", "level", "1/cycle",
+        ...
     kind : str
         Family: "ipc", "stall", "cache", "occupancy", "instruction mix", ...
     labels : tuple of str
@@ -151,8 +155,10 @@ def canonical_name(name: str) -> str | None:
 
     Examples
     --------
-    >>> canonical_name("executed_ipc"), canonical_name("Multiprocessor Activity"), canonical_name("new_metric")
-    ('ipc', 'sm_efficiency', None)
+    >>> canonical_name("executed_ipc"), canonical_name("Multiprocessor Activity")
+    ('ipc', 'sm_efficiency')
+    >>> canonical_name("new_metric") is None
+    True
     """
     return _aliases().get(name)
 

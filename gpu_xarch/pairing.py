@@ -1,8 +1,9 @@
 """Join the runs of two GPUs by what they ran, never by position.
 
-A pair table has the key columns as the source spells them, ``source.<column>`` and ``target.<column>`` for device,
-run_id, file, line and simulated, and ``source.<metric>`` and ``target.<metric>`` for every metric that one of the
-paired runs has.
+A pair table has the key columns as the source spells them, ``source.<column>`` and ``target.<column>`` for
+device,
+run_id, file, line and simulated, and ``source.<metric>`` and ``target.<metric>`` for every metric that one
+of the paired runs has.
 """
 
 from __future__ import annotations
@@ -166,7 +167,11 @@ def pair_runs(
             row = left.iloc[ours[0]]
             ambiguous.append(
                 {name: _shown(row, name) for name in on}
-                | {"source_runs": len(ours), "target_runs": len(theirs), "example": f"{row['file']}:{row['line']}"}
+                | {
+                    "source_runs": len(ours),
+                    "target_runs": len(theirs),
+                    "example": f"{row['file']}:{row['line']}",
+                }
             )
     unmatched = [
         *_unmatched("source", left, left_keys, right_keys, on, target),
@@ -186,7 +191,9 @@ def _check(
         raise InputError(f"source and target are both {source}: name two GPUs")
     for name in on:
         if name != "kernel_base" and name not in frame.columns:
-            raise InputError(f"cannot join on {name!r}: no such column; usual are {', '.join(DEFAULT_ON)}, kernel_base")
+            raise InputError(
+                f"cannot join on {name!r}: no such column; usual are {', '.join(DEFAULT_ON)}, kernel_base"
+            )
     if not on or len(set(on)) != len(on):
         raise InputError(f"the columns to join on must be some and different, got {list(on)}")
     if repeats not in REPEATS:
@@ -222,14 +229,16 @@ def _snap(
         mine = len(parents)
         parents.append(mine)
         for others, index in groups[rest].items():
-            near = all(abs(a - b) <= tolerance * max(abs(a), abs(b)) for a, b in zip(numbers, others, strict=True))
+            near = all(
+                abs(a - b) <= tolerance * max(abs(a), abs(b)) for a, b in zip(numbers, others, strict=True)
+            )
             if near:
                 parents[root(index)] = root(mine)
         groups[rest][numbers] = mine
 
     def snapped(key: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
         rest, numbers = split(key)
-        return (*rest, root(groups[rest][numbers]))
+        return (*rest[:place], (rest[place], root(groups[rest][numbers])), *rest[place + 1 :])
 
     return [snapped(key) for key in left], [snapped(key) for key in right]
 
@@ -309,7 +318,9 @@ def paired_metrics(pairs: pd.DataFrame, side: str = SOURCE) -> list[str]:
     return [name[len(side) :] for name in pairs.columns if name.startswith(side) and name not in kept]
 
 
-def pair_values(pairs: pd.DataFrame, side: str = SOURCE, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+def pair_values(
+    pairs: pd.DataFrame, side: str = SOURCE, metrics: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Return the metric values of a side, shape (n_pairs, n_metrics), under their canonical names.
 
     Raises
@@ -321,7 +332,10 @@ def pair_values(pairs: pd.DataFrame, side: str = SOURCE, metrics: Sequence[str] 
     wanted = has if metrics is None else list(metrics)
     missing = [name for name in wanted if name not in has]
     if missing:
-        raise InputError(f"the pairs have no {side}{missing[0]}: {len(has)} metrics are there, such as {', '.join(has[:5])}")
+        some = ", ".join(has[:5])
+        raise InputError(
+            f"the pairs have no {side}{missing[0]}: {len(has)} metrics are there, such as {some}"
+        )
     values = pairs[[side + name for name in wanted]].copy()
     values.columns = wanted
     return values
@@ -355,4 +369,5 @@ def load_pairs(path: Path | str) -> pd.DataFrame:
         raise InputError(f"cannot read the pairs {path}: {str(error).splitlines()[0][:200]}") from error
     if _FORMAT not in (table.schema.metadata or {}):
         raise InputError(f"{path} is no table of pairs: `xarch pair` writes one")
-    return table.to_pandas()
+    pairs: pd.DataFrame = table.to_pandas()
+    return pairs

@@ -1,15 +1,17 @@
 """An analytic model of a GPU that runs a kernel, for a first try of the tools without any data.
 
-Nothing that comes out of it was measured. The model follows the usual bounds (Hong and Kim 2009, doi:10.1145/1555754.
-1555775; Williams et al. 2009, doi:10.1145/1498765.1498785):
+Nothing that comes out of it was measured. The model follows the usual bounds (Hong and Kim 2009,
+doi:10.1145/1555754. 1555775; Williams et al. 2009, doi:10.1145/1498765.1498785):
 
-1. Occupancy: resident blocks of a multiprocessor from the limits on warps, blocks, registers and shared memory;
+1. Occupancy: resident blocks of a multiprocessor from the limits on warps, blocks, registers and shared
+memory;
    a grid that does not fill the GPU leaves multiprocessors idle.
 2. Caches: a load hits in the first level with its reuse times 1 - exp(-capacity / working set of the resident
    blocks), in the second level likewise with the whole footprint; the first touch always goes to memory.
-3. Cycles of an active multiprocessor, each as if it alone were the limit: issue slots, FP32, FP64, special and
-   load/store lanes, shared memory, second-level cache, device memory, and latency hiding (the latencies of all
-   instructions of a warp, divided by the instructions in flight, times warps over resident warps).
+3. Cycles of an active multiprocessor, each as if it alone were the limit: issue slots, FP32, FP64, special
+and
+   load/store lanes, shared memory, second-level cache, device memory, and latency hiding (the latencies of
+   all instructions of a warp, divided by the instructions in flight, times warps over resident warps).
 4. The bounds join as a norm of order 4, which is above the largest; a launch costs 1,500 cycles on top.
 
 Numbers by architecture (latencies, second-level bandwidth) are rounded from published microbenchmarks.
@@ -33,6 +35,23 @@ __all__ = ["MODEL_VERSION", "RunPlan", "plan_runs", "simulate"]
 
 MODEL_VERSION = "1"
 _SECTOR = 32
+_INSTRUCTIONS = (
+    *(
+        "add",
+        "mul",
+        "fma",
+        "special",
+        "dadd",
+        "dmul",
+        "dfma",
+        "integer",
+        "control",
+        "convert",
+        "misc",
+        "exchange",
+    ),
+    *("loads", "stores", "shared_loads", "shared_stores", "barriers", "atomics"),
+)
 _LAUNCH_CYCLES = 1500.0
 _DRAM_EFFICIENCY = 0.86
 
@@ -144,7 +163,9 @@ def _columns(plan: RunPlan) -> dict[str, NDArray[np.float64]]:
     import numpy as np
 
     names = [name for name, kind in KernelModel.__annotations__.items() if kind in ("float", "int", "bool")]
-    table = {name: np.array([float(getattr(model, name)) for model in KERNELS])[plan.kernel] for name in names}
+    table = {
+        name: np.array([float(getattr(model, name)) for model in KERNELS])[plan.kernel] for name in names
+    }
     size = plan.size.astype(float)
     for name in ("threads", "footprint", "loop"):
         pairs = np.array([getattr(model, name) for model in KERNELS])[plan.kernel]
@@ -154,7 +175,9 @@ def _columns(plan: RunPlan) -> dict[str, NDArray[np.float64]]:
     return table
 
 
-def simulate(gpu: GpuSpec, plan: RunPlan, *, noise: float = 0.01, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+def simulate(
+    gpu: GpuSpec, plan: RunPlan, *, noise: float = 0.01, seed: int = 0
+) -> dict[str, NDArray[np.float64]]:
     """Run the model.
 
     Parameters
@@ -192,7 +215,9 @@ def simulate(gpu: GpuSpec, plan: RunPlan, *, noise: float = 0.01, seed: int = 0)
     # occupancy
     warps_block = np.ceil(w["block"] / 32)
     registers = np.ceil(w["registers"] / 8) * 8 * warps_block * 32
-    shared_limit = np.where(w["shared_bytes"] > 0, np.floor(gpu.shared / np.maximum(w["shared_bytes"], 1)), gpu.blocks)
+    shared_limit = np.where(
+        w["shared_bytes"] > 0, np.floor(gpu.shared / np.maximum(w["shared_bytes"], 1)), gpu.blocks
+    )
     resident_blocks = np.minimum.reduce(
         [
             np.floor(gpu.warps / warps_block),
@@ -209,19 +234,20 @@ def simulate(gpu: GpuSpec, plan: RunPlan, *, noise: float = 0.01, seed: int = 0)
     waves = np.ceil(blocks_sm / resident_blocks)
     resident = np.minimum(resident_blocks, blocks / active_sms) * warps_block
     s["balance"] = blocks / (waves * resident_blocks * gpu.sms)
-    s["balance"] = np.clip(np.where(blocks < gpu.sms, 1.0, np.maximum(s["balance"], blocks / (blocks_sm * gpu.sms))), 0.05, 1)
+    s["balance"] = np.clip(
+        np.where(blocks < gpu.sms, 1.0, np.maximum(s["balance"], blocks / (blocks_sm * gpu.sms))), 0.05, 1
+    )
     s["active_sms"] = active_sms
     s["resident"] = resident
     # instructions of a warp
-    for name in (
-        "add mul fma special dadd dmul dfma integer control convert misc exchange loads stores shared_loads "
-        "shared_stores barriers atomics"
-    ).split():
+    for name in _INSTRUCTIONS:
         s[name] = w[name] * w["loop"] * s["warps"]  # warp instructions of the launch
     half = w["special"] * 0.0
     is_half = np.array([model.application == "haxpy" for model in KERNELS])[plan.kernel]
     s["half_fma"] = half + np.where(is_half, s["warps"], 0.0)
-    executed = sum(s[name] for name in list(s) if name not in ("blocks", "warps", "balance", "active_sms", "resident"))
+    executed = sum(
+        s[name] for name in list(s) if name not in ("blocks", "warps", "balance", "active_sms", "resident")
+    )
     s["executed"] = np.asarray(executed)
     replay = 0.002 + 0.03 * (w["conflicts"] - 1) * (s["shared_loads"] + s["shared_stores"]) / s["executed"]
     s["replay"] = replay
@@ -262,9 +288,8 @@ def simulate(gpu: GpuSpec, plan: RunPlan, *, noise: float = 0.01, seed: int = 0)
         "atomic": s["atomics"] * 32 * clock / (gpu.bandwidth / 8.0),
         "dram": (s["dram_reads"] + s["dram_writes"]) * _SECTOR * clock / (gpu.bandwidth * _DRAM_EFFICIENCY),
     }
-    load_latency = (
-        s["l1_hit"] * traits.l1_latency
-        + (1 - s["l1_hit"]) * (far * traits.l2_latency + (1 - far) * traits.dram_latency)
+    load_latency = s["l1_hit"] * traits.l1_latency + (1 - s["l1_hit"]) * (
+        far * traits.l2_latency + (1 - far) * traits.dram_latency
     )
     arithmetic = s["executed"] - s["loads"] - s["shared_loads"]
     chain = (

@@ -20,12 +20,8 @@ __all__ = ["MARK", "write_simulation"]
 
 MARK = f"SIMULATED by xarch simulate, model {MODEL_VERSION}: computed, not measured"
 _HEADER = '"Device","Kernel","Invocations","Metric Name","Metric Description","Min","Max","Avg"\n'
-_LEVELS = ("Idle (0)", "Low (1)", "Low (2)", "Low (3)", "Mid (4)", "Mid (5)", "Mid (6)") + (
-    "High (7)",
-    "High (8)",
-    "High (9)",
-    "Max (10)",
-)
+_LEVEL_NAMES = ("Idle", "Low", "Low", "Low", "Mid", "Mid", "Mid", "High", "High", "High", "Max")
+_LEVELS = tuple(f"{name} ({level})" for level, name in enumerate(_LEVEL_NAMES))
 _SCALES = (("GB/s", 1024.0**3), ("MB/s", 1024.0**2), ("KB/s", 1024.0))
 
 

@@ -45,7 +45,9 @@ def metrics_of(
     def level(fraction: NDArray[np.float64], floor: int = 0) -> NDArray[np.float64]:
         return np.clip(np.ceil(10 * fraction), floor, 10)
 
-    def per(count: NDArray[np.float64], requests: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.float64]:
+    def per(
+        count: NDArray[np.float64], requests: NDArray[np.float64], value: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         return np.where(requests > 0, value, 0.0) + 0 * count
 
     busy = s["active_sms"] * cycles * s["balance"]
@@ -101,12 +103,16 @@ def metrics_of(
         ("gst", s["stores"], s["store_transactions"], w["store_sectors"]),
     ):
         m[f"{name}_transactions"] = np.round(transactions)
-        m[f"{name}_transactions_per_request"] = np.where(requests > 0, transactions / np.maximum(requests, 1e-9), 0.0)
+        m[f"{name}_transactions_per_request"] = np.where(
+            requests > 0, transactions / np.maximum(requests, 1e-9), 0.0
+        )
         m[f"{name}_throughput"] = rate(transactions)
         m[f"{name}_requested_throughput"] = requests * threads * w["width"] / time
         ideal = threads * w["width"] / _SECTOR
         if name == "gst":
-            m["gst_efficiency"] = np.where(requests > 0, np.minimum(ideal / np.maximum(sectors, 1e-9), 1.0), 0.0)
+            m["gst_efficiency"] = np.where(
+                requests > 0, np.minimum(ideal / np.maximum(sectors, 1e-9), 1.0), 0.0
+            )
     m["global_hit_rate"] = s["l1_hit"]
     texture = w["texture"] > 0
     m["tex_cache_hit_rate"] = np.where(texture, s["l1_hit"], 0.98 * s["l1_hit"])
@@ -114,11 +120,15 @@ def metrics_of(
     m["tex_cache_throughput"] = rate(s["load_transactions"])
     m["tex_utilization"] = level(s["load_transactions"] / 4 / busy)
     # local memory: none of the kernels spills
+    for name in ("load_transactions", "store_transactions", "load_throughput", "store_throughput"):
+        m[f"local_{name}"] = zero
     for name in (
-        "local_load_transactions_per_request local_store_transactions_per_request local_load_transactions "
-        "local_store_transactions local_hit_rate local_load_throughput local_store_throughput local_memory_overhead"
-    ).split():
-        m[name] = zero
+        "load_transactions_per_request",
+        "store_transactions_per_request",
+        "hit_rate",
+        "memory_overhead",
+    ):
+        m[f"local_{name}"] = zero
     # shared memory
     for name, requests in (("load", s["shared_loads"]), ("store", s["shared_stores"])):
         transactions = requests * w["conflicts"]
@@ -130,7 +140,10 @@ def metrics_of(
     m["shared_utilization"] = level(s["shared_transactions"] / busy)
     # second-level cache and beyond
     atomics = s["atomics"] * 2
-    m["l2_tex_read_transactions"], m["l2_tex_write_transactions"] = np.round(s["l2_reads"]), np.round(s["l2_writes"])
+    m["l2_tex_read_transactions"], m["l2_tex_write_transactions"] = (
+        np.round(s["l2_reads"]),
+        np.round(s["l2_writes"]),
+    )
     m["l2_read_transactions"] = np.round(s["l2_reads"] * 1.004 + 24 + atomics)
     m["l2_write_transactions"] = np.round(s["l2_writes"] * 1.002 + 12 + atomics)
     m["l2_atomic_transactions"] = np.round(2 * atomics)
@@ -140,7 +153,10 @@ def metrics_of(
     m["l2_utilization"] = level(s["part_l2"], 1)
     m["atomic_transactions"] = np.round(s["atomics"] * 2)
     m["atomic_transactions_per_request"] = per(atomics, s["atomics"], 2 * one)
-    m["dram_read_transactions"], m["dram_write_transactions"] = np.round(s["dram_reads"]), np.round(s["dram_writes"])
+    m["dram_read_transactions"], m["dram_write_transactions"] = (
+        np.round(s["dram_reads"]),
+        np.round(s["dram_writes"]),
+    )
     m["dram_read_throughput"], m["dram_write_throughput"] = rate(s["dram_reads"]), rate(s["dram_writes"])
     m["dram_utilization"] = level(s["part_dram"])
     m["sysmem_read_transactions"] = zero

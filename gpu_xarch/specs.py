@@ -124,8 +124,7 @@ def gpus() -> Mapping[str, GpuSpec]:
 def _bare(device: str) -> str:
     text = re.sub(r"\s*\(\d+\)$", "", device.strip())
     text = re.sub(r"^(?:NVIDIA|GeForce|Tesla|Quadro|Graphics Device)[ -]+", "", text, flags=re.IGNORECASE)
-    text = re.sub(r"^(?:GeForce|Tesla|Quadro)[ -]+", "", text, flags=re.IGNORECASE)
-    return text
+    return re.sub(r"^(?:GeForce|Tesla|Quadro)[ -]+", "", text, flags=re.IGNORECASE)
 
 
 @lru_cache(maxsize=1024)
@@ -142,7 +141,7 @@ def _match(device: str) -> str | None:
 
 
 def canonical_device(device: str) -> str:
-    """Return the short name of a device: that of the table where it is known, else its own without prefix and number.
+    """Return the short name of a device: the table's where it is known, else its own, bare.
 
     Examples
     --------

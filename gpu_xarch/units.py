@@ -30,13 +30,30 @@ NVPROF_SUFFIXES: dict[str, tuple[float, str]] = {
     "us": (1e-6, "s"),
     "ns": (1e-9, "s"),
 }
-_LEVELS = {"Idle": range(0, 1), "Low": range(0, 11), "Mid": range(0, 11), "High": range(0, 11), "Max": range(10, 11)}
+_LEVELS = {
+    "Idle": range(1),
+    "Low": range(11),
+    "Mid": range(11),
+    "High": range(11),
+    "Max": range(10, 11),
+}
 _NVPROF = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(%|[KMGT]?B(?:/s)?|[mun]?s)?", re.ASCII)
 _LEVEL = re.compile(r"(Idle|Low|Mid|High|Max) \((\d{1,2})\)", re.ASCII)
 _NCU = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 # Nsight Compute scales by 1000 ("Kbyte" is 10^3 bytes).
-_PREFIX = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+_PREFIX = {
+    "": 1.0,
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "K": 1e3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "P": 1e15,
+}
 _BASE = {
     "byte": (1.0, "bytes"),
     "B": (1.0, "bytes"),
@@ -110,7 +127,9 @@ def parse_nvprof(text: str) -> tuple[float, str]:
         value = float(match[1])
         if value - value != 0.0:  # 1e999 is read as infinity
             raise ValueError(f"not a finite number: {text[:40]!r}")
-        if kind == "fraction":  # the double nearest to 0.99844129 for 99.844129 %, which a division would miss
+        if (
+            kind == "fraction"
+        ):  # the double nearest to 0.99844129 for 99.844129 %, which a division would miss
             return (float(f"{match[1]}e-2") if "e" not in match[1].lower() else value / 100.0), kind
         return value * factor, kind
     level = _LEVEL.fullmatch(text)

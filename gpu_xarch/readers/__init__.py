@@ -16,6 +16,7 @@ from gpu_xarch.readers.source import DamagedFileError, open_lines
 
 __all__ = ["FAILURES", "Problem", "Run", "read_runs"]
 
+_TORN = "a row is broken by a message of the profiler; left out"
 _FOREIGN_LINES = 200_000  # lines of a file without any sign of a profiler, before it is given up
 
 
@@ -71,8 +72,8 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
     Yields
     ------
     Run or Problem
-        In the order of the file. A file without any run ends in one fatal `Problem` that says why. Memory use does
-        not grow with the file.
+        In the order of the file. A file without any run ends in one fatal `Problem` that says why. Memory
+        use does not grow with the file.
     """
     context = Context(str(path))
     section: Section | None = None
@@ -87,20 +88,24 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
             if "==" in text and (found := MESSAGE.search(text)):
                 context.read(number, text[found.start() :])
                 before = text[: found.start()]
-                # a message in the middle of a row: the row goes on in the next line
-                torn = (number, before) if section is not None and before.startswith('"') else None
+                if before.startswith('"') and section is not None:
+                    # a message in the middle of a row: the row goes on after it
+                    if torn is not None:
+                        yield Problem(context.file, torn[0], "row", _TORN)
+                    torn = (number, before)
                 continue
-            if '"' not in text:
-                if torn is None and not (section is not None and section.wants(text)):
-                    context.read(number, text)
-                    if section is None and not context.is_profile and number > _FOREIGN_LINES:
-                        break
-                    continue
+            if '"' not in text and torn is None and not (section is not None and section.wants(text)):
+                context.read(number, text)
+                if section is None and not context.is_profile and number > _FOREIGN_LINES:
+                    break
+                continue
             if (start := _header(text)) >= 0 and (new := _section(text[start:], context)):
                 if section is not None:
                     for item in section.finish():
                         runs += isinstance(item, Run)
                         yield item
+                if torn is not None:
+                    yield Problem(context.file, torn[0], "row", _TORN)
                 section, torn = new, None
                 context.is_profile = True
                 continue
@@ -111,7 +116,7 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
             if torn is not None:
                 items = section.row(torn[0], torn[1] + text, ended)
                 if items and any(isinstance(item, Problem) and item.kind == "row" for item in items):
-                    yield Problem(context.file, torn[0], "row", "a row is broken by a message of the profiler; left out")
+                    yield Problem(context.file, torn[0], "row", _TORN)
                     items = section.row(number, text, ended)
                 torn = None
             else:
@@ -127,6 +132,8 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
             yield Problem(context.file, error.line, "unreadable", str(error), fatal=True)
             return
         yield Problem(context.file, error.line, "truncated", str(error))
+    if torn is not None:
+        yield Problem(context.file, torn[0], "row", _TORN)
     if section is not None:
         for item in section.finish():
             runs += isinstance(item, Run)
@@ -139,7 +146,9 @@ def _verdict(context: Context, runs: int, last: int, had_table: bool) -> Iterato
     if runs:
         for kind, number, line in context.reasons:
             if kind == "crash":
-                yield Problem(context.file, number, "note", f"the program or the profiler reported an error: {line}")
+                yield Problem(
+                    context.file, number, "note", f"the program or the profiler reported an error: {line}"
+                )
                 return
         return
     order = ("permission", "no-kernels", "unsupported", "crash")
@@ -154,15 +163,21 @@ def _verdict(context: Context, runs: int, last: int, had_table: bool) -> Iterato
         yield Problem(context.file, last, "no-metrics", "a table without any readable row", fatal=True)
     elif context.is_profile:
         yield Problem(
-            context.file, last, "no-metrics", "a profiler's output without a table: was it run with --csv?", fatal=True
+            context.file,
+            last,
+            "no-metrics",
+            "a profiler's output without a table: was it run with --csv?",
+            fatal=True,
         )
     else:
-        yield Problem(context.file, 0, "not-a-profile", "no table of nvprof or Nsight Compute in it", fatal=True)
+        yield Problem(
+            context.file, 0, "not-a-profile", "no table of nvprof or Nsight Compute in it", fatal=True
+        )
 
 
 _REASON_TEXT = {
-    "permission": "the user was not allowed to read the counters (ERR_NVGPUCTRPERM): run the profiler as root or let the "
-    "driver admit all users (NVreg_RestrictProfilingToAdminUsers=0): {line}",
+    "permission": "the user was not allowed to read the counters (ERR_NVGPUCTRPERM): run the profiler as "
+    "root or let the driver admit all users (NVreg_RestrictProfilingToAdminUsers=0): {line}",
     "no-kernels": "no kernels were profiled: the program launched none, or a filter left all out: {line}",
     "unsupported": "the profiler does not support this device: {line}",
     "crash": "the program or the profiler failed before any metric was printed: {line}",

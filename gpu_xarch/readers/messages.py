@@ -16,7 +16,10 @@ _SIMULATED = re.compile(r"SIMULATED by xarch")
 _PROCESS = re.compile(r"={2}(\d+)={2}")
 # kind, pattern; the first that fits a line counts
 _REASONS = [
-    ("permission", re.compile(r"ERR_NVGPUCTRPERM|does not have permission|insufficient privileges", re.IGNORECASE)),
+    (
+        "permission",
+        re.compile(r"ERR_NVGPUCTRPERM|does not have permission|insufficient privileges", re.IGNORECASE),
+    ),
     ("no-kernels", re.compile(r"No kernels were profiled|No CUDA application was profiled", re.IGNORECASE)),
     (
         "unsupported",
@@ -30,7 +33,8 @@ _REASONS = [
         "crash",
         re.compile(
             r"returned (?:an error|non-zero) code|Internal profiling error|received signal \d+|"
-            r"Segmentation fault|core dumped|illegal memory access|Aborted\b|terminate called|unspecified launch failure",
+            r"Segmentation fault|core dumped|illegal memory access|Aborted\b|terminate called|"
+            r"unspecified launch failure",
             re.IGNORECASE,
         ),
     ),

@@ -25,7 +25,11 @@ DETAILS: Mapping[tuple[str, str], str] = {
         ("Issued Instructions", "plain", "smsp__inst_issued.sum"),
         ("Eligible Warps Per Scheduler", "plain", "smsp__warps_eligible.avg.per_cycle_active"),
         ("Avg. Active Threads Per Warp", "plain", "smsp__thread_inst_executed_per_inst_executed.ratio"),
-        ("Avg. Not Predicated Off Threads Per Warp", "plain", "smsp__thread_inst_executed_pred_on_per_inst_executed.ratio"),
+        (
+            "Avg. Not Predicated Off Threads Per Warp",
+            "plain",
+            "smsp__thread_inst_executed_pred_on_per_inst_executed.ratio",
+        ),
         ("Branch Efficiency", "fraction", "smsp__sass_average_branch_targets_threads_uniform.pct"),
         ("Achieved Occupancy", "fraction", "sm__warps_active.avg.pct_of_peak_sustained_active"),
         ("Theoretical Occupancy", "fraction", "sm__maximum_warps_per_active_cycle_pct"),
@@ -56,9 +60,12 @@ DETAILS: Mapping[tuple[str, str], str] = {
     )
 }
 _DESCRIPTORS = frozenset(
-    ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Kernel Time", "Context", "Stream", "Block Size")
-    + ("Grid Size", "Device", "CC", "Section Name", "Metric Name", "Metric Unit", "Metric Value", "Rule Name")
-    + ("Rule Type", "Rule Description", "Estimated Speedup Type", "Estimated Speedup", "Body Item Label")
+    (
+        *("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Kernel Time", "Context", "Stream"),
+        *("Block Size", "Grid Size", "Device", "CC", "Section Name", "Metric Name", "Metric Unit"),
+        *("Metric Value", "Rule Name", "Rule Type", "Rule Description", "Estimated Speedup Type"),
+        *("Estimated Speedup", "Body Item Label"),
+    )
 )
 _SIZE = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)", re.ASCII)
 _NEW_ROW = re.compile(r'"\d+","\d+","')
@@ -141,11 +148,21 @@ class NcuSection:
             out.extend(self.finish_run())
             self._start(number, key, fields)
         elif self.run is not None and self._get(fields, "Kernel Name") != self.run.kernel:
-            return [self._problem(number, "row", "the kernel's name is not that of the rows before with this ID; row left out")]
+            return [
+                self._problem(
+                    number,
+                    "row",
+                    "the kernel's name is not that of the rows before with this ID; row left out",
+                )
+            ]
         if self.details:
             name = self._get(fields, "Metric Name")
             if name:
-                out.extend(self._metric(number, name, self._get(fields, "Metric Unit"), self._get(fields, "Metric Value")))
+                out.extend(
+                    self._metric(
+                        number, name, self._get(fields, "Metric Unit"), self._get(fields, "Metric Value")
+                    )
+                )
             return out
         for place, title in enumerate(self.columns):
             if title == _DEVICE_NAME and self.run is not None and fields[place]:
@@ -190,7 +207,12 @@ class NcuSection:
             value, kind = parse_ncu(text, unit)
         except ValueError as error:
             # names, policies and the like have no unit and are no metrics
-            if unit or title in ncu_names() or any(title == known for known, _ in DETAILS) or text[:1].isdigit():
+            if (
+                unit
+                or title in ncu_names()
+                or any(title == known for known, _ in DETAILS)
+                or text[:1].isdigit()
+            ):
                 return [self._problem(number, "number", f"{title}: {error}; value left out")]
             return ()
         name = DETAILS.get((title, kind), title) if self.details else title

@@ -23,8 +23,8 @@ _EVENT_ROW = re.compile(r'"([^"]*)","([^"]*)",(\d{1,12}),"([^"]*)",' + ",".join(
 _DEVICE = re.compile(r".* \(\d+\)", re.ASCII)
 # percentages carry "%", but this one share is printed as a plain number
 _PLAIN_FRACTIONS = frozenset({"achieved_occupancy"})
-# nvprof cuts the Avg of a throughput down to a multiple of 10^6 bytes/s: real files show 870.704651MB/s (913e6 B/s)
-# beside Min = Max = 871.550521MB/s, and 0 beside 688.702148KB/s
+# nvprof cuts the Avg of a throughput down to a multiple of 10^6 bytes/s: real files show 870.704651MB/s
+# (913e6 B/s) beside Min = Max = 871.550521MB/s, and 0 beside 688.702148KB/s
 _MEAN_STEP = 1e6
 _OPEN_RUNS = 64  # rows of two processes that write to one file come mixed
 Output = Sequence[Run | Problem]
@@ -46,7 +46,9 @@ def metric_key(name: str, label: str = "") -> tuple[str, frozenset[str] | None]:
     owners = label_names(label) if label else frozenset()
     if owners and known not in owners:
         if known is None and len(owners) == 1:
-            raise ValueError(f"the description {label!r} belongs to {next(iter(owners))}, not to {name[:60]!r}")
+            raise ValueError(
+                f"the description {label!r} belongs to {next(iter(owners))}, not to {name[:60]!r}"
+            )
         if known is not None:
             raise ValueError(f"the description {label!r} does not belong to {name[:60]!r}")
     if known is None:
@@ -84,7 +86,9 @@ class AggregateSection:
                 values = parts[3].split(",")
                 if len(values) == 4 and not values[0] and self.last_key and self.last_run:
                     _, low, high, mean = values
-                    return self._cell(number, self.last_key, self.last_run, parts[0], parts[2], low, high, mean, "", ended)
+                    return self._cell(
+                        number, self.last_key, self.last_run, parts[0], parts[2], low, high, mean, "", ended
+                    )
         match = self.row_pattern.fullmatch(text)
         if match is None:
             return self._odd_row(number, text)
@@ -132,7 +136,9 @@ class AggregateSection:
                 if before != unit:
                     raise ValueError(f"{mean[:40]!r} has the unit {unit}, the rows before {before}")
             elif unit not in classes:
-                raise ValueError(f"{mean[:40]!r} is a value of unit {unit}, {column} has {', '.join(sorted(classes))}")
+                raise ValueError(
+                    f"{mean[:40]!r} is a value of unit {unit}, {column} has {', '.join(sorted(classes))}"
+                )
         except ValueError as error:
             kind = "overflow" if "OVERFLOW" in mean else "number"
             return [self._problem(number, kind, f"{name} of {key[1][:60]}: {error}; value left out")]
@@ -158,7 +164,7 @@ class AggregateSection:
     def _value(
         self, low: str, high: str, mean: str, total: str, invocations: int, ended: bool
     ) -> tuple[float, str]:
-        if low == high == mean and (not total or invocations == 1 and total == mean):
+        if low == high == mean and (not total or (invocations == 1 and total == mean)):
             return self._number(mean)
         if not ended:
             raise ValueError("the last line has no line end and may be cut")
@@ -167,19 +173,19 @@ class AggregateSection:
         unit = values[1][1]
         if len({kind for _, kind in values}) > 1:
             raise ValueError(f"Min, Max and Avg ({low[:20]}, {high[:20]}, {mean[:20]}) have different units")
-        if unit == "level":
-            slack = 1.0  # levels are rounded one by one
-        else:
-            slack = 1e-5 * abs(most) + (_MEAN_STEP if unit == "bytes/s" else 1e-5)
+        steps = {"level": 1.0, "bytes/s": _MEAN_STEP}  # levels are rounded one by one
+        slack = 1e-5 * abs(most) + steps.get(unit, 1e-5)
         if not least - slack <= middle <= most + slack:
             raise ValueError(f"Avg {mean[:20]} is not between Min {low[:20]} and Max {high[:20]}")
         if invocations == 1 and (low != high or unit != "bytes/s"):
-            raise ValueError(f"Min {low[:20]}, Max {high[:20]} and Avg {mean[:20]} of a single invocation differ")
+            raise ValueError(
+                f"Min {low[:20]}, Max {high[:20]} and Avg {mean[:20]} of a single invocation differ"
+            )
         if total:
             whole = self._number(total)[0]
             if abs(whole - middle * invocations) > invocations + 1e-6 * abs(whole):
                 raise ValueError(f"Total {total[:20]} is not Avg {mean[:20]} times {invocations} invocations")
-        # the mean lies between the extremes, so the nearer extreme is closer to it than a cut Avg outside of them
+        # the mean lies between the extremes: the nearer one is closer to it than a cut Avg outside of them
         return min(max(middle, least), most), unit
 
     def _number(self, text: str) -> tuple[float, str]:

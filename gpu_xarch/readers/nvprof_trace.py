@@ -27,8 +27,26 @@ _LAUNCH = {
     "Duration": "duration",
 }
 _OTHER = frozenset(
-    "Start Context Stream Size Throughput SrcMemType DstMemType Device Name Kernel Correlation_ID".split()
-) | {"Src Dev", "Src Ctx", "Dst Dev", "Dst Ctx", "Unified Memory", "Virtual Address"}
+    (
+        "Start",
+        "Context",
+        "Stream",
+        "Size",
+        "Throughput",
+        "SrcMemType",
+        "DstMemType",
+        "Device",
+        "Name",
+        "Kernel",
+        "Correlation_ID",
+        "Src Dev",
+        "Src Ctx",
+        "Dst Dev",
+        "Dst Ctx",
+        "Unified Memory",
+        "Virtual Address",
+    )
+)
 _LAUNCH_ID = re.compile(r" \[(\d+)\]$")
 _BYTES = frozenset({"bytes", "plain"})
 _KINDS = {"duration": frozenset({"s"}), "shared_static": _BYTES, "shared_dynamic": _BYTES}
@@ -76,12 +94,20 @@ class _WideSection:
             if start < 0 or text.count(",") < len(self.columns) // 2:
                 return None
             count = "quotes that do not match" if fields is None else f"{len(fields)} fields"
-            return [self.problem(number, "row", f"{count} where the header has {len(self.columns)} fields; row left out")]
+            return [
+                self.problem(
+                    number, "row", f"{count} where the header has {len(self.columns)} fields; row left out"
+                )
+            ]
         if first and all(field in NVPROF_SUFFIXES for field in fields):
             self.units = fields
             return ()
         if not ended and not text.endswith('"'):
-            return [self.problem(number, "truncated", "the last line has no line end and may be cut; row left out")]
+            return [
+                self.problem(
+                    number, "truncated", "the last line has no line end and may be cut; row left out"
+                )
+            ]
         return self.take(number, fields)
 
     def take(self, number: int, fields: list[str]) -> Output:
@@ -93,7 +119,9 @@ class _WideSection:
         try:
             return parse_nvprof(text)
         except ValueError:
-            raise ValueError(f"column {self.columns[index][:40]!r}: not a value that nvprof prints: {text[:40]!r}") from None
+            raise ValueError(
+                f"column {self.columns[index][:40]!r}: not a value that nvprof prints: {text[:40]!r}"
+            ) from None
 
     def scaled(self, index: int, text: str) -> tuple[float, str]:
         """Return a field whose unit stands in the row of units, unless it has one of its own."""
@@ -159,7 +187,7 @@ class TraceSection(_WideSection):
             if before is not None and before != value:
                 del run.values[column]
                 dropped.add(column)
-                message = f"the column {title!r} comes twice with different values ({before!r}, {value!r}); neither is kept"
+                message = f"the column {title!r} comes twice as {before!r} and {value!r}; neither is kept"
                 problems.append(self.problem(number, "conflict", message))
                 continue
             run.values[column] = value
@@ -176,7 +204,9 @@ class TraceSection(_WideSection):
             if run.unknown_units.setdefault(column, unit) != unit:
                 raise ValueError(f"column {title[:40]!r} comes in two units")
         elif unit not in classes:
-            raise ValueError(f"column {title[:40]!r}: {text[:40]!r} is of unit {unit}, not {', '.join(sorted(classes))}")
+            raise ValueError(
+                f"column {title[:40]!r}: {text[:40]!r} is of unit {unit}, not {', '.join(sorted(classes))}"
+            )
         return column, value
 
 
@@ -203,7 +233,10 @@ class SummarySection(_WideSection):
                 raise ValueError(f"Calls is {row['Calls'][:20]!r}, not a number of calls")
             calls = int(row["Calls"])
             slack = 1e-5 * high + 1e-9
-            if not low - slack <= mean <= high + slack or abs(total - calls * mean) > 1e-3 * total + calls * 1e-9:
+            if (
+                not low - slack <= mean <= high + slack
+                or abs(total - calls * mean) > 1e-3 * total + calls * 1e-9
+            ):
                 raise ValueError("Time, Calls, Avg, Min and Max do not agree")
         except ValueError as error:
             return [self.problem(number, "number", f"{error}; row left out")]

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 __all__ = ["FAILURES", "Problem", "Run"]
 
 #: kinds of a problem that say why a file holds nothing to read
-FAILURES = frozenset({"crash", "permission", "no-kernels", "unsupported", "no-metrics", "not-a-profile", "unreadable"})
+FAILURES = frozenset(
+    {"crash", "permission", "no-kernels", "unsupported", "no-metrics", "not-a-profile", "unreadable"}
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Problem:
     line : int
         Line number from 1; 0 where the whole file is meant.
     kind : str
-        "row", "number", "unit", "conflict", "overflow", "incomplete", "truncated", "note", or one of `FAILURES`.
+        "row", "number", "unit", "conflict", "overflow", "incomplete", "truncated", "note", or one of
+        `FAILURES`.
     message : str
         What was wrong and what was done about it.
     fatal : bool

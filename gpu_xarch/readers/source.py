@@ -43,10 +43,10 @@ def _encoding(head: bytes) -> str:
 
 
 def open_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text with its line end) of a plain or gzip file.
+    r"""Yield (line number from 1, text with its line end) of a plain or gzip file.
 
-    UTF-8 with or without a byte order mark and UTF-16 are recognised; bytes that do not fit become escapes such as
-    ``\\xff``, which no number parser takes. Memory does not grow with the file.
+    UTF-8 with or without a byte order mark and UTF-16 are recognised; bytes that do not fit become escapes
+    such as ``\xff``, which no number parser takes. Memory does not grow with the file.
 
     Raises
     ------
@@ -58,16 +58,20 @@ def open_lines(path: Path) -> Iterator[tuple[int, str]]:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            raw = io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file  # type: ignore[type-var]
+            raw = io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
             encoding = _encoding(raw.peek(64)[:64])
             text = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="\n")
             while line := text.readline(MAX_LINE):
                 number += 1
                 if len(line) == MAX_LINE and not line.endswith("\n"):
-                    raise DamagedFileError(number, f"a line of more than {MAX_LINE} characters: not a profiler's text")
+                    raise DamagedFileError(
+                        number, f"a line of more than {MAX_LINE} characters: not a profiler's text"
+                    )
                 yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DamagedFileError(number, f"the compressed file is cut or damaged ({error}); nothing after it is read") from error
+        raise DamagedFileError(
+            number, f"the compressed file is cut or damaged ({error}); nothing after it is read"
+        ) from error
     except UnicodeError as error:
         raise DamagedFileError(number, f"the text cannot be decoded ({error})") from error
     except OSError as error:

@@ -11,8 +11,8 @@ The map is a small JSON file. Units are nvprof's suffixes ("%", "GB/s", "us", ..
       "invocations": {"value": 1},
       "metrics": {
         "duration": {"column": "duration", "unit": "s"},
-        "shared_static": {"column": "smem", "unit": "B", "unit_where": {"column": "gpu_name", "units": {"P100": "KB"}}},
-        "ipc": {"multiply": ["inst_executed"], "divide": ["active_cycles"]}
+        "shared_static": {"column": "smem", "unit": "B", "unit_where": {"column": "gpu_name", "units":
+        {"P100": "KB"}}}, "ipc": {"multiply": ["inst_executed"], "divide": ["active_cycles"]}
       },
       "ignore": ["row"]
     }
@@ -85,7 +85,9 @@ def builtin_maps() -> list[str]:
     ['gpuperfpredict']
     """
     folder = resources.files("gpu_xarch").joinpath("data")
-    return sorted(item.name[len("map_") : -len(".json")] for item in folder.iterdir() if item.name.startswith("map_"))
+    return sorted(
+        item.name[len("map_") : -len(".json")] for item in folder.iterdir() if item.name.startswith("map_")
+    )
 
 
 def load_map(name: str) -> TableMap:
@@ -98,7 +100,9 @@ def load_map(name: str) -> TableMap:
     """
     try:
         if name in builtin_maps():
-            text = resources.files("gpu_xarch").joinpath("data", f"map_{name}.json").read_text(encoding="utf-8")
+            text = (
+                resources.files("gpu_xarch").joinpath("data", f"map_{name}.json").read_text(encoding="utf-8")
+            )
         else:
             text = Path(name).read_text(encoding="utf-8-sig")
         data = json.loads(text)
@@ -118,7 +122,9 @@ def load_map(name: str) -> TableMap:
     roles = {role: data[role] for role in _ROLES if role in data}
     for role, rule in roles.items():
         if not isinstance(rule, dict) or not {"column", "columns", "value"} & set(rule):
-            raise InputError(f'"{role}" of the column map {name} needs "column", "columns" or "value", got {rule!r}')
+            raise InputError(
+                f'"{role}" of the column map {name} needs "column", "columns" or "value", got {rule!r}'
+            )
     metrics = {metric: _rule(name, metric, rule) for metric, rule in data["metrics"].items()}
     return TableMap(name, roles, metrics, frozenset(data.get("ignore", ())))
 
@@ -127,7 +133,9 @@ def _rule(name: str, metric: str, rule: object) -> MetricRule:
     if isinstance(rule, str):
         rule = {"column": rule}
     if not isinstance(rule, dict) or ("column" in rule) == ("multiply" in rule):
-        raise InputError(f'{metric!r} of the column map {name} needs either "column" or "multiply", got {rule!r}')
+        raise InputError(
+            f'{metric!r} of the column map {name} needs either "column" or "multiply", got {rule!r}'
+        )
     extra = set(rule) - {"column", "multiply", "divide", "factor", "unit", "unit_where"}
     if extra:
         raise InputError(f"{metric!r} of the column map {name} has the unknown entries {sorted(extra)}")
@@ -142,7 +150,10 @@ def _rule(name: str, metric: str, rule: object) -> MetricRule:
     )
     for unit in (found.unit, *found.units.values()):
         if unit not in NVPROF_SUFFIXES:
-            raise InputError(f"{metric!r} of the column map {name}: unknown unit {unit!r}, known: {', '.join(NVPROF_SUFFIXES)}")
+            raise InputError(
+                f"{metric!r} of the column map {name}: unknown unit {unit!r}, "
+                f"known: {', '.join(NVPROF_SUFFIXES)}"
+            )
     return found
 
 
@@ -178,7 +189,9 @@ def _read(path: Path, mapping: TableMap) -> Iterator[Run | Problem]:
                 header = fields
                 continue
             if len(fields) != len(header) or not (line.endswith("\n") or text.endswith('"')):
-                message = f"{len(fields)} fields, perhaps cut, where the header has {len(header)}; row left out"
+                message = (
+                    f"{len(fields)} fields, perhaps cut, where the header has {len(header)}; row left out"
+                )
                 yield Problem(file, number, "row", message)
                 continue
             for item in _row(file, number, dict(zip(header, fields, strict=True)), mapping):

@@ -47,7 +47,9 @@ def row(
     device: str = "Tesla P100-PCIE-16GB (0)",
     invocations: int = 1,
 ) -> str:
-    return f'"{device}","{kernel}",{invocations},"{name}","{LABELS.get(name, name)}",{value},{value},{value}\n'
+    return (
+        f'"{device}","{kernel}",{invocations},"{name}","{LABELS.get(name, name)}",{value},{value},{value}\n'
+    )
 
 
 def profile(

@@ -13,13 +13,15 @@ TRACE = (
     '"Static SMem","Dynamic SMem","Size","Throughput","Device","Context","Stream","Name"'
 )
 NCU = (
-    '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device",'
+    '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device",'  # noqa: E501
     '"CC","Section Name","Metric Name","Metric Unit","Metric Value"'
 )
 NCU_NEW = NCU + ',"Rule Name","Rule Type","Rule Description","Estimated Speedup Type","Estimated Speedup"'
 
 
-def ncu_row(name: str, unit: str, value: str, launch: int = 0, kernel: str = "saxpy", section: str = "S") -> str:
+def ncu_row(
+    name: str, unit: str, value: str, launch: int = 0, kernel: str = "saxpy", section: str = "S"
+) -> str:
     return (
         f'"{launch}","77","app","host","{kernel}","1","7","(256, 1, 1)","(16, 2, 1)","0","7.0","{section}",'
         f'"{name}","{unit}","{value}"'
@@ -50,7 +52,10 @@ def test_aliases_get_the_canonical_name(profiles: Any) -> None:
 
 
 def test_kernels_with_commas_and_templates_are_told_apart(profiles: Any) -> None:
-    names = ["void reduce6<int, unsigned int=256, bool=1>(int*, int*)", "void reduce6<int, unsigned int=32, bool=1>(int*, int*)"]
+    names = [
+        "void reduce6<int, unsigned int=256, bool=1>(int*, int*)",
+        "void reduce6<int, unsigned int=32, bool=1>(int*, int*)",
+    ]
     runs, problems = profiles.read(profiles.profile(kernels=names))
     assert [run.kernel for run in runs] == names
     assert problems == []
@@ -75,7 +80,7 @@ def test_program_output_in_between_is_skipped(profiles: Any) -> None:
     lines = profiles.profile().splitlines(keepends=True)
     lines.insert(7, "Result = PASS, 3 iterations\n")
     lines.insert(9, 'he said "done", and left\n')
-    lines[6] = 'Done.' + lines[6]
+    lines[6] = "Done." + lines[6]
     (run,), problems = profiles.read("".join(lines))
     assert len(run.values) == 7
     assert problems == []
@@ -89,7 +94,9 @@ def test_message_glued_to_the_program_output(profiles: Any) -> None:
 
 
 def test_row_broken_by_a_message_is_put_together(profiles: Any) -> None:
-    text = profiles.profile().replace("99.844129%,99.844129%,99", "99.844129%,99.8==29979== Warning: slow\n44129%,99")
+    text = profiles.profile().replace(
+        "99.844129%,99.844129%,99", "99.844129%,99.8==29979== Warning: slow\n44129%,99"
+    )
     (run,), problems = profiles.read(text)
     assert run.values["sm_efficiency"] == 0.99844129
     assert problems == []
@@ -182,17 +189,17 @@ def test_mixed_rows_of_two_devices(profiles: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "line"),
     [
-        ("==1== NVPROF is profiling process 1, command: ./a\n==1== Warning: No kernels were profiled.\n", "no-kernels", 2),
+        ("==1== NVPROF is profiling process 1, command: ./a\n==1== Warning: No kernels were profiled.\n", "no-kernels", 2),  # noqa: E501
         ("==PROF== Connected to process 5 (/a)\n==WARNING== No kernels were profiled.\n", "no-kernels", 2),
         (
-            "==PROF== Connected to process 5 (/a)\n==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to "
+            "==PROF== Connected to process 5 (/a)\n==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to "  # noqa: E501
             "access NVIDIA GPU Performance Counters on the target device 0.\n",
             "permission",
             2,
         ),
         ("==1== NVPROF is profiling process 1, command: ./a\nSegmentation fault (core dumped)\n", "crash", 2),
-        ("==1== NVPROF is profiling process 1, command: ./a\n==1== Error: Application returned non-zero code 1\n", "crash", 2),
-        ("======== Warning: Skipping profiling on device 0 since profiling is not supported on devices with compute capability 7.5 and higher.\n", "unsupported", 1),
+        ("==1== NVPROF is profiling process 1, command: ./a\n==1== Error: Application returned non-zero code 1\n", "crash", 2),  # noqa: E501
+        ("======== Warning: Skipping profiling on device 0 since profiling is not supported on devices with compute capability 7.5 and higher.\n", "unsupported", 1),  # noqa: E501
         ("==1== NVPROF is profiling process 1, command: ./a\nhello\n", "no-metrics", 2),
         ("", "no-metrics", 0),
         ("a,b\n1,2\n", "not-a-profile", 0),
@@ -212,7 +219,9 @@ def test_crash_that_looks_like_csv(profiles: Any) -> None:
 
 
 def test_crash_after_the_metrics_is_noted(profiles: Any) -> None:
-    runs, problems = profiles.read(profiles.profile() + "==29979== Error: Application returned non-zero code 1\n")
+    runs, problems = profiles.read(
+        profiles.profile() + "==29979== Error: Application returned non-zero code 1\n"
+    )
     assert len(runs) == 1
     assert [p.kind for p in problems] == ["note"]
 
@@ -242,11 +251,16 @@ def test_events(profiles: Any) -> None:
 
 
 def test_trace_has_one_run_a_launch(profiles: Any) -> None:
-    text = profiles.preamble + TRACE + "\n" + (
-        "ms,us,,,,,,,,KB,B,KB,MB/s,,,,\n"
-        '611.9,511.8,,,,,,,,,,195.3,372.6,"Tesla K40c (0)","1","7","[CUDA memcpy HtoD]"\n'
-        '613.0,2.208,196,1,1,256,1,1,8,1.062500,0,,,"Tesla K40c (0)","1","7","vectorAdd(float const *, int) [1168]"\n'
-        '614.0,3.5,196,1,1,256,1,1,8,1.062500,0,,,"Tesla K40c (0)","1","7","vectorAdd(float const *, int) [1169]"\n'
+    text = (
+        profiles.preamble
+        + TRACE
+        + "\n"
+        + (
+            "ms,us,,,,,,,,KB,B,KB,MB/s,,,,\n"
+            '611.9,511.8,,,,,,,,,,195.3,372.6,"Tesla K40c (0)","1","7","[CUDA memcpy HtoD]"\n'
+            '613.0,2.208,196,1,1,256,1,1,8,1.062500,0,,,"Tesla K40c (0)","1","7","vectorAdd(float const *, int) [1168]"\n'  # noqa: E501
+            '614.0,3.5,196,1,1,256,1,1,8,1.062500,0,,,"Tesla K40c (0)","1","7","vectorAdd(float const *, int) [1169]"\n'  # noqa: E501
+        )
     )
     runs, problems = profiles.read(text)
     assert problems == []
@@ -261,7 +275,7 @@ def test_trace_has_one_run_a_launch(profiles: Any) -> None:
 
 def test_metrics_by_launch_with_titles_and_double_columns(profiles: Any) -> None:
     text = profiles.preamble + (
-        '"Device","Context","Stream","Kernel","Executed IPC","Device Memory Read Throughput","Executed IPC","issued_ipc","issued_ipc"\n'
+        '"Device","Context","Stream","Kernel","Executed IPC","Device Memory Read Throughput","Executed IPC","issued_ipc","issued_ipc"\n'  # noqa: E501
         ",,,,,GB/s,,,\n"
         '"Tesla K40c (0)","1","7","saxpy(int) [55]",0.5,2.0,0.5,0.6,0.7\n'
     )
@@ -333,11 +347,11 @@ def test_details_page_old_and_new_columns(profiles: Any, header: str) -> None:
 
 def test_raw_page(profiles: Any) -> None:
     text = (
-        '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device",'
+        '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device",'  # noqa: E501
         '"CC","device__attribute_display_name","dram__bytes_read.sum","dram__bytes_read.sum.per_second",'
         '"smsp__inst_executed.avg.per_cycle_active","mine__thing.sum","launch__func_cache_config"\n'
         '"","","","","","","","","","","","","Mbyte","Gbyte/second","inst/cycle","",""\n'
-        '"0","9","app","h","saxpy(int)","1","7","(256, 1, 1)","(4, 1, 1)","0","8.0","NVIDIA A100-SXM4-40GB","10,240.5","1.5",'
+        '"0","9","app","h","saxpy(int)","1","7","(256, 1, 1)","(4, 1, 1)","0","8.0","NVIDIA A100-SXM4-40GB","10,240.5","1.5",'  # noqa: E501
         '"0.25","12","PreferNone"\n'
     )
     (run,), problems = profiles.read(text)
@@ -352,19 +366,25 @@ def test_raw_page(profiles: Any) -> None:
 
 def test_details_text_over_several_lines(profiles: Any) -> None:
     rule = ncu_row("", "", "") + ',"R","OPT","first line\nsecond, line","",""'
-    text = "\n".join([NCU_NEW, ncu_row("Duration", "ns", "500") + ",", rule, ncu_row("Elapsed Cycles", "cycle", "7") + ","])
+    text = "\n".join(
+        [NCU_NEW, ncu_row("Duration", "ns", "500") + ",", rule, ncu_row("Elapsed Cycles", "cycle", "7") + ","]
+    )
     (run,), problems = profiles.read(text + "\n")
     assert problems == []
     assert run.values["cycles_elapsed"] == 7.0
 
 
 def test_wrong_number_on_a_details_page_is_reported(profiles: Any) -> None:
-    (run,), problems = profiles.read("\n".join([NCU, ncu_row("Duration", "ns", "5x0"), ncu_row("Elapsed Cycles", "cycle", "7")]) + "\n")
+    (run,), problems = profiles.read(
+        "\n".join([NCU, ncu_row("Duration", "ns", "5x0"), ncu_row("Elapsed Cycles", "cycle", "7")]) + "\n"
+    )
     assert "duration" not in run.values
     assert [(p.kind, p.line) for p in problems] == [("number", 2)]
 
 
 def test_simulated_files_say_so(profiles: Any) -> None:
-    text = profiles.profile().replace("==29979== Metric result:", "==29979== SIMULATED by xarch simulate, model 1\n==29979== Metric result:")
+    text = profiles.profile().replace(
+        "==29979== Metric result:", "==29979== SIMULATED by xarch simulate, model 1\n==29979== Metric result:"
+    )
     (run,), _ = profiles.read(text)
     assert run.simulated is True

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from gpu_xarch.readers import Run, read_runs
 
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-KERNELS = ("saxpy(int, float, float const *, float*)", "void reduce6<int, unsigned int=256, bool=1>(int*, int*)")
+KERNELS = (
+    "saxpy(int, float, float const *, float*)",
+    "void reduce6<int, unsigned int=256, bool=1>(int*, int*)",
+)
 MANY = {
     "ipc": "0.727098",
     "sm_efficiency": "99.844129%",
@@ -74,7 +77,9 @@ def test_bytes_replaced_anywhere(make_profiles: Callable[[Path], Any], data: st.
 
 @QUIET
 @given(data=st.data())
-def test_a_digit_replaced_by_another_is_seen(make_profiles: Callable[[Path], Any], data: st.DataObject) -> None:
+def test_a_digit_replaced_by_another_is_seen(
+    make_profiles: Callable[[Path], Any], data: st.DataObject
+) -> None:
     content, truth = expected(make_profiles(Path()))
     lines = content.decode().splitlines(keepends=True)
     index = data.draw(st.integers(5, len(lines) - 1))
@@ -93,19 +98,32 @@ def test_a_digit_replaced_by_another_is_seen(make_profiles: Callable[[Path], Any
 
 @QUIET
 @given(data=st.data())
-def test_output_of_the_program_put_in_anywhere(make_profiles: Callable[[Path], Any], data: st.DataObject) -> None:
+def test_output_of_the_program_put_in_anywhere(
+    make_profiles: Callable[[Path], Any], data: st.DataObject
+) -> None:
     content, truth = expected(make_profiles(Path()))
     place = data.draw(st.integers(0, len(content)))
     words = data.draw(
         st.sampled_from(
-            [b"Result = PASS\n", b"==5== Warning: slow\n", b"1,2,3\n", b'"quoted, text"\n', b"\x00\xff\n", b"50%\r", b'"', b"\n"]
+            [
+                b"Result = PASS\n",
+                b"==5== Warning: slow\n",
+                b"1,2,3\n",
+                b'"quoted, text"\n',
+                b"\x00\xff\n",
+                b"50%\r",
+                b'"',
+                b"\n",
+            ]
         )
     )
     check(read(content[:place] + words + content[place:]), truth)
 
 
 @QUIET
-@given(encoding=st.sampled_from(["utf-16", "utf-16-be", "utf-32", "cp037", "utf-7"]), cut=st.integers(0, 9000))
+@given(
+    encoding=st.sampled_from(["utf-16", "utf-16-be", "utf-32", "cp037", "utf-7"]), cut=st.integers(0, 9000)
+)
 def test_wrong_encodings(make_profiles: Callable[[Path], Any], encoding: str, cut: int) -> None:
     content, truth = expected(make_profiles(Path()))
     check(read(content.decode().encode(encoding)[:cut]), truth)
@@ -156,7 +174,7 @@ def test_interleaved_processes(make_profiles: Callable[[Path], Any], seed: int) 
 
     profiles = make_profiles(Path())
     rows = [profiles.row(name, value, kernel) for kernel in KERNELS for name, value in MANY.items()]
-    random.Random(seed).shuffle(rows)
+    random.Random(seed).shuffle(rows)  # noqa: S311
     _, truth = expected(profiles)
     items = read((profiles.preamble + profiles.header + "\n" + "".join(rows)).encode())
     assert sum(len(item.values) for item in items if isinstance(item, Run)) == len(truth)

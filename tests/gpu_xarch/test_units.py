@@ -33,7 +33,7 @@ def test_nvprof_values_become_si(text: str, value: float, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " 1", "1_000", "nan", "inf", "1e999", "0x10", "1,5", "<OVERFLOW>", "n/a", "٣", "Low (1", "Low (11)", "Huge (3)",
+    ["", " 1", "1_000", "nan", "inf", "1e999", "0x10", "1,5", "<OVERFLOW>", "n/a", "٣", "Low (1", "Low (11)", "Huge (3)",  # noqa: E501
      "1.5Gb/s", "1.5 KB/s", "--1", "1.2.3", "Max (3)", "Idle (4)"],
 )  # fmt: skip
 def test_anything_else_is_refused(text: str) -> None:
