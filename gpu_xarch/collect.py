@@ -1,9 +1,8 @@
 """Run a program under the profiler that its GPU needs, into files that `ingest` reads.
 
 nvprof serves GPUs below compute capability 7.5, Nsight Compute those from 7.0 on. Both replay a kernel until
-all
-counters are read, so only the metrics asked for are requested, and for Nsight Compute the expressions that
-need the fewest counters.
+all counters are read, so only the metrics asked for are requested, and for Nsight Compute the expressions
+that need the fewest counters.
 """
 
 from __future__ import annotations

@@ -1,18 +1,16 @@
 """The table of runs: one row a (device, application, kernel, input, launch or aggregate), in SI units.
 
 On disk it is one Parquet file. Every column carries its unit in the schema; every row says which file and
-line it
-came from. A file is known again by its content, a row by what it says, so adding the same files twice adds
-nothing.
+line it came from. A file is known again by its content, a row by what it says, so adding the same files twice
+adds nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +104,7 @@ class TableBuilder:
         self._told: dict[str, str] = {}
         self._names: dict[str, tuple[str, str]] = {}
         self._ordinals: dict[bytes, int] = {}
+        self._orders: dict[tuple[str, ...], tuple[list[str], bytes]] = {}
         self.n_runs = 0
 
     def start_file(self, path: Path, sha256: str) -> None:
@@ -154,8 +153,11 @@ class TableBuilder:
         """Return a digest of what the run says; equal runs of one file differ by their ordinal."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr([row[name] for name in (*KEY, "simulated")]).encode())
-        names = sorted(values)
-        digest.update("\0".join(names).encode())
+        key = tuple(values)
+        if key not in self._orders:
+            self._orders[key] = sorted(values), "\0".join(sorted(values)).encode()
+        names, joined = self._orders[key]
+        digest.update(joined)
         digest.update(struct.pack(f"<{len(names)}d", *(values[name] for name in names)))
         seen = self._ordinals.get(digest.digest(), 0)
         self._ordinals[digest.digest()] = seen + 1
@@ -314,14 +316,3 @@ def known_files(table: pa.Table) -> set[str]:
         for joined in table.column("file_sha256").unique().to_pylist()
         for one in (joined or "").split(";")
     }
-
-
-def iter_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table as dictionaries, batch by batch."""
-    for batch in table.to_batches(max_chunksize=1000):
-        yield from batch.to_pylist()
-
-
-def report_json(value: object) -> str:
-    """Return indented JSON for a report; numbers that are not finite become null."""
-    return json.dumps(value, indent=2, default=str, allow_nan=False)

@@ -1,8 +1,8 @@
 """Kernel names as one spelling: demangled, without return type, with plain template arguments.
 
 nvprof writes ``void reduce6<int, unsigned int=256, bool=1>(int*, int*, unsigned int)`` where Nsight Compute
-writes
-``void reduce6<int, (unsigned int)256, (bool)1>(T1 *, T1 *, unsigned int)``; both become comparable here.
+writes ``void reduce6<int, (unsigned int)256, (bool)1>(T1 *, T1 *, unsigned int)``; both become comparable
+here.
 """
 
 from __future__ import annotations

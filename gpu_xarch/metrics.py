@@ -1,13 +1,10 @@
 """The metric registry: what a metric is called, in which unit it is kept, where else it is found.
 
 The canonical names are those of nvprof for P100 and V100. The entries live in ``data/metrics.psv`` (the 116
-metrics
-that the two GPUs share, `PUBLISHED`) and ``data/metrics_more.psv``. Each expression for Nsight Compute was
-compared
-with NVIDIA's "Metric Comparison" table (nvprof transition guide, Nsight Compute CLI manual); the notes say
-where the
-definitions differ. Values are kept in SI units: bytes, bytes/s, seconds; fractions where the tools print
-percent; utilisation levels as 0 to 10.
+metrics that the two GPUs share, `published`) and ``data/metrics_more.psv``. Each expression for Nsight
+Compute was compared with NVIDIA's "Metric Comparison" table (nvprof transition guide, Nsight Compute CLI
+manual); the notes say where the definitions differ. Values are kept in SI units: bytes, bytes/s, seconds;
+fractions where the tools print percent; utilisation levels as 0 to 10.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Join the runs of two GPUs by what they ran, never by position.
 
 A pair table has the key columns as the source spells them, ``source.<column>`` and ``target.<column>`` for
-device,
-run_id, file, line and simulated, and ``source.<metric>`` and ``target.<metric>`` for every metric that one
-of the paired runs has.
+device, run_id, file, line and simulated, and ``source.<metric>`` and ``target.<metric>`` for every metric
+that one of the paired runs has.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ __all__ = [
     "pair_runs",
     "pair_values",
     "paired_metrics",
+    "summary_reasons",
     "write_pairs",
 ]
 

@@ -11,14 +11,15 @@ The map is a small JSON file. Units are nvprof's suffixes ("%", "GB/s", "us", ..
       "invocations": {"value": 1},
       "metrics": {
         "duration": {"column": "duration", "unit": "s"},
-        "shared_static": {"column": "smem", "unit": "B", "unit_where": {"column": "gpu_name", "units":
-        {"P100": "KB"}}}, "ipc": {"multiply": ["inst_executed"], "divide": ["active_cycles"]}
+        "shared_static": {"column": "smem", "unit": "B",
+                          "unit_where": {"column": "gpu_name", "units": {"P100": "KB"}}},
+        "ipc": {"multiply": ["inst_executed"], "divide": ["active_cycles"]}
       },
       "ignore": ["row"]
     }
 
-A column that is neither mapped nor ignored keeps its own name. A metric may be a product and
-quotient of columns, times a "factor".
+A column that is neither mapped nor ignored keeps its own name. A metric may be a product and quotient
+of columns, times a "factor".
 """
 
 from __future__ import annotations
