@@ -7,9 +7,9 @@ doi:10.1145/1555754.1555775; Williams et al. 2009, doi:10.1145/1498765.1498785):
    memory; a grid that does not fill the GPU leaves multiprocessors idle.
 2. Caches: a load hits in the first level with its reuse times 1 - exp(-capacity / working set of the resident
    blocks), in the second level likewise with the whole footprint; the first touch goes to memory.
-3. Cycles of an active multiprocessor, each as if it alone were the limit: issue slots, FP32, FP64, special and
-   load/store lanes, shared memory, second-level cache, device memory, and latency hiding (the latencies of all
-   instructions of a warp, divided by the instructions in flight, times warps over resident warps).
+3. Cycles of an active multiprocessor, each as if it alone were the limit: issue slots, FP32, FP64, special
+   and load/store lanes, shared memory, second-level cache, device memory, and latency hiding (the latencies
+   of all instructions of a warp, divided by those in flight, times warps over resident warps).
 4. The bounds join as a norm of order 4, which is above the largest; a launch costs 1,500 cycles on top.
 
 Numbers by architecture (latencies, second-level bandwidth) are rounded from published microbenchmarks.

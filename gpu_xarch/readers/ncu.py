@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 
 from gpu_xarch.metrics import evaluate_ncu, ncu_names, registry
@@ -70,7 +70,15 @@ _DESCRIPTORS = frozenset(
 _SIZE = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)", re.ASCII)
 _NEW_ROW = re.compile(r'"\d+","\d+","')
 _DEVICE_NAME = "device__attribute_display_name"
+_REMEMBERED = 10_000  # launches whose ID is known again
 _CONTINUED = 50  # lines that one quoted text may span
+_NO_METRICS = (
+    "device__attribute_",
+    "profiler__",
+    "nvtx__",
+    "thread Domain",
+    "Id:",
+)  # facts of machine and program
 _ABSENT = frozenset({"", "n/a", "N/A", "no data"})
 Output = Sequence[Run | Problem]
 
@@ -96,6 +104,7 @@ class NcuSection:
         self.classes: dict[str, str] = {}
         self.dropped: set[str] = set()
         self.launches: Counter[tuple[str, str, str]] = Counter()
+        self.seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.buffer: list[str] = []
         self.buffer_line = 0
 
@@ -146,6 +155,12 @@ class NcuSection:
         out: list[Run | Problem] = []
         if key != self.key or not self.details:
             out.extend(self.finish_run())
+            self.key = None
+            if key in self.seen:
+                return [*out, self._problem(number, "row", f"the ID {key[1]} came before; row left out")]
+            self.seen[key] = None
+            if len(self.seen) > _REMEMBERED:
+                self.seen.popitem(last=False)
             self._start(number, key, fields)
         elif self.run is not None and self._get(fields, "Kernel Name") != self.run.kernel:
             return [
@@ -167,7 +182,7 @@ class NcuSection:
         for place, title in enumerate(self.columns):
             if title == _DEVICE_NAME and self.run is not None and fields[place]:
                 self.run.device = fields[place]
-            elif title not in _DESCRIPTORS:
+            elif title not in _DESCRIPTORS and not title.startswith(_NO_METRICS):
                 out.extend(self._metric(number, title, self.units[place], fields[place]))
         return out
 

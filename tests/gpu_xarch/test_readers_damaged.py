@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -179,3 +180,74 @@ def test_interleaved_processes(make_profiles: Callable[[Path], Any], seed: int) 
     items = read((profiles.preamble + profiles.header + "\n" + "".join(rows)).encode())
     assert sum(len(item.values) for item in items if isinstance(item, Run)) == len(truth)
     check(items, truth)
+
+
+WIDE = {
+    "trace": (
+        "==1== NVPROF is profiling process 1, command: ./a\n==1== Profiling result:\n"
+        '"Start","Duration","Grid X","Registers Per Thread","Static SMem","Device","Context","Stream","Name","ipc"\n'  # noqa: E501
+        "ms,us,,,KB,,,,,\n"
+        '1.5,20.5,196,32,1.0625,"Tesla K40c (0)","1","7","f(int) [11]",0.125\n'
+        '2.5,30.5,197,33,2.0625,"Tesla K40c (0)","1","7","f(int) [12]",0.375\n'
+    ),
+    "details": (
+        "==PROF== Connected to process 9 (/a)\n"
+        '"ID","Process ID","Kernel Name","CC","Metric Name","Metric Unit","Metric Value"\n'
+        '"0","9","f(int)","7.0","Duration","ns","12,345"\n"0","9","f(int)","7.0","Executed Ipc Active","","1.25"\n'  # noqa: E501
+        '"1","9","f(int)","7.0","Duration","ns","23,456"\n"1","9","f(int)","7.0","Executed Ipc Active","","2.25"\n'  # noqa: E501
+    ),
+    "raw": (
+        '"ID","Process ID","Kernel Name","CC","gpu__time_duration.sum","sm__inst_executed.avg.per_cycle_active"\n'  # noqa: E501
+        '"","","","","nsecond","inst/cycle"\n'
+        '"0","9","f(int)","7.0","12,345","1.25"\n"1","9","f(int)","7.0","23,456","2.25"\n'
+    ),
+}
+
+
+def by_launch(items: list[Any]) -> dict[tuple[str, str], float]:
+    return {
+        (run.launch_id, name): value
+        for run in items
+        if isinstance(run, Run)
+        for name, value in run.values.items()
+    }
+
+
+@pytest.mark.parametrize("page", sorted(WIDE))
+def test_wide_tables_cut_anywhere_lose_but_never_change_values(page: str) -> None:
+    content = WIDE[page].encode()
+    truth = by_launch(read(content))
+    assert len(truth) >= 4
+    for cut in range(len(content)):
+        got = by_launch(read(content[:cut]))
+        assert got.items() <= truth.items(), (cut, content[:cut][-60:])
+
+
+@settings(max_examples=200, deadline=None)
+@given(page=st.sampled_from(sorted(WIDE)), place=st.floats(0, 0.999), byte=st.integers(0, 255))
+def test_a_byte_of_a_wide_table_spoils_no_other_row(page: str, place: float, byte: int) -> None:
+    lines = [line.encode() for line in WIDE[page].splitlines(keepends=True)]
+    first = len(lines) - (4 if page == "details" else 2)
+    content = bytearray(b"".join(lines[first:]))
+    index = int(place * len(content))
+    hit = first + bytes(content[:index]).count(b"\n")
+    content[index] = byte
+    launch = re.findall(rb"\[(\d+)\]" if page == "trace" else rb'^"(\d+)"', lines[hit])[0].decode()
+    truth = by_launch(read(WIDE[page].encode()))
+    for key, value in by_launch(read(b"".join(lines[:first]) + bytes(content))).items():
+        if key[0] != launch and key in truth:
+            assert value == truth[key], (key, lines[hit])
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, make_profiles: Callable[[Path], Any]) -> None:
+    import tracemalloc
+
+    profiles = make_profiles(tmp_path)
+    peaks = []
+    for kernels in (300, 3000):
+        path = profiles.write(profiles.profile(MANY, kernels=[f"kernel_{i}(int)" for i in range(kernels)]))
+        tracemalloc.start()
+        assert sum(isinstance(item, Run) for item in read_runs(path)) == kernels
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 200_000

@@ -60,7 +60,9 @@ def test_sums_and_factors_of_expressions() -> None:
 def test_counters_have_the_form_of_nsight_compute() -> None:
     import re
 
-    form = re.compile(r"(?:smsp|sm|l1tex|lts|dram|gpu|gpc|launch)__[a-z0-9_]+(?:\.[a-z0-9_]+)*")
+    form = re.compile(
+        r"(?:smsp|sm|l1tex|lts|dram|gpu|gpc|launch|nvltx|nvlrx|pcie)__[a-z0-9_]+(?:\.[a-z0-9_]+)*"
+    )
     assert all(form.fullmatch(name) for name in ncu_names())
     assert len(ncu_names()) > 120
 
