@@ -1,0 +1,68 @@
+"""Plain tables and progress for the `xarch` commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+__all__ = ["echo_json", "echo_table", "file_progress", "number"]
+
+
+def echo_json(value: object) -> None:
+    """Print a report for scripts."""
+    click.echo(json.dumps(value, indent=2, default=str, allow_nan=False))
+
+
+def number(value: float) -> str:
+    """Return a value in a few digits.
+
+    Examples
+    --------
+    >>> number(0.727098), number(484400000000.0), number(3.0)
+    ('0.7271', '4.844e+11', '3')
+    """
+    return f"{value:.4g}"
+
+
+def echo_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows in columns, numbers to the right."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(header, *texts, strict=True)]
+    right = [bool(texts) and all(_is_number(row[i]) for row in texts) for i in range(len(header))]
+    for row in [list(header), *texts]:
+        cells = [
+            cell.rjust(width) if side else cell.ljust(width)
+            for cell, width, side in zip(row, widths, right, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text == "-"
+    return True
+
+
+@contextmanager
+def file_progress(title: str) -> Iterator[Callable[[Path, int, int], None]]:
+    """Show a bar over files on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _path, _index, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+
+        def update(path: Path, index: int, total: int) -> None:
+            progress.update(task, total=total, completed=index, description=f"{title} {path.name[:40]}")
+
+        yield update

@@ -1,0 +1,179 @@
+"""`xarch pair` and `xarch label`: join the runs of two GPUs, mark what is memory-bound."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import click
+from proxima_cli.xarch_output import echo_json, echo_table
+
+__all__ = ["label", "pair"]
+
+
+@click.command()
+@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--source", required=True, metavar="GPU", help="The GPU at hand.")
+@click.option("--target", required=True, metavar="GPU", help="The GPU to predict.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Pair table to write (Parquet).")
+@click.option(
+    "--on",
+    default="application,kernel,input,launch,invocations",
+    show_default=True,
+    help="Columns that must agree; kernel_base is the kernel's name without template and parameters.",
+)
+@click.option(
+    "--tolerance", type=float, help="Let numbers in the input differ by this share; off unless given."
+)
+@click.option(
+    "--repeats",
+    type=click.Choice(["refuse", "mean", "median", "first"]),
+    default="refuse",
+    show_default=True,
+    help="What to do with several runs of one key on one GPU; refuse reports them as ambiguous.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV with every unmatched and ambiguous run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def pair(
+    table: Path,
+    source: str,
+    target: str,
+    out: Path | None,
+    on: str,
+    tolerance: float | None,
+    repeats: str,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Join the runs of two GPUs by key, and report what did not match and why."""
+    from gpu_xarch.dataset import load_runs
+    from gpu_xarch.errors import InputError
+    from gpu_xarch.pairing import pair_runs, summary_reasons, write_pairs
+
+    columns = [name.strip() for name in on.split(",") if name.strip()]
+    pairing = pair_runs(
+        load_runs(table), source=source, target=target, on=columns, tolerance=tolerance, repeats=repeats
+    )
+    if report is not None:
+        rows = [
+            *(
+                {"state": "unmatched", **{k: v for k, v in item.items() if k != "column"}}
+                for item in pairing.unmatched
+            ),
+            *({"state": "ambiguous", **item} for item in pairing.ambiguous),
+        ]
+        header = ["state", "side", *columns, "why", "source_runs", "target_runs", "example"]
+        try:
+            with report.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, header)
+                writer.writeheader()
+                writer.writerows(rows)
+        except OSError as error:
+            raise InputError(f"cannot write the report {report}: {error.strerror}") from error
+    if out is not None and len(pairing.pairs):
+        write_pairs(pairing, out)
+    simulated = int((pairing.pairs["source.simulated"] | pairing.pairs["target.simulated"]).sum())
+    reasons = summary_reasons(pairing)
+    if as_json:
+        echo_json(
+            {
+                "source": pairing.source,
+                "target": pairing.target,
+                "on": list(pairing.on),
+                "pairs": len(pairing.pairs),
+                "simulated": simulated,
+                "unmatched": pairing.unmatched,
+                "ambiguous": pairing.ambiguous,
+                "out": out if len(pairing.pairs) else None,
+            }
+        )
+    else:
+        click.echo(
+            f"{len(pairing.pairs)} pairs {pairing.source} -> {pairing.target} on {', '.join(columns)}; "
+            f"{len(pairing.unmatched)} runs unmatched, {len(pairing.ambiguous)} keys ambiguous"
+        )
+        if simulated:
+            click.echo(f"SIMULATED: {simulated} of the pairs hold runs made by a model, not measured")
+        if reasons:
+            echo_table(("unmatched for the", "runs"), sorted(reasons.items()))
+        for item in pairing.unmatched[:10]:
+            click.echo(f"  {item['side']} {item.get('application', '')} {item['example']}: {item['why']}")
+        for item in pairing.ambiguous[:10]:
+            counts = f"{item['source_runs']} runs here, {item['target_runs']} there"
+            click.echo(f"  ambiguous: {counts}: {item['example']}")
+        if len(pairing.unmatched) > 10 or len(pairing.ambiguous) > 10:
+            click.echo("  ... --report FILE lists all")
+        if pairing.ambiguous:
+            click.echo("repeated runs can be joined with --repeats mean, median or first")
+    if not len(pairing.pairs):
+        hint = ""
+        if any(name.endswith(": input") for name in reasons):
+            rest = ",".join(name for name in columns if name != "input")
+            hint = f": many differ in the input alone; --on {rest} leaves it out"
+        raise InputError(f"no pairs{hint}")
+
+
+def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
+    from gpu_xarch.errors import InputError
+    from gpu_xarch.specs import canonical_device
+
+    peaks = {}
+    for text in values:
+        name, equals, number = text.rpartition("=")
+        try:
+            peak = float(number) * 1e9
+        except ValueError:
+            raise InputError(f"--peak needs [GPU=]GB/s, got {text!r}: for instance P100=732") from None
+        for device in [canonical_device(name)] if equals else devices:
+            peaks[device] = peak
+    return peaks
+
+
+@click.command()
+@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Table to write; without it, TABLE itself."
+)
+@click.option("--threshold", type=float, default=0.75, show_default=True, help="Share of the peak bandwidth.")
+@click.option(
+    "--peak",
+    "peaks",
+    multiple=True,
+    metavar="[GPU=]GB/S",
+    help="Peak bandwidth in 10^9 bytes/s; else the data sheet's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def label(table: Path, out: Path | None, threshold: float, peaks: tuple[str, ...], as_json: bool) -> None:
+    """Mark the runs that are bound by memory bandwidth: traffic above 0.75 of the peak."""
+    from gpu_xarch.dataset import from_frame, load_runs, write_arrow
+    from gpu_xarch.memory_bound import label_runs
+
+    frame = load_runs(table)
+    devices = [str(name) for name in frame["device"].unique()]
+    labelled = label_runs(frame, threshold=threshold, peaks=_peaks(peaks, devices))
+    write_arrow(from_frame(labelled), out or table)
+    rows = []
+    for device, part in labelled.groupby("device", sort=True):
+        bound = part["memory_bound"]
+        rows.append(
+            (
+                str(device),
+                len(part),
+                int((bound == 1).sum()),
+                int((bound == 0).sum()),
+                int(bound.isna().sum()),
+            )
+        )
+    header = ("device", "runs", "memory_bound", "not_bound", "unknown")
+    if as_json:
+        echo_json([dict(zip(header, row, strict=True)) for row in rows])
+    else:
+        echo_table(header, rows)
+        if frame["simulated"].any():
+            click.echo(
+                f"SIMULATED: {int(frame['simulated'].sum())} of the runs were made by a model, not measured"
+            )

@@ -1,0 +1,58 @@
+"""`xarch simulate`: nvprof files of an analytic model, for a first try without data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from proxima_cli.xarch_output import file_progress
+
+__all__ = ["simulate"]
+
+
+@click.command()
+@click.option(
+    "--gpu", "gpu_names", multiple=True, required=True, metavar="GPU", help="Device; repeat for more."
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
+)
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=2000, show_default=True, help="Rows of the table by GPU."
+)
+@click.option("--application", "applications", multiple=True, help="Only this application; repeat for more.")
+@click.option(
+    "--noise", type=float, default=0.01, show_default=True, help="Spread of the run time, as a share."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
+@click.option(
+    "--runs-per-file",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Rows in a file, about.",
+)
+def simulate(
+    gpu_names: tuple[str, ...],
+    out: Path,
+    runs: int,
+    applications: tuple[str, ...],
+    noise: float,
+    seed: int,
+    runs_per_file: int,
+) -> None:
+    """Write nvprof files of known applications as an analytic model sees them on the named GPUs.
+
+    The numbers are computed, not measured. Files, tables and reports made of them say so.
+    """
+    from gpu_xarch.simulation import plan_runs
+    from gpu_xarch.simulation_files import write_simulation
+    from gpu_xarch.specs import find_gpu
+
+    gpus = [find_gpu(name) for name in gpu_names]
+    plan = plan_runs(runs, applications)
+    with file_progress("simulating") as update:
+        files = write_simulation(
+            gpus, plan, out, noise=noise, seed=seed, runs_per_file=runs_per_file, on_file=update
+        )
+    click.echo(f"SIMULATED: {len(plan)} runs for each of {len(gpus)} GPUs in {len(files)} files under {out}")

@@ -1,0 +1,174 @@
+"""Data-sheet facts of GPUs, each with its source.
+
+The table is ``data/gpus.psv``. Bandwidths and clocks are peaks of the data sheet: a board may run slower.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from importlib import resources
+
+from gpu_xarch.errors import InputError
+
+__all__ = ["GpuSpec", "canonical_device", "find_gpu", "gpus"]
+
+
+@dataclass(frozen=True)
+class GpuSpec:
+    """What the maker states about a GPU.
+
+    Parameters
+    ----------
+    name : str
+        The name used in tables and on the command line, such as "P100".
+    pattern : str
+        Regular expression for the device name without its maker's prefix.
+    architecture, compute_capability : str
+        "Pascal", "6.0".
+    sms : int
+        Multiprocessors.
+    fp32_lanes, fp64_lanes : int
+        Lanes of a multiprocessor.
+    base_hz, boost_hz : float
+        Clocks, Hz.
+    bandwidth : float
+        Peak of the device memory, bytes/s.
+    memory, l2, l1, shared : int
+        Bytes; `l1` and `shared` of one multiprocessor (`shared` at most).
+    warps, blocks, registers : int
+        Limits of one multiprocessor.
+    issue_width : int
+        Warp instructions that a multiprocessor can issue in a cycle.
+    source : str
+        Where the facts are from.
+    """
+
+    name: str
+    pattern: str
+    architecture: str
+    compute_capability: str
+    sms: int
+    fp32_lanes: int
+    fp64_lanes: int
+    base_hz: float
+    boost_hz: float
+    bandwidth: float
+    memory: int
+    l2: int
+    l1: int
+    shared: int
+    warps: int
+    blocks: int
+    registers: int
+    issue_width: int
+    source: str
+
+    @property
+    def peak_fp32(self) -> float:
+        """Single-precision operations a second at the boost clock, a fused multiply-add counted as two."""
+        return 2.0 * self.sms * self.fp32_lanes * self.boost_hz
+
+    @property
+    def peak_fp64(self) -> float:
+        """Double-precision operations a second at the boost clock."""
+        return 2.0 * self.sms * self.fp64_lanes * self.boost_hz
+
+
+@cache
+def gpus() -> Mapping[str, GpuSpec]:
+    """Return every known GPU by name.
+
+    Examples
+    --------
+    >>> gpus()["P100"].sms, gpus()["V100"].bandwidth
+    (56, 900000000000.0)
+    """
+    text = resources.files("gpu_xarch").joinpath("data", "gpus.psv").read_text(encoding="utf-8")
+    found = {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, rest = line.split("|", 1)
+        # the pattern may hold "|" itself: the other fields are counted from the right
+        pattern, *fields = rest.rsplit("|", 17)
+        arch, cc, sms, fp32, fp64, base, boost, bandwidth, memory, l2, l1, shared = fields[:12]
+        warps, blocks, registers, width, source = fields[12:]
+        found[name] = GpuSpec(
+            name=name,
+            pattern=pattern,
+            architecture=arch,
+            compute_capability=cc,
+            sms=int(sms),
+            fp32_lanes=int(fp32),
+            fp64_lanes=int(fp64),
+            base_hz=float(base) * 1e6,
+            boost_hz=float(boost) * 1e6,
+            bandwidth=float(bandwidth) * 1e9,
+            memory=int(memory) << 30,
+            l2=int(l2) << 10,
+            l1=int(l1) << 10,
+            shared=int(shared) << 10,
+            warps=int(warps),
+            blocks=int(blocks),
+            registers=int(registers),
+            issue_width=int(width),
+            source=source,
+        )
+    return found
+
+
+def _bare(device: str) -> str:
+    text = re.sub(r"\s*\(\d+\)$", "", device.strip())
+    text = re.sub(r"^(?:NVIDIA|GeForce|Tesla|Quadro|Graphics Device)[ -]+", "", text, flags=re.IGNORECASE)
+    return re.sub(r"^(?:GeForce|Tesla|Quadro)[ -]+", "", text, flags=re.IGNORECASE)
+
+
+@lru_cache(maxsize=1024)
+def _match(device: str) -> str | None:
+    bare = _bare(device)
+    board = r"(?:[- ](?:PCIE|SXM\d?|\d+GB|DGXS|FHHL))*"
+    for spec in gpus().values():
+        if bare.casefold() == spec.name.casefold():
+            return spec.name
+    for spec in gpus().values():
+        if re.fullmatch(f"(?:{spec.pattern}){board}", bare, re.IGNORECASE):
+            return spec.name
+    return None
+
+
+def canonical_device(device: str) -> str:
+    """Return the short name of a device: the table's where it is known, else its own, bare.
+
+    Examples
+    --------
+    >>> canonical_device("GeForce GTX 1080 Ti (0)"), canonical_device("Tesla P100-PCIE-16GB (1)")
+    ('GTX 1080 Ti', 'P100')
+    >>> canonical_device("NVIDIA H100 80GB HBM3"), canonical_device("GeForce MX150 (0)")
+    ('H100', 'MX150')
+    """
+    return _match(device) or _bare(device)
+
+
+def find_gpu(name: str) -> GpuSpec:
+    """Return the facts of a GPU.
+
+    Raises
+    ------
+    InputError
+        If the GPU is not in the table; the message names the nearest ones.
+
+    Examples
+    --------
+    >>> find_gpu("Tesla K40c").bandwidth
+    288000000000.0
+    """
+    known = _match(name)
+    if known is None:
+        near = get_close_matches(name, gpus(), n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else "`xarch gpus` lists all"
+        raise InputError(f"no data-sheet facts for the GPU {name!r}: {hint}")
+    return gpus()[known]
