@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
+
+from gpu_xarch.errors import InputError, XarchError
 from proxima_cli.xarch_collect import collect
 from proxima_cli.xarch_data import info, ingest
 from proxima_cli.xarch_pairs import label, pair
 from proxima_cli.xarch_reference import gpus, metrics
 from proxima_cli.xarch_simulate import simulate
-
-from gpu_xarch.errors import InputError, XarchError
 
 __all__ = ["main"]
 

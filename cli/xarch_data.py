@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from proxima_cli.xarch_output import echo_json, echo_table, file_progress, number
 
 __all__ = ["info", "ingest"]

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import click
+
 from proxima_cli.xarch_output import echo_json, echo_table
 
 __all__ = ["label", "pair"]

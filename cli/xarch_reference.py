@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
+
 from proxima_cli.xarch_output import echo_json, echo_table, number
 
 __all__ = ["gpus", "metrics"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from proxima_cli.xarch_output import file_progress
 
 __all__ = ["simulate"]

@@ -13,6 +13,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+
 from proxima_cli.xarch import main
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,7 @@ def test_pair_and_label(table: Path, tmp_path: Path) -> None:
 
 
 def test_ingest_reports_failures_and_exits_with_1(tmp_path: Path) -> None:
-    good = '"Tesla K40c (0)","k()",1,"ipc","Executed IPC",0.5,0.5,0.5\n"Tesla K40c (0)","k()",1,"ipc2","New",x,x,x\n'  # noqa: E501
+    good = '"Tesla K40c (0)","k()",1,"ipc","Executed IPC",0.5,0.5,0.5\n"Tesla K40c (0)","k()",1,"ipc2","New",x,x,x\n'
     (tmp_path / "good.csv").write_text(
         "==1== NVPROF is profiling process 1, command: ./a 7\n" + HEADER + good
     )
@@ -195,7 +196,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "import sys; from proxima_cli.xarch import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'pandas', 'pyarrow', 'numpy', 'sklearn', 'ase_proxima', 'matplotlib', 'torch'} & set(sys.modules)\n"  # noqa: E501
+        "heavy = {'pandas', 'pyarrow', 'numpy', 'sklearn', 'ase_proxima', 'matplotlib', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     best = 9.0

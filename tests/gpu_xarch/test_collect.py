@@ -47,7 +47,7 @@ def test_command_line_of_nsight_compute() -> None:
     )
     assert plan.shell == (
         "ncu --csv --page raw --print-units base --log-file p.csv --force-overwrite --devices 0 --metrics "
-        "dram__bytes_read.sum.per_second,gpu__time_duration.sum,device__attribute_display_name --launch-count 3 ./app"  # noqa: E501
+        "dram__bytes_read.sum.per_second,gpu__time_duration.sum,device__attribute_display_name --launch-count 3 ./app"
     )
     assert plan.missing == ("cf_fu_utilization",)
 

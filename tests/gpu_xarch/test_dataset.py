@@ -194,7 +194,7 @@ def test_a_table_of_somebody_else(profiles: Any, tmp_path: Path) -> None:
     rule.write_text(
         '{"device": {"column": "gpu"}, "kernel": {"column": "k"}, "application": {"value": "app"},'
         '"input": {"columns": ["n"]}, "launch": {"column": "id"}, "metrics": {"duration": {"column": "t", "unit": "us"},'  # noqa: E501
-        '"shared_static": {"column": "s", "unit": "B", "unit_where": {"column": "gpu", "units": {"Tesla-P100": "KB"}}},'  # noqa: E501
+        '"shared_static": {"column": "s", "unit": "B", "unit_where": {"column": "gpu", "units": {"Tesla-P100": "KB"}}},'
         '"ipc": {"multiply": ["i"], "divide": ["c"]}}}'
     )
     table = profiles.write(
@@ -214,7 +214,7 @@ def test_a_table_of_somebody_else(profiles: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["nonsense", "[]", '{"metrics": {}}', '{"device": {"column": "a"}, "kernel": {"column": "b"}, "metrics": {"x": {}}}',  # noqa: E501
-     '{"device": {"column": "a"}, "kernel": {"column": "b"}, "metrics": {"x": {"column": "c", "unit": "furlong"}}}',  # noqa: E501
+     '{"device": {"column": "a"}, "kernel": {"column": "b"}, "metrics": {"x": {"column": "c", "unit": "furlong"}}}',
      '{"device": "a", "kernel": {"column": "b"}, "metrics": {}}', '{"devise": {}, "metrics": {}}'],
 )  # fmt: skip
 def test_a_map_that_cannot_serve_is_refused(tmp_path: Path, text: str) -> None:

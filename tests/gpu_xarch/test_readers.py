@@ -13,7 +13,7 @@ TRACE = (
     '"Static SMem","Dynamic SMem","Size","Throughput","Device","Context","Stream","Name"'
 )
 NCU = (
-    '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device",'  # noqa: E501
+    '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device",'
     '"CC","Section Name","Metric Name","Metric Unit","Metric Value"'
 )
 NCU_NEW = NCU + ',"Rule Name","Rule Type","Rule Description","Estimated Speedup Type","Estimated Speedup"'
@@ -192,7 +192,7 @@ def test_mixed_rows_of_two_devices(profiles: Any) -> None:
         ("==1== NVPROF is profiling process 1, command: ./a\n==1== Warning: No kernels were profiled.\n", "no-kernels", 2),  # noqa: E501
         ("==PROF== Connected to process 5 (/a)\n==WARNING== No kernels were profiled.\n", "no-kernels", 2),
         (
-            "==PROF== Connected to process 5 (/a)\n==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to "  # noqa: E501
+            "==PROF== Connected to process 5 (/a)\n==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to "
             "access NVIDIA GPU Performance Counters on the target device 0.\n",
             "permission",
             2,
@@ -259,7 +259,7 @@ def test_trace_has_one_run_a_launch(profiles: Any) -> None:
             "ms,us,,,,,,,,KB,B,KB,MB/s,,,,\n"
             '611.9,511.8,,,,,,,,,,195.3,372.6,"Tesla K40c (0)","1","7","[CUDA memcpy HtoD]"\n'
             '613.0,2.208,196,1,1,256,1,1,8,1.062500,0,,,"Tesla K40c (0)","1","7","vectorAdd(float const *, int) [1168]"\n'  # noqa: E501
-            '614.0,3.5,196,1,1,256,1,1,8,1.062500,0,,,"Tesla K40c (0)","1","7","vectorAdd(float const *, int) [1169]"\n'  # noqa: E501
+            '614.0,3.5,196,1,1,256,1,1,8,1.062500,0,,,"Tesla K40c (0)","1","7","vectorAdd(float const *, int) [1169]"\n'
         )
     )
     runs, problems = profiles.read(text)

@@ -185,7 +185,7 @@ def test_interleaved_processes(make_profiles: Callable[[Path], Any], seed: int) 
 WIDE = {
     "trace": (
         "==1== NVPROF is profiling process 1, command: ./a\n==1== Profiling result:\n"
-        '"Start","Duration","Grid X","Registers Per Thread","Static SMem","Device","Context","Stream","Name","ipc"\n'  # noqa: E501
+        '"Start","Duration","Grid X","Registers Per Thread","Static SMem","Device","Context","Stream","Name","ipc"\n'
         "ms,us,,,KB,,,,,\n"
         '1.5,20.5,196,32,1.0625,"Tesla K40c (0)","1","7","f(int) [11]",0.125\n'
         '2.5,30.5,197,33,2.0625,"Tesla K40c (0)","1","7","f(int) [12]",0.375\n'
@@ -193,11 +193,11 @@ WIDE = {
     "details": (
         "==PROF== Connected to process 9 (/a)\n"
         '"ID","Process ID","Kernel Name","CC","Metric Name","Metric Unit","Metric Value"\n'
-        '"0","9","f(int)","7.0","Duration","ns","12,345"\n"0","9","f(int)","7.0","Executed Ipc Active","","1.25"\n'  # noqa: E501
-        '"1","9","f(int)","7.0","Duration","ns","23,456"\n"1","9","f(int)","7.0","Executed Ipc Active","","2.25"\n'  # noqa: E501
+        '"0","9","f(int)","7.0","Duration","ns","12,345"\n"0","9","f(int)","7.0","Executed Ipc Active","","1.25"\n'
+        '"1","9","f(int)","7.0","Duration","ns","23,456"\n"1","9","f(int)","7.0","Executed Ipc Active","","2.25"\n'
     ),
     "raw": (
-        '"ID","Process ID","Kernel Name","CC","gpu__time_duration.sum","sm__inst_executed.avg.per_cycle_active"\n'  # noqa: E501
+        '"ID","Process ID","Kernel Name","CC","gpu__time_duration.sum","sm__inst_executed.avg.per_cycle_active"\n'
         '"","","","","nsecond","inst/cycle"\n'
         '"0","9","f(int)","7.0","12,345","1.25"\n"1","9","f(int)","7.0","23,456","2.25"\n'
     ),

@@ -14,7 +14,7 @@ from gpu_xarch.metrics import canonical_name, evaluate_ncu, find_metric, ncu_nam
 from gpu_xarch.specs import canonical_device, find_gpu, gpus
 
 UNITS = {
-    "count", "ratio", "fraction", "level", "bytes", "bytes/s", "s", "1/s", "1/cycle", "cycles", "warps", "label",  # noqa: E501
+    "count", "ratio", "fraction", "level", "bytes", "bytes/s", "s", "1/s", "1/cycle", "cycles", "warps", "label",
 }  # fmt: skip
 
 
