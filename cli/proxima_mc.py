@@ -68,12 +68,12 @@ def main(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    r"""Sample a molecule at one temperature or several, and say what it cost.
+    """Sample a molecule at one temperature or several, and say what it cost.
 
     \b
     proxima-mc --temp 500
     proxima-mc --temp 100:1000:100 --seed 1,2,3 --jobs 2 --out runs/methane
-    """
+    """  # noqa: D301  click takes the backspace for "keep these lines as they are"
     from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
 
     if jobs < 1:
