@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TEMP ?= 500
+# Matrices are small here: a second thread costs more than it saves.
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: help run test lint typecheck format benchmarks clean
 

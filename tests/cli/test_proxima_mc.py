@@ -1,0 +1,160 @@
+"""`proxima-mc` from the outside: tables, resuming, bad input."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from proxima_cli.proxima_mc import main
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "monte-carlo.md"
+pytestmark = pytest.mark.xtb
+FAST = ["--target", "xtb:GFN2", "--steps", "40"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def summaries(*arguments):
+    result = run(*FAST, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_every_option_is_in_the_docs():
+    options = {name for parameter in main.params for name in parameter.opts}
+    documented = set(re.findall(r"`(--[a-z-]+)`", DOCS.read_text()))
+    assert options == documented
+
+
+def test_the_table_names_what_was_asked_for(tmp_path):
+    result = run(*FAST, "--temp", "300,500", "--out", tmp_path / "r")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line.split()[:3] for line in lines[:-1] if " proxima " in line] == [
+        ["300", "proxima", "41"],
+        ["500", "proxima", "41"],
+    ]
+    assert (tmp_path / "r" / "T0300K-s1" / "summary.json").exists()
+
+
+def test_runs_side_by_side_are_those_made_one_by_one(tmp_path):
+    together = summaries("--temp", "300", "--seed", "1,2", "--jobs", "2", "--out", tmp_path / "a")
+    alone = summaries("--temp", "300", "--seed", "2", "--out", tmp_path / "b")
+    assert together[1]["energy"] == pytest.approx(alone[0]["energy"], abs=1e-9)
+    assert together[1]["n_target"] == alone[0]["n_target"]
+    assert together[0]["energy"] != together[1]["energy"]
+
+
+def test_strategies_go_through_the_structures_of_a_reference(tmp_path):
+    [exact] = summaries("--strategy", "baseline", "--out", tmp_path / "exact")
+    [ours] = summaries("--reference", tmp_path / "exact", "--out", tmp_path / "ours")
+    assert exact["n_target"] == exact["n_calls"] == 41
+    assert 0 < ours["n_target"] + ours["n_audit"] < 41
+    assert ours["radius_of_gyration"] == exact["radius_of_gyration"]
+    assert ours["energy"] == pytest.approx(exact["energy"], abs=0.002)
+
+
+def test_a_run_cut_short_resumes_to_the_same_chain(tmp_path):
+    emt = ["--target", "emt"]  # the same to the last bit, however often it is asked
+    [whole] = summaries(*emt, "--out", tmp_path / "whole")
+    run(*emt, "--steps", "15", "--out", tmp_path / "part")
+    [resumed] = summaries(*emt, "--out", tmp_path / "part", "--resume")
+    assert resumed["energy"] == whole["energy"]
+    assert resumed["n_target"] == whole["n_target"]
+    chains = [(tmp_path / name / "chain.csv").read_text() for name in ("whole", "part")]
+    assert chains[0] == chains[1]
+
+
+def test_a_finished_run_resumed_keeps_its_summary(tmp_path):
+    first = summaries("--out", tmp_path / "r")
+    assert summaries("--out", tmp_path / "r", "--resume") == first
+
+
+def test_plots_are_written(tmp_path):
+    result = run(*FAST, "--temp", "300,400", "--out", tmp_path / "r", "--plot")
+    assert result.exit_code == 0, result.output
+    for place in ("temperatures.png", "T0300K-s1/run.png", "T0400K-s1/run.png"):
+        assert (tmp_path / "r" / place).read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--molecule", "Unobtainium"], "unknown molecule 'Unobtainium'"),
+        (["--target", "emd"], "unknown target 'emd'"),
+        (["--target", "xtb:GFN9"], "GFN9"),
+        (["--temp", "-5"], "temperature must be positive, got -5.0 K"),
+        (["--temp", "warm"], "'warm' is no number, list a,b,c or range first:last:step"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--perturb", "0"], "perturbation must be positive, got 0.0"),
+        (["--seed", "-1"], "seed must not be negative, got -1"),
+        (["--error-bound", "-1"], "error_bound must be a positive number, got -1.0"),
+        (["--strategy", "hope"], "'hope' is not one of"),
+        (["--resume"], "--resume needs --out"),
+        (["--reference", "nowhere"], "nowhere is no Monte Carlo run"),
+        (["--no-such-option"], "No such option"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("--target", "xtb:GFN2", "--steps", "5", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_run_directory_in_use_is_not_overwritten(tmp_path):
+    summaries("--out", tmp_path / "r")
+    result = run(*FAST, "--out", tmp_path / "r")
+    assert result.exit_code == 2
+    assert "exists already: add --resume" in result.stderr
+
+
+def test_resuming_with_other_settings_names_the_setting(tmp_path):
+    summaries("--out", tmp_path / "r")
+    result = run(*FAST, "--out", tmp_path / "r", "--resume", "--perturb", "0.01")
+    assert result.exit_code == 2
+    assert "was made with perturb = 0.003, now it is 0.01" in result.stderr
+
+
+def test_a_target_that_fails_leaves_the_other_runs_alone(tmp_path, monkeypatch):
+    module = tmp_path / "failing.py"
+    module.write_text(
+        "def energy(atoms):\n"
+        "    if atoms.positions[0, 0] > 0.004:\n"
+        "        raise RuntimeError('SCF did not converge')\n"
+        "    return {'energy': float(((atoms.positions) ** 2).sum()), 'forces': -2 * atoms.positions}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ["--target", "failing:energy", "--steps", "60", "--strategy", "baseline"]
+    result = run(*options, "--seed", "1,2,3", "--out", tmp_path / "r")
+    assert result.exit_code == 1
+    assert "SCF did not converge" in result.stderr
+    saved = re.findall(r"the structure is in (\S+)", result.stderr)
+    assert saved
+    assert all(Path(place).exists() for place in saved)
+    failed = Path(saved[0]).parents[1]
+    module.write_text(module.read_text().replace("> 0.004", "> 4e9"))
+    monkeypatch.delitem(__import__("sys").modules, "failing")
+    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    again = run(*options, "--seed", failed.name[-1], "--out", failed, "--resume", "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)[0]["n_calls"] == 61
+
+
+@pytest.mark.psi4
+def test_psi4_sets_the_published_example(tmp_path):
+    result = run("--steps", "25", "--out", tmp_path / "r", "--json")
+    assert result.exit_code == 0, result.output
+    [summary] = json.loads(result.stdout)
+    assert summary["target"] == "psi4:HF/6-31G*"
+    assert summary["n_calls"] == 26
+    assert summary["n_target"] + summary["n_audit"] < 20
+    assert summary["energy"] == pytest.approx(-1093.7, abs=0.5)
