@@ -49,6 +49,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         Seed of the generator that draws the audits.
     properties : sequence of str, optional
         Results to fill in on every call, by default what target and surrogate both offer.
+    when_not_worthwhile : {"warn", "bypass", "ignore"}
+        What to do where the target turns out to be cheaper than the surrogate: say so once (a
+        `NotWorthwhileWarning`) and go on; say so and call nothing but the target from then on, with no prediction,
+        no storing and no control; or nothing.  "bypass" depends on measured times, so that two runs may differ
+        in the call from which on the target answers; the others never change a decision.
     run_dir : path, optional
         Folder for everything that the run writes; None keeps nothing on disk.
 
@@ -82,6 +87,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         audit_rate: float = 0.02,
         seed: int = 0,
         properties: Sequence[str] | None = None,
+        when_not_worthwhile: str = "warn",
         run_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -98,6 +104,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             audit_rate=audit_rate,
             seed=seed,
             properties=_choose_properties(target, properties),
+            when_not_worthwhile=when_not_worthwhile,
         )
         self._parts.check()
         self.implemented_properties = list(self._parts.properties)
@@ -165,6 +172,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             store=self._store,
             identify=_identify,
             seed=self._parts.seed,
+            when_not_worthwhile=self._parts.when_not_worthwhile,
         )
         if isinstance(self._store, RunDirectory) and self._store.state is not None:
             _restore(self._executor, self._store, self._store.state)
