@@ -185,7 +185,9 @@ class RunDirectory:
         lines = text[: text.rfind(b"\n") + 1].decode().splitlines(keepends=True)
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
-        unstored = "target" if self.state and self.state["bypassed"] else "surrogate"  # calls without a frame
+        unstored = (
+            "target" if self.state and self.state.get("bypassed") else "surrogate"
+        )  # calls without a frame
         keep = 1 + n_calls
         if n_calls and len(lines) < keep:
             raise RunDirectoryError(

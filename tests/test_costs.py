@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ase_proxima import Decision, InputError, NotWorthwhileWarning, ProximaCalculator, proxima
+from ase_proxima.apps.monte_carlo_run import RunSettings
+from ase_proxima.apps.monte_carlo_run import run as run_monte_carlo
 from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.costs import Costs, add_call, is_worthwhile, long_run_speedup, present_speedup
 from ase_proxima.executor import Criterion, Executor
@@ -21,6 +23,7 @@ from ase_proxima.serialisation import state_from_json, state_to_json
 from ase_proxima.store import MemoryStore, read_steps
 from ase_proxima.testing import HarmonicWells, NearestFrame
 from ase_proxima.training import LazyTraining
+from proxima_cli.proxima_mc import _close
 
 WATER = molecule("H2O")
 TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training", "time_decision")
@@ -340,3 +343,26 @@ def test_a_decorated_function_bypasses_its_surrogate():
     assert answers[20:] == [x * x for x in np.linspace(0, 1, 50)[20:]]
     assert nearest.n_predictions <= 20
     assert square.stats.n_calls == 50
+
+
+def test_proxima_mc_prints_a_note_as_one_line_after_its_table(capsys, tmp_path):
+    summary = {
+        "temperature_K": 500.0,
+        "strategy": "proxima",
+        "n_calls": 10,
+        "notes": ("the target is cheap",),
+    }
+    _close({tmp_path: summary}, tmp_path, as_json=False, plot=False)
+    assert capsys.readouterr().err == f"note: {tmp_path}: the target is cheap\n"
+
+
+def test_a_monte_carlo_run_keeps_the_complaint_in_its_notes(tmp_path, monkeypatch):
+    (tmp_path / "cheap_water.py").write_text(
+        "def water(atoms):\n    return {'energy': float((atoms.positions**2).sum()), 'forces': -2 * atoms.positions}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ase_proxima.costs.MARGIN", 0.0)  # however fast the machine
+    settings = RunSettings("H2O", 500.0, 0.01, 1, "cheap_water:water", "proxima", 0.05)
+    summary = run_monte_carlo(settings, 60, tmp_path / "run")
+    assert [note for note in summary["notes"] if "use the target itself" in note]
+    assert set(summary["notes"]) < set(report_run(read_run(tmp_path / "run"))["notes"])  # on the chain, too
