@@ -2,12 +2,13 @@
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.decorator import proxima
-from ase_proxima.errors import InputError, ProximaError, RunDirectoryError, TargetError
+from ase_proxima.errors import InputError, NotWorthwhileWarning, ProximaError, RunDirectoryError, TargetError
 from ase_proxima.types import Decision, Stats
 
 __all__ = [
     "Decision",
     "InputError",
+    "NotWorthwhileWarning",
     "ProximaCalculator",
     "ProximaError",
     "RunDirectoryError",

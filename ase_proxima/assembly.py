@@ -16,6 +16,7 @@ from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.controllers.linear import LinearController
 from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
+from ase_proxima.costs import WHEN_NOT_WORTHWHILE
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Criterion
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, energy_per_atom, find_metric
@@ -45,6 +46,7 @@ class Parts:
     audit_rate: float
     seed: int
     properties: tuple[str, ...]
+    when_not_worthwhile: str = "warn"
 
     @property
     def bounds(self) -> dict[str | ErrorMetric, float]:
@@ -77,6 +79,11 @@ class Parts:
         ):
             if isinstance(value, str) and value not in known:
                 raise InputError(f"unknown {what} {value!r}: use one of {', '.join(known)}, or an object")
+        if self.when_not_worthwhile not in WHEN_NOT_WORTHWHILE:
+            raise InputError(
+                f"when_not_worthwhile must be one of {', '.join(WHEN_NOT_WORTHWHILE)}, "
+                f"got {self.when_not_worthwhile!r}"
+            )
         if not isinstance(self.seed, int) or self.seed < 0:
             raise InputError(f"seed must be a non-negative integer, got {self.seed!r}")
 

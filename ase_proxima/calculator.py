@@ -22,6 +22,8 @@ from ase_proxima.types import Decision, Results, Stats
 
 __all__ = ["ProximaCalculator"]
 
+_INITIAL = ("initial_charges", "initial_magmoms")
+
 OFFERED = ("energy", "forces", "stress")
 
 
@@ -49,6 +51,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         Seed of the generator that draws the audits.
     properties : sequence of str, optional
         Results to fill in on every call, by default what target and surrogate both offer.
+    when_not_worthwhile : {"warn", "bypass", "ignore"}
+        What to do where the target turns out to be cheaper than the surrogate: say so once (a
+        `NotWorthwhileWarning`) and go on; say so and call nothing but the target from then on, with no prediction,
+        no storing and no control; or nothing.  "bypass" depends on measured times, so that two runs may differ
+        in the call from which on the target answers; the others never change a decision.
     run_dir : path, optional
         Folder for everything that the run writes; None keeps nothing on disk.
 
@@ -82,6 +89,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         audit_rate: float = 0.02,
         seed: int = 0,
         properties: Sequence[str] | None = None,
+        when_not_worthwhile: str = "warn",
         run_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -98,6 +106,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             audit_rate=audit_rate,
             seed=seed,
             properties=_choose_properties(target, properties),
+            when_not_worthwhile=when_not_worthwhile,
         )
         self._parts.check()
         self.implemented_properties = list(self._parts.properties)
@@ -137,6 +146,20 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             raise
         return calculator
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Return what has changed since the last calculation.
+
+        ASE's own answer, without its many comparisons where nothing changed, or the positions and nothing else.
+        """
+        last = self.atoms
+        if last is not None and _differ_in_positions_only(last, atoms):
+            moved = np.abs(last.positions - atoms.positions)
+            if not moved.any():
+                return []
+            if moved.max() > tol:
+                return ["positions"]
+        return list(super().check_state(atoms, tol))
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -165,6 +188,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             store=self._store,
             identify=_identify,
             seed=self._parts.seed,
+            when_not_worthwhile=self._parts.when_not_worthwhile,
         )
         if isinstance(self._store, RunDirectory) and self._store.state is not None:
             _restore(self._executor, self._store, self._store.state)
@@ -195,6 +219,18 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Release the files of the run directory; the target is the caller's to close."""
         if isinstance(self._store, RunDirectory):
             self._store.close()
+
+
+def _differ_in_positions_only(a: Atoms, b: Atoms) -> bool:
+    """Whether what ASE compares of two structures is the same apart from the positions, to the last bit."""
+    return (
+        a.numbers.shape == b.numbers.shape
+        and a.arrays.keys().isdisjoint(_INITIAL)
+        and b.arrays.keys().isdisjoint(_INITIAL)
+        and bool((a.numbers == b.numbers).all())
+        and bool((a.cell.array == b.cell.array).all())
+        and bool((a.pbc == b.pbc).all())
+    )
 
 
 def _restore(executor: Executor, run: RunDirectory, state: Mapping[str, Any]) -> None:

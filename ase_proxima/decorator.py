@@ -38,6 +38,7 @@ def proxima(
     training: str | int | TrainingPolicy = "lazy",
     audit_rate: float = 0.02,
     seed: int = 0,
+    when_not_worthwhile: str = "warn",
 ) -> Callable[[Callable[P, R]], ProximaFunction[P, R]]:
     """Replace most calls of an expensive function by a surrogate that learns from the others.
 
@@ -56,7 +57,7 @@ def proxima(
     uncertainty : {"auto", "distance", "posterior"} or Uncertainty
         `"distance"` to the nearest input on which the function ran; `"posterior"`, the regressor's own standard
         deviation; `"auto"`, the latter where there is one.
-    controller, training, audit_rate, seed
+    controller, training, audit_rate, seed, when_not_worthwhile
         As in `ProximaCalculator`.
 
     Returns
@@ -96,6 +97,7 @@ def proxima(
             audit_rate,
             seed,
             ("value",),
+            when_not_worthwhile,
         )
         if isinstance(error_bound, Mapping):
             raise InputError("error_bound of a function must be one number, got a mapping")
@@ -104,7 +106,12 @@ def proxima(
         prior_ratio = getattr(measure, "prior_ratio", None)
         rule = make_controller(controller, error_bound, bound_over, audit_rate, prior_ratio)
         return ProximaFunction(
-            function, model, Criterion(name, metric, measure, rule), make_training_policy(training), seed
+            function,
+            model,
+            Criterion(name, metric, measure, rule),
+            make_training_policy(training),
+            seed,
+            when_not_worthwhile,
         )
 
     return decorate
@@ -129,6 +136,7 @@ class ProximaFunction(Generic[P, R]):
         criterion: Criterion,
         training: TrainingPolicy,
         seed: int,
+        when_not_worthwhile: str,
     ) -> None:
         functools.update_wrapper(self, function)
         self.target = function
@@ -146,6 +154,7 @@ class ProximaFunction(Generic[P, R]):
             store=self._store,
             identify=_identify,
             seed=seed,
+            when_not_worthwhile=when_not_worthwhile,
         )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

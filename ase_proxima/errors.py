@@ -1,4 +1,4 @@
-"""Errors that the library raises on purpose.
+"""Errors that the library raises on purpose, and its one warning.
 
 A command turns an `InputError` into one line and exit code 2, any other `ProximaError` into one line
 and exit code 1.
@@ -6,7 +6,7 @@ and exit code 1.
 
 from __future__ import annotations
 
-__all__ = ["InputError", "ProximaError", "RunDirectoryError", "TargetError"]
+__all__ = ["InputError", "NotWorthwhileWarning", "ProximaError", "RunDirectoryError", "TargetError"]
 
 
 class ProximaError(Exception):
@@ -23,3 +23,7 @@ class RunDirectoryError(InputError):
 
 class TargetError(ProximaError, RuntimeError):
     """The target failed on a structure, after retries; the message names the saved structure."""
+
+
+class NotWorthwhileWarning(UserWarning):
+    """The target takes less time than the surrogate: wrapping it cannot pay."""

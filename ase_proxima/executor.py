@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ase_proxima.errors import InputError, TargetError
+from ase_proxima.costs import Costs, add_call, long_run_speedup, present_speedup
+from ase_proxima.errors import InputError, NotWorthwhileWarning, TargetError
 from ase_proxima.metrics import ErrorMetric
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.serialisation import state_from_json, state_to_json
@@ -58,6 +60,9 @@ class Executor:
         Seed of the generator that draws the audits.
     retries : int
         How often a failed target run is repeated.
+    when_not_worthwhile : {"warn", "bypass", "ignore"}
+        What to do where the target is cheaper than the surrogate: say so once; say so and ask only the target from
+        then on; nothing.
     clock : callable
         Seconds, for the time statistics.
     """
@@ -73,6 +78,7 @@ class Executor:
         identify: Callable[[Any], str],
         seed: int = 0,
         retries: int = 1,
+        when_not_worthwhile: str = "ignore",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.target = target
@@ -82,6 +88,7 @@ class Executor:
         self.store = store
         self.identify = identify
         self.retries = retries
+        self.when_not_worthwhile = when_not_worthwhile
         self.clock = clock
         self.rng = np.random.default_rng(seed)
         self.states: list[Any] = [criterion.controller.init() for criterion in self.criteria]
@@ -92,6 +99,7 @@ class Executor:
             ("n_calls", "n_target", "n_surrogate", "n_audit", "model_version", "n_trained"), 0
         )
         self._times = dict.fromkeys((*_TIMES, "time_decision"), 0.0)
+        self._costs = Costs()
         self._needs_checkpoint = False
         self._uniform: float | None = None
 
@@ -102,14 +110,23 @@ class Executor:
         ------
         TargetError
             If the target fails, or returns what is not finite, after all retries.
+
+        Warns
+        -----
+        NotWorthwhileWarning
+            Once, if the target turns out to be cheaper than the surrogate.
         """
         identity = self.identify(x)
         if identity == self._last_input:
-            if self._last_results is None:  # the surrogate answered it before the run was resumed
-                self._last_results = self.surrogate.predict(x).results
+            if self._last_results is None:  # answered before the run was resumed, and not stored
+                by_surrogate = self.last_decision is Decision.SURROGATE
+                self._last_results = (
+                    self.surrogate.predict(x).results if by_surrogate else self._run_target(x)
+                )
             return self._last_results
-        start, before = self.clock(), dict(self._times)
-        prediction, uncertainties = self._predict(x, trusted=False)
+        start, before, bypassed = self.clock(), dict(self._times), self.bypassed
+        nothing: list[float] = [float("nan")] * len(self.criteria)
+        prediction, uncertainties = (None, nothing) if bypassed else self._predict(x, trusted=False)
         trusted = self._trusts(uncertainties)
         if trusted and self._is_due(trusted=True):
             prediction, uncertainties = self._predict(x, trusted=True)
@@ -129,13 +146,20 @@ class Executor:
             results = self._run_target(x)
             if prediction is not None:
                 errors = [criterion.metric(results, prediction.results) for criterion in self.criteria]
-        self._observe(uncertainties, errors, trusted=trusted, probability=probability)
+        if not bypassed:
+            self._observe(uncertainties, errors, trusted=trusted, probability=probability)
         row.update(self._tags("error", errors), decision=decision.value, audit_probability=probability)
-        if decision is not Decision.SURROGATE:
+        if decision is not Decision.SURROGATE and not bypassed:
             self._keep(Frame(x, results, self._counts["n_calls"]), row)
         self.last_decision, self._last_input, self._last_results = decision, identity, results
-        self._finish(decision, row, before, start)
+        if self._finish(decision, row, before, start) and self.when_not_worthwhile != "ignore":
+            warnings.warn(str(self._costs.complaint), NotWorthwhileWarning, stacklevel=2)
         return results
+
+    @property
+    def bypassed(self) -> bool:
+        """Whether the target is asked on every call, as it is cheaper than the surrogate."""
+        return self.when_not_worthwhile == "bypass" and self._costs.complaint is not None
 
     def _predict(self, x: Any, *, trusted: bool) -> tuple[Prediction | None, list[float]]:
         """Prediction and uncertainties at `x`, of a surrogate brought up to date where that is due."""
@@ -235,17 +259,25 @@ class Executor:
 
     def _finish(
         self, decision: Decision, row: dict[str, Any], before: dict[str, float], start: float
-    ) -> None:
-        """Count the call, write its row and, where a resume could not derive it, the state."""
+    ) -> bool:
+        """Count the call, write its row and, where a resume could not derive it, the state.
+
+        Returns whether it shows for the first time that the target is cheaper than the surrogate.
+        """
         self._uniform = None
         self._counts["n_calls"] += 1
         self._counts[f"n_{decision.value}"] += 1
         spent = {name: self._times[name] - before[name] for name in _TIMES}
         others = sum(spent.values())
-        self.store.log({**row, **spent, "time_decision": self.clock() - start - others})
-        if self._needs_checkpoint:
+        spent["time_decision"] = self.clock() - start - others
+        complained = self._costs.complaint
+        self._costs = add_call(self._costs, decision, row["audit_probability"], spent)
+        turned = self._costs.complaint is not complained
+        self.store.log({**row, **spent})
+        if self._needs_checkpoint or turned:
             self.checkpoint()
         self._times["time_decision"] += self.clock() - start - others
+        return turned
 
     def _tags(self, name: str, values: Sequence[Any]) -> dict[str, Any]:
         """Columns of one value a criterion: plain names for one, `name_metric` for several."""
@@ -284,6 +316,9 @@ class Executor:
             names = [criterion.name for criterion in self.criteria]
             return values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
 
+        notes = [note for report in reports for note in report["notes"]]
+        if self._costs.complaint and self.when_not_worthwhile != "ignore":
+            notes.append(self._costs.complaint)
         numbers: dict[str, Any] = {**self._counts, **self._times}
         del numbers["n_trained"]
         return Stats(
@@ -292,7 +327,9 @@ class Executor:
             error_upper=value([report["error_upper"] for report in reports]),
             threshold=value(thresholds),
             n_frames=len(self.store.frames),
-            notes=tuple(dict.fromkeys(note for report in reports for note in report["notes"])),
+            speedup_present=present_speedup(self._costs),
+            speedup_long_run=long_run_speedup(self._costs),
+            notes=tuple(dict.fromkeys(notes)),
         )
 
     def checkpoint(self) -> None:
@@ -303,6 +340,8 @@ class Executor:
                 "times": dict(self._times),
                 "n_frames": len(self.store.frames),
                 "rng": self.rng.bit_generator.state,
+                "costs": state_to_json(self._costs),
+                "bypassed": self.bypassed,
                 "controllers": [state_to_json(state) for state in self.states],
                 "last_input": self._last_input,
                 "last_decision": self.last_decision.value if self.last_decision else None,
@@ -311,14 +350,15 @@ class Executor:
         self._needs_checkpoint = False
 
     def restore(self, state: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Go back to a checkpoint, then through the calls after it, which the surrogate answered.
+        """Go back to a checkpoint, then through the calls after it, which left no frame.
 
         Parameters
         ----------
         state
             What `checkpoint` wrote; the surrogate and the store are already as they were then.
         rows
-            Rows of the calls since, all of them answered by the surrogate of that time.
+            Rows of the calls since, all of them answered by the surrogate of that time, or, if the surrogate was
+            bypassed, by the target.
         """
         frames, n_trained = self.store.frames, state["counts"]["n_trained"]
         for criterion in self.criteria:
@@ -333,18 +373,25 @@ class Executor:
             state_from_json(criterion.controller.init(), saved)
             for criterion, saved in zip(self.criteria, state["controllers"], strict=True)
         ]
+        self._costs = state_from_json(Costs(), state["costs"])
         self._last_input = state["last_input"]
         self.last_decision = Decision(state["last_decision"]) if state["last_decision"] else None
         if self.last_decision in (Decision.TARGET, Decision.AUDIT):
             self._last_results = frames[-1].results
         nothing: list[float | None] = [None] * len(self.criteria)
         for row in rows:
-            uncertainties = [float(row[name]) for name in self._tags("uncertainty", nothing)]
-            self.rng.random()
-            self._observe(uncertainties, nothing, trusted=True, probability=float(row["audit_probability"]))
+            decision, probability = Decision(row["decision"]), float(row["audit_probability"])
+            if decision is Decision.SURROGATE:
+                uncertainties = [float(row[name]) for name in self._tags("uncertainty", nothing)]
+                self.rng.random()
+                self._observe(uncertainties, nothing, trusted=True, probability=probability)
             self._counts["n_calls"] += 1
-            self._counts["n_surrogate"] += 1
-            for name in self._times:
-                self._times[name] += float(row[name])
+            self._counts[f"n_{decision.value}"] += 1
+            spent = {name: float(row[name]) for name in self._times}
+            for name, seconds in spent.items():
+                self._times[name] += seconds
+            self._costs = add_call(self._costs, decision, probability, spent)
             self._last_input, self._last_results = str(row["structure"]), None
-            self.last_decision = Decision.SURROGATE
+            self.last_decision = decision
+        if self.bypassed and not state["bypassed"]:  # the process ended before it could write that
+            self.checkpoint()

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ase_proxima.assembly import make_controller
+from ase_proxima.costs import long_run_speedup, present_speedup
 from ase_proxima.formatting import (
     format_number,
     format_share,
@@ -18,7 +19,7 @@ from ase_proxima.formatting import (
     format_time,
     format_with_error,
 )
-from ase_proxima.run_data import TIMES, BoundData, RunData, estimate_errors, running_estimate
+from ase_proxima.run_data import TIMES, BoundData, RunData, count_costs, estimate_errors, running_estimate
 from ase_proxima.serialisation import state_from_json
 from ase_proxima.statistics import mean_of_chain
 from ase_proxima.types import Observation
@@ -69,6 +70,9 @@ def report_run(run: RunData) -> dict[str, Any]:
         notes.append(
             "the chain is shorter than 20 autocorrelation times: its error bars are uncertain themselves"
         )
+    costs = count_costs(run)
+    if costs.complaint and run.settings.get("when_not_worthwhile") != "ignore":
+        notes.append(costs.complaint)
     return {
         "run": run.name,
         "status": _status(run),
@@ -84,6 +88,8 @@ def report_run(run: RunData) -> dict[str, Any]:
         "bounds": bounds,
         "monte_carlo": chain,
         **_report_times(run, summary),
+        "speedup_present": present_speedup(costs),
+        "speedup_long_run": long_run_speedup(costs),
         "notes": list(dict.fromkeys(notes)),
     }
 
@@ -163,7 +169,8 @@ def _controller_report(run: RunData, i: int, bound: BoundData) -> dict[str, Any]
         over, audit_rate = run.settings["bound_over"], run.settings["audit_rate"]
         controller = make_controller(name, bound.bound, over, audit_rate, None)
         state = state_from_json(controller.init(), run.state["controllers"][i])
-        for k in range(int(run.state["counts"]["n_calls"]), run.n_calls):
+        steered = run.n_calls if not run.state.get("bypassed") else 0
+        for k in range(int(run.state["counts"]["n_calls"]), steered):
             error = float(bound.error[k])
             observation = Observation(
                 float(bound.uncertainty[k]),
@@ -320,6 +327,10 @@ def _time_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         total, source = format_time(cost * report["n_calls"]), report["baseline_source"]
         rows.append(("baseline would take", f"{total:>7} s at {format_time(cost)} s a call ({source})"))
     rows.append(("speedup", format_speedup(report["speedup"])))
+    present, long_run = (format_speedup(report[f"speedup_{when}"]) for when in ("present", "long_run"))
+    rows.append(
+        ("speedup, projected", f"{present} at the present share of trusted calls, {long_run} in the long run")
+    )
     return rows
 
 

@@ -16,12 +16,22 @@ from numpy.typing import NDArray
 
 from ase_proxima.calibration import fit_ratio
 from ase_proxima.confidence import steady_total
+from ase_proxima.costs import Costs, add_call
 from ase_proxima.errors import RunDirectoryError
 from ase_proxima.metrics import METRIC_UNITS
 from ase_proxima.store import read_steps
 from ase_proxima.types import Decision
 
-__all__ = ["TIMES", "BoundData", "ChainData", "RunData", "estimate_errors", "read_run", "running_estimate"]
+__all__ = [
+    "TIMES",
+    "BoundData",
+    "ChainData",
+    "RunData",
+    "count_costs",
+    "estimate_errors",
+    "read_run",
+    "running_estimate",
+]
 
 TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training", "time_decision")
 
@@ -326,3 +336,15 @@ def _expected_errors(run: RunData, bound: BoundData) -> tuple[Floats, NDArray[np
         ratio = fit_ratio(pairs, reference=typical).mean
         expected = np.where(missing, ratio * bound.uncertainty, expected)
     return expected, run.audit & np.isfinite(bound.error)
+
+
+def count_costs(run: RunData) -> Costs:
+    """What the calls of a run cost, counted as the run itself does."""
+    costs = Costs()
+    for k in range(run.n_calls):
+        decision = (
+            Decision.SURROGATE if run.surrogate[k] else Decision.AUDIT if run.audit[k] else Decision.TARGET
+        )
+        times = {name: float(run.times[name][k]) for name in TIMES}
+        costs = add_call(costs, decision, float(run.audit_probability[k]), times)
+    return costs

@@ -185,6 +185,9 @@ class RunDirectory:
         lines = text[: text.rfind(b"\n") + 1].decode().splitlines(keepends=True)
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
+        unstored = (
+            "target" if self.state and self.state.get("bypassed") else "surrogate"
+        )  # calls without a frame
         keep = 1 + n_calls
         if n_calls and len(lines) < keep:
             raise RunDirectoryError(
@@ -193,7 +196,7 @@ class RunDirectory:
         if lines:
             self._fields = next(csv.reader(lines[:1]))
         for row in csv.DictReader(lines[:1] + lines[keep:]):
-            if row["decision"] != "surrogate" or int(row["model_version"]) != version:
+            if row["decision"] != unstored or int(row["model_version"]) != version:
                 break
             self.rows.append(row)
             keep += 1

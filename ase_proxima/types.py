@@ -106,8 +106,12 @@ class Stats:
         Number of trainings or updates so far.
     n_frames
         Number of stored target results.
+    speedup_present, speedup_long_run
+        Projected from measured times, over asking the target on every call: with the target running on the
+        share of calls on which it does at present, and once only audits ask it; NaN until measured.
     notes
-        What the controller has to report: detected oscillation, alarms.
+        What the controller has to report: detected oscillation, alarms; that the target is cheaper than the
+        surrogate.
     """
 
     n_calls: int = 0
@@ -124,6 +128,8 @@ class Stats:
     threshold: float | dict[str, float] = float("nan")
     model_version: int = 0
     n_frames: int = 0
+    speedup_present: float = float("nan")
+    speedup_long_run: float = float("nan")
     notes: tuple[str, ...] = ()
 
     @property

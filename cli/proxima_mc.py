@@ -228,4 +228,7 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
         from ase_proxima.report import run_table
 
         echo_table(run_table(list(summaries.values())))
+        for run_dir, summary in summaries.items():
+            for note in summary["notes"]:
+                click.echo(f"note: {run_dir}: {note}", err=True)
         click.echo(f"runs in {out}; see them again with: proxima report {next(iter(summaries))}")

@@ -13,6 +13,9 @@ from ase_proxima import Decision, InputError, ProximaCalculator, TargetError
 from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.testing import HarmonicWells, NearestFrame
 
+# The targets here are stand-ins, cheaper than any surrogate.
+pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")
+
 WATER = molecule("H2O")
 
 
@@ -312,3 +315,54 @@ def test_a_plain_atoms_object_serves_as_well():
     atoms = Atoms("H", [[0.1, 0, 0]])
     atoms.calc = ProximaCalculator(HarmonicWells(np.zeros((1, 3))), error_bound=0.1, controller="baseline")
     assert atoms.get_potential_energy() == pytest.approx(0.005)
+
+
+CHANGES = (
+    "nothing",
+    "positions",
+    "positions, less than ASE tells apart",
+    "positions not finite",
+    "numbers",
+    "cell and positions",
+    "pbc",
+    "initial_charges",
+    "initial_magmoms",
+    "an atom more",
+)
+
+
+def change(atoms, what):
+    """Change one thing of a structure, or several."""
+    if what == "positions":
+        atoms.positions[1, 2] += 0.01
+    elif what == "positions, less than ASE tells apart":
+        atoms.positions[0, 0] += 4e-16
+    elif what == "positions not finite":
+        atoms.positions[0, 0] = np.nan
+    elif what == "numbers":
+        atoms.numbers[0] = 16
+    elif what == "cell and positions":
+        atoms.set_cell(1.01 * atoms.cell, scale_atoms=True)
+    elif what == "pbc":
+        atoms.pbc = [True, False, True]
+    elif what == "initial_charges":
+        atoms.set_initial_charges([0.1] * len(atoms))
+    elif what == "initial_magmoms":
+        atoms.set_initial_magnetic_moments([0.1] * len(atoms))
+    elif what == "an atom more":
+        atoms.append("H")
+
+
+@pytest.mark.parametrize("start", [None, "initial_charges", "initial_magmoms"])
+@pytest.mark.parametrize("what", CHANGES)
+def test_changes_are_found_as_ase_finds_them(what, start):
+    calc = make()
+    before = Atoms("OH2", [[0.1, 0, 0], [0, 0.8, 0.6], [0, -0.8, 0.6]], cell=[5, 5, 5])
+    change(before, start)
+    assert calc.check_state(before) == Calculator.check_state(calc, before)
+    calc.calculate(before)
+    after = before.copy()
+    change(after, what)
+    expected = Calculator.check_state(calc, after)
+    assert sorted(calc.check_state(after)) == sorted(expected)
+    assert bool(expected) is (what not in ("nothing", "positions, less than ASE tells apart", start))

@@ -21,13 +21,14 @@ HEAVY = {
 # What each part of the package may import of the package itself.
 LEAVES = {"types", "errors", "protocols"}
 SHARED = LEAVES | {"features", "metrics", "serialisation"}
-LOOP = SHARED | {"calibration", "confidence", "controllers", "training"}
+LOOP = SHARED | {"calibration", "confidence", "controllers", "costs", "training"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
     "protocols": {"types"},
     "calibration": LEAVES,
     "confidence": LEAVES,
+    "costs": LEAVES,
     "serialisation": LEAVES,
     "statistics": LEAVES,
     "controllers": LEAVES | {"calibration", "confidence"},

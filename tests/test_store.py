@@ -15,6 +15,9 @@ from ase_proxima.store import RunDirectory, read_steps
 from ase_proxima.testing import HarmonicWells, NearestFrame
 from ase_proxima.types import Frame
 
+# The targets here are stand-ins, cheaper than any surrogate.
+pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")
+
 WATER = molecule("H2O")
 SETTINGS = {"error_metric": "energy", "error_bound": 0.05, "controller": "risk", "audit_rate": 0.2}
 

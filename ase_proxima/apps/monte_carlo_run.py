@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.calculator import ProximaCalculator
-from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
 from ase_proxima.statistics import mean_of_chain
 from ase_proxima.store import read_steps, write_json
 from ase_proxima.targets import parse_target
@@ -194,7 +195,8 @@ def run(
             )
         earlier_s = _logged_time(run_dir) if done else 0.0
         start = time.perf_counter()
-        with ChainLog(run_dir) as log:
+        with ChainLog(run_dir) as log, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotWorthwhileWarning)  # the summary's notes say it
             reported = 0.0
             for row in _rows(settings, n_steps, calculator, done):
                 log.append(row)

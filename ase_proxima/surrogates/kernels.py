@@ -9,13 +9,17 @@ __all__ = ["covariance_blocks", "internal_basis", "inverse_distances", "matern52
 SQRT5 = float(np.sqrt(5.0))
 
 
-def inverse_distances(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def inverse_distances(
+    positions: np.ndarray, pairs: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Describe a molecule by the inverse distances of its pairs of atoms.
 
     Parameters
     ----------
     positions : (n, 3) array
         Positions in Å.
+    pairs : pair of (n_pairs,) arrays, optional
+        What `np.triu_indices` gives for the atoms, where it is at hand.
 
     Returns
     -------
@@ -33,7 +37,7 @@ def inverse_distances(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     array([ 0.25, -0.25])
     """
     n_atoms = len(positions)
-    first, second = np.triu_indices(n_atoms, 1)
+    first, second = np.triu_indices(n_atoms, 1) if pairs is None else pairs
     vectors = positions[first] - positions[second]
     q = 1.0 / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     slopes = -vectors * (q**3)[:, None]

@@ -173,7 +173,7 @@ class GradientProcess:
         The atoms must not coincide.
         """
         molecule, n = self._molecule, self.size
-        descriptor, jacobian = inverse_distances(positions)
+        descriptor, jacobian = inverse_distances(positions, (molecule.first, molecule.second))
         directions = internal_basis(jacobian, molecule.n_internal)
         q = descriptor * self._scale - self._centre
         basis = (jacobian @ directions).T * self._scale
