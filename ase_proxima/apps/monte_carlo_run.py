@@ -26,7 +26,16 @@ from ase_proxima.store import read_steps, write_json
 from ase_proxima.targets import parse_target
 from ase_proxima.types import Stats
 
-__all__ = ["STRATEGIES", "Progress", "RunSettings", "asked_structures", "load_structure", "run", "summarise"]
+__all__ = [
+    "STRATEGIES",
+    "Progress",
+    "RunSettings",
+    "asked_structures",
+    "load_structure",
+    "make_arguments",
+    "run",
+    "summarise",
+]
 
 STRATEGIES = ("proxima", "published", "fixed", "baseline")
 BASELINE_ENERGIES = 3
@@ -264,7 +273,12 @@ def read_settings(run_dir: Path) -> RunSettings:
         If the folder is no Monte Carlo run.
     """
     try:
-        return RunSettings(**json.loads((run_dir / "simulation.json").read_text())["monte_carlo"])
+        saved = json.loads((run_dir / "simulation.json").read_text())
+        if "exact" in saved:
+            raise RunDirectoryError(
+                f"{run_dir} was made with --exact: only {run_dir / 'burn-in'} is a chain to follow"
+            )
+        return RunSettings(**saved["monte_carlo"])
     except FileNotFoundError as error:
         raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
     except (ValueError, KeyError, TypeError) as error:
