@@ -27,7 +27,10 @@ from proxima_cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ase_proxima.apps.delayed_acceptance_run import ExactSettings
     from ase_proxima.apps.monte_carlo_run import Progress, RunSettings
+
+    Settings = RunSettings | ExactSettings
 
 Summary = dict[str, Any]
 
@@ -48,6 +51,15 @@ Summary = dict[str, Any]
 )
 @click.option("--threshold", default=0.3, help="Threshold of the fixed strategy.")
 @click.option("--retrain-interval", default=50, help="Frames between trainings, fixed strategy.")
+@click.option(
+    "--exact", is_flag=True, help="Sample the target's own distribution; --steps are calls of the target."
+)
+@click.option(
+    "--burn-in", type=int, help="Steps that train the surrogate first, with --exact.  [default: 2000]"
+)
+@click.option(
+    "--inner-steps", type=int, help="Surrogate steps to a target call, with --exact.  [default: chosen]"
+)
 @click.option("--reference", type=click.Path(path_type=Path), help="Run whose structures are gone through.")
 @click.option("--jobs", default=1, help="Runs side by side, one target worker each.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/TIME]")
@@ -60,6 +72,9 @@ def main(
     temperatures: tuple[float, ...],
     seeds: tuple[int, ...],
     steps: int,
+    exact: bool,
+    burn_in: int | None,
+    inner_steps: int | None,
     reference: Path | None,
     jobs: int,
     out: Path | None,
@@ -73,6 +88,7 @@ def main(
     \b
     proxima-mc --temp 500
     proxima-mc --temp 100:1000:100 --seed 1,2,3 --jobs 2 --out runs/methane
+    proxima-mc --temp 500 --exact --steps 500
     """  # noqa: D301  click takes the backspace for "keep these lines as they are"
     from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
 
@@ -82,28 +98,38 @@ def main(
         raise InputError("--resume needs --out: name the folder of the runs to go on with")
     if steps < 1:
         raise InputError(f"--steps must be at least 1, got {steps}")
+    if not exact and (burn_in is not None or inner_steps is not None):
+        raise InputError("--burn-in and --inner-steps belong to --exact: add it, or leave them out")
     out = out or Path("runs") / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     base = RunSettings(temperature_K=temperatures[0], seed=seeds[0], **settings)
-    tasks = {}
+    tasks: dict[Path, Settings] = {}
     for temperature in temperatures:
         for seed in seeds:
             name = f"T{temperature:04g}K-s{seed}"
             run_dir = out if len(temperatures) * len(seeds) == 1 else out / name
             one = replace(base, temperature_K=temperature, seed=seed, reference=_reference(reference, name))
-            one.check()
-            tasks[run_dir] = one
+            tasks[run_dir] = _exactly(one, burn_in, inner_steps) if exact else one
+            tasks[run_dir].check()
     _check_target(base)
     for run_dir, one in tasks.items():
         if run_dir.exists() and any(run_dir.iterdir()):
             if not resume:
                 raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
-            check_same(one, run_dir)
+            if not exact:
+                check_same(one, run_dir)
     summaries, failures = _run_all(tasks, steps, resume=resume, jobs=jobs)
     _close(summaries, out, as_json=as_json, plot=plot)
     for run_dir, error in failures.items():
         click.echo(f"error: {run_dir}: {error}", err=True)
     if failures:
         sys.exit(2 if all(isinstance(error, InputError) for error in failures.values()) else 1)
+
+
+def _exactly(chain: RunSettings, burn_in: int | None, inner_steps: int | None) -> ExactSettings:
+    """The settings of an exact run, with the defaults of the library."""
+    from ase_proxima.apps.delayed_acceptance_run import DEFAULT_BURN_IN, ExactSettings
+
+    return ExactSettings(chain, DEFAULT_BURN_IN if burn_in is None else burn_in, inner_steps)
 
 
 def _reference(reference: Path | None, name: str) -> str | None:
@@ -129,12 +155,13 @@ def _check_target(settings: RunSettings) -> None:
 
 
 def _run_all(
-    tasks: dict[Path, RunSettings], steps: int, *, resume: bool, jobs: int
+    tasks: dict[Path, Settings], steps: int, *, resume: bool, jobs: int
 ) -> tuple[dict[Path, Summary], dict[Path, ProximaError]]:
     """Run the tasks, side by side where asked for; what fails does not stop the others."""
     summaries: dict[Path, Summary] = {}
     failures: dict[Path, ProximaError] = {}
-    with _ProgressBars(list(tasks), steps) as bars:
+    total = steps + max(getattr(settings, "burn_in", 0) for settings in tasks.values())
+    with _ProgressBars(list(tasks), total) as bars:
         if jobs == 1 or len(tasks) == 1:
             for run_dir, settings in tasks.items():
                 try:
@@ -166,10 +193,13 @@ def _run_all(
 
 
 def _run_one(
-    settings: RunSettings, steps: int, run_dir: Path, resume: bool, report: Callable[[Progress], None]
+    settings: Settings, steps: int, run_dir: Path, resume: bool, report: Callable[[Progress], None]
 ) -> Summary:
-    from ase_proxima.apps.monte_carlo_run import run
+    from ase_proxima.apps import delayed_acceptance_run
+    from ase_proxima.apps.monte_carlo_run import RunSettings, run
 
+    if not isinstance(settings, RunSettings):
+        return delayed_acceptance_run.run(settings, steps, run_dir, resume=resume, on_progress=report)
     return run(settings, steps, run_dir, resume=resume, on_progress=report)
 
 
@@ -215,6 +245,7 @@ class _ProgressBars:
 
 def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bool) -> None:
     """Print the closing table, and write the plots."""
+    exact = any(summary["strategy"] == "exact" for summary in summaries.values())
     if plot:
         from ase_proxima import plots
 
@@ -225,10 +256,14 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
     if as_json:
         echo_json([{"run_dir": str(run_dir), **summary} for run_dir, summary in summaries.items()])
     elif summaries:
+        from ase_proxima.apps.delayed_acceptance_report import exact_table
         from ase_proxima.report import run_table
 
-        echo_table(run_table(list(summaries.values())))
+        echo_table((exact_table if exact else run_table)(list(summaries.values())))
         for run_dir, summary in summaries.items():
-            for note in summary["notes"]:
+            for note in summary.get("notes", ()):
                 click.echo(f"note: {run_dir}: {note}", err=True)
-        click.echo(f"runs in {out}; see them again with: proxima report {next(iter(summaries))}")
+        run_dir = next(iter(summaries)) / ("burn-in" if exact else "")
+        click.echo(
+            f"runs in {out}; see {'the training' if exact else 'them'} again with: proxima report {run_dir}"
+        )

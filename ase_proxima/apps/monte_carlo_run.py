@@ -34,6 +34,7 @@ __all__ = [
     "asked_structures",
     "check_same",
     "load_structure",
+    "make_arguments",
     "run",
     "summarise",
 ]
@@ -286,7 +287,12 @@ def read_settings(run_dir: Path) -> RunSettings:
         If the folder is no Monte Carlo run.
     """
     try:
-        return RunSettings(**json.loads((run_dir / "simulation.json").read_text())["monte_carlo"])
+        saved = json.loads((run_dir / "simulation.json").read_text())
+        if "exact" in saved:
+            raise RunDirectoryError(
+                f"{run_dir} was made with --exact: only {run_dir / 'burn-in'} is a chain to follow"
+            )
+        return RunSettings(**saved["monte_carlo"])
     except FileNotFoundError as error:
         raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,172 @@
+"""What an exact run gave and what it cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from ase_proxima.apps.delayed_acceptance import OuterRow
+from ase_proxima.apps.monte_carlo import ChainRow
+from ase_proxima.formatting import (
+    format_number,
+    format_share,
+    format_speedup,
+    format_time,
+    format_with_error,
+)
+from ase_proxima.statistics import mean_of_chain
+from ase_proxima.types import Stats
+
+__all__ = ["acceptance_of", "equilibrated", "exact_table", "summarise"]
+
+LOW_ACCEPTANCE = 0.2
+"""Acceptance below which the summary says that the surrogate is poor."""
+
+
+def equilibrated(burn_in: Sequence[ChainRow]) -> tuple[list[float], list[float]]:
+    """Energies (eV) and radii of gyration (Å) of the burn-in without its first quarter."""
+    rows = burn_in[len(burn_in) // 4 :]
+    return [row.energy for row in rows], [row.radius_of_gyration for row in rows]
+
+
+def acceptance_of(rows: Sequence[OuterRow]) -> float:
+    """Share of the target's calls that accepted; NaN without a call."""
+    asked = [row.accepted for row in rows if row.asked]
+    return sum(asked) / len(asked) if asked else math.nan
+
+
+def summarise(
+    described: Mapping[str, Any],
+    trials: Sequence[OuterRow],
+    rows: Sequence[OuterRow],
+    stats: Stats,
+    trained: Mapping[str, Any],
+    burn_in: Sequence[ChainRow],
+) -> dict[str, Any]:
+    """Numbers of a finished run, as in summary.json; energies in eV, lengths in Å, times in s.
+
+    Parameters
+    ----------
+    described
+        The settings, by name.
+    trials, rows
+        Outer steps of the trials and of the chain that counts, that of the start of each first.
+    stats
+        Of the target's calls in both.
+    trained
+        Summary of the burn-in.
+    burn_in
+        Its rows.
+
+    Returns
+    -------
+    dict
+        Among others `ess_per_target_call`, the effective number of samples of the radius of gyration over the
+        target's calls in the chain that counts; the same of a chain that asks the target at every step, from the
+        autocorrelation time of the burn-in; and their ratio, `ess_gain`. NaN where a chain is too short to tell.
+    """
+    gyration = mean_of_chain([row.radius_of_gyration for row in rows[1:]])
+    energy = mean_of_chain([row.energy for row in rows[1:]])
+    plain = mean_of_chain(equilibrated(burn_in)[1])
+    n_asked = sum(row.asked for row in rows)
+    exact_rate = gyration.n_independent / n_asked if n_asked and math.isfinite(gyration.error) else math.nan
+    plain_rate = 1.0 / plain.tau if math.isfinite(plain.error) else math.nan
+    n_inner, acceptance = len(rows[-1].inner), acceptance_of(rows)
+    notes = []
+    if not acceptance >= LOW_ACCEPTANCE:
+        notes.append(
+            f"the target accepts {format_share(acceptance)} of the proposals: the surrogate is too poor for "
+            f"{n_inner} inner steps; the distribution is right all the same, but a longer burn-in or fewer inner "
+            "steps would make it cheaper"
+        )
+    if exact_rate < plain_rate:
+        notes.append("a plain chain would give more independent samples for a call of the target")
+    if not math.isfinite(gyration.error):
+        notes.append("the chain is shorter than 20 autocorrelation times: too short for an error bar")
+    if not math.isfinite(plain.error):
+        notes.append("the burn-in is shorter than 20 autocorrelation times: too short to tell the gain")
+    return {
+        **described,
+        **asdict(stats),
+        "strategy": "exact",
+        "inner_steps": n_inner,
+        "inner_steps_chosen": described["inner_steps"] is None,
+        "n_outer": len(rows) - 1,
+        "n_target_chain": n_asked,
+        "n_target_trials": sum(row.asked for row in trials) + 1,
+        "n_target_burn_in": trained["n_target"] + trained["n_audit"],
+        "acceptance": acceptance,
+        "energy": energy.mean,
+        "energy_error": energy.error,
+        "radius_of_gyration": gyration.mean,
+        "radius_of_gyration_error": gyration.error,
+        "autocorrelation_time": gyration.tau,
+        "plain_autocorrelation_time": plain.tau,
+        "ess_per_target_call": exact_rate,
+        "plain_ess_per_target_call": plain_rate,
+        "ess_gain": exact_rate / plain_rate,
+        "chain_s": sum(row.time_s for row in rows),
+        "wall_s": trained["wall_s"] + sum(row.time_s for row in (*trials, *rows)),
+        "baseline_energy_s": trained["baseline_energy_s"],
+        "notes": [*stats.notes, *notes],
+    }
+
+
+def exact_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """Table of finished exact runs, one row a run.
+
+    Parameters
+    ----------
+    summaries : sequence of mapping
+        What `summarise` returned.
+    """
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 0), caption_justify="left")
+    several_seeds = len({summary["seed"] for summary in summaries}) > 1
+    for header in (
+        "T\n(K)",
+        *["seed"] * several_seeds,
+        "inner\nsteps",
+        "outer\nsteps",
+        "target\ncalls",
+        "training\ncalls",
+        "acc.",
+        "ESS per\ntarget\ncall",
+        "plain\nchain's",
+        "gain",
+        "radius of\ngyration\n(Å)",
+        "wall\n(s)",
+        "target\ncall (s)",
+    ):
+        table.add_column(header, justify="right", no_wrap=True)
+    notes: dict[str, list[str]] = {}
+    for summary in sorted(summaries, key=lambda run: (run["temperature_K"], run["seed"])):
+        table.add_row(
+            f"{summary['temperature_K']:g}",
+            *[str(summary["seed"])] * several_seeds,
+            f"{summary['inner_steps']:,}",
+            f"{summary['n_outer']:,}",
+            f"{summary['n_target_chain']:,}",
+            f"{summary['n_target_burn_in'] + summary['n_target_trials']:,}",
+            format_share(summary["acceptance"]),
+            format_number(summary["ess_per_target_call"], 2),
+            format_number(summary["plain_ess_per_target_call"], 2),
+            format_speedup(summary["ess_gain"]),
+            format_with_error(summary["radius_of_gyration"], summary["radius_of_gyration_error"]),
+            format_time(summary["wall_s"]),
+            format_time(summary["baseline_energy_s"]),
+        )
+        for note in summary["notes"]:
+            notes.setdefault(note, []).append(f"{summary['temperature_K']:g} K")
+    table.caption = "\n".join(
+        [
+            "training calls: burn-in and trials; acc.: share of the target calls that accepted;",
+            "ESS: effective number of samples of the radius of gyration",
+            *(f"{', '.join(dict.fromkeys(where))}: {note}" for note, where in notes.items()),
+        ]
+    )
+    return table

@@ -1,0 +1,320 @@
+"""Exact sampling in run directories: a burn-in that trains the surrogate, trials, and the chain that counts."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from ase_proxima.apps import delayed_acceptance as exact
+from ase_proxima.apps import monte_carlo_run
+from ase_proxima.apps.delayed_acceptance import ExactState, OuterLog, OuterRow
+from ase_proxima.apps.delayed_acceptance_report import acceptance_of, equilibrated, summarise
+from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions
+from ase_proxima.apps.monte_carlo_run import Progress, RunSettings, asked_structures, make_arguments
+from ase_proxima.calculator import ProximaCalculator
+from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.protocols import Surrogate
+from ase_proxima.statistics import autocorrelation_time
+from ase_proxima.store import write_json
+from ase_proxima.targets import parse_target
+from ase_proxima.types import Stats
+
+__all__ = ["DEFAULT_BURN_IN", "MOST_INNER_STEPS", "ExactSettings", "run"]
+
+DEFAULT_BURN_IN = 2000
+"""Steps of the ordinary chain, enough for a small molecule's surrogate and for its autocorrelation time."""
+
+MOST_INNER_STEPS = 1000
+"""Largest number of the surrogate's steps that is chosen automatically."""
+
+BURN_IN = "burn-in"
+
+
+@dataclass(frozen=True)
+class ExactSettings:
+    """What an exact run is made with; it is resumed with the same.
+
+    Attributes
+    ----------
+    chain
+        Settings of the burn-in, with temperature, perturbation, target and seed of the whole run.
+    burn_in
+        Steps of the ordinary chain that trains the surrogate.
+    inner_steps
+        Steps of the surrogate between two calls of the target; None chooses, see `next_inner_steps`.
+    """
+
+    chain: RunSettings
+    burn_in: int = DEFAULT_BURN_IN
+    inner_steps: int | None = None
+
+    def check(self) -> None:
+        """Raise an `InputError` for what can be known to be wrong before the run."""
+        self.chain.check()
+        if self.chain.strategy != "proxima" or self.chain.reference is not None:
+            raise InputError(
+                f"exact sampling trains its surrogate with the strategy proxima on a chain of its own, got strategy "
+                f"{self.chain.strategy!r} and reference {self.chain.reference!r}: leave both out"
+            )
+        if not self.burn_in >= 1:
+            raise InputError(f"the burn-in must have at least 1 step, got {self.burn_in}")
+        if self.inner_steps is not None and not self.inner_steps >= 1:
+            raise InputError(f"the number of inner steps must be at least 1, got {self.inner_steps}")
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values that say what the run is made with."""
+        return {**asdict(self.chain), "burn_in": self.burn_in, "inner_steps": self.inner_steps}
+
+    def rng(self) -> np.random.Generator:
+        """Generator of trials and chain, at their start; that of the burn-in is another."""
+        return np.random.default_rng([self.chain.seed, 2])
+
+
+def run(
+    settings: ExactSettings,
+    n_steps: int,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Make or resume an exact run, and return its summary.
+
+    The folder `burn-in` inside is an ordinary Monte Carlo run, whose last surrogate is frozen; `trials.csv` has
+    the outer steps from which the number of inner steps is chosen, `chain.csv` those that count; the target's
+    results of both are in `frames.db`.
+
+    Parameters
+    ----------
+    n_steps
+        Outer steps that count.
+
+    Raises
+    ------
+    InputError
+        If the settings are wrong, the run directory is in use, or the run was made with other settings.
+    TargetError
+        If the target fails on a structure, which is saved; the run can be resumed.
+    """
+    settings.check()
+    if not n_steps >= 1:
+        raise InputError(f"the number of steps must be at least 1, got {n_steps}")
+    resume = resume and run_dir.exists()
+    if resume:
+        _check_same(settings, run_dir)
+    target = parse_target(settings.chain.target)
+    calculator = None
+    try:
+        # Every call of the target, its retries and its results: as in a run without a surrogate.
+        arguments = make_arguments(replace(settings.chain, strategy="baseline"))
+        if resume:
+            calculator = ProximaCalculator.resume(run_dir, target, **arguments)
+        else:
+            calculator = ProximaCalculator(target, run_dir=run_dir, **arguments)
+        write_json(run_dir / "simulation.json", {"exact": settings.describe(), "n_steps": n_steps})
+        total = settings.burn_in + n_steps
+
+        def report(step: int, acceptance: float, stats: Stats) -> None:
+            if on_progress:
+                on_progress(Progress(run_dir.name, step, total, acceptance, stats))
+
+        trained = _burn_in(settings, run_dir / BURN_IN, report)
+        sampler = _Sampler(settings, run_dir, calculator, _thaw(settings, run_dir / BURN_IN, target))
+        sampler.run(n_steps, report)
+        summary = summarise(
+            settings.describe(),
+            sampler.trials,
+            sampler.rows,
+            calculator.stats,
+            trained,
+            ChainLog.read(run_dir / BURN_IN),
+        )
+        write_json(run_dir / "summary.json", summary)
+        return summary
+    finally:
+        if calculator is not None:
+            calculator.close()
+        if hasattr(target, "close"):
+            target.close()
+
+
+def _check_same(settings: ExactSettings, run_dir: Path) -> None:
+    path = run_dir / "simulation.json"
+    try:
+        saved = json.loads(path.read_text())["exact"]
+        different = {name: saved[name] for name, value in settings.describe().items() if saved[name] != value}
+    except FileNotFoundError as error:
+        raise RunDirectoryError(
+            f"{run_dir} is no exact Monte Carlo run: it has no simulation.json"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(
+            f"{run_dir} is no exact Monte Carlo run, or simulation.json is damaged: {error}"
+        ) from error
+    for name, value in different.items():
+        raise RunDirectoryError(
+            f"{run_dir} was made with {name} = {value!r}, now it is {settings.describe()[name]!r}: "
+            "resume with the same settings, or choose another run directory"
+        )
+
+
+def _burn_in(
+    settings: ExactSettings, folder: Path, report: Callable[[int, float, Stats], None]
+) -> dict[str, Any]:
+    """Make the ordinary chain, or what is left of it to make, and return its summary."""
+    try:
+        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        if summary["n_calls"] == settings.burn_in + 1:
+            return summary
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{folder / 'summary.json'} is damaged: {error}") from error
+    return monte_carlo_run.run(
+        settings.chain,
+        settings.burn_in,
+        folder,
+        resume=True,
+        on_progress=lambda progress: report(progress.step, progress.acceptance, progress.stats),
+    )
+
+
+def _thaw(settings: ExactSettings, folder: Path, target: BaseCalculator) -> tuple[Surrogate, Positions]:
+    """Load the surrogate as the burn-in left it, and the positions (n_atoms, 3) in Å where it ended.
+
+    It is read from the run directory even by the process that trained it, so that a resumed run has the same.
+    """
+    calculator = ProximaCalculator.resume(folder, target, **make_arguments(settings.chain))
+    try:
+        stats, surrogate = calculator.stats, calculator.surrogate
+    finally:
+        calculator.close()
+    if stats.n_calls != settings.burn_in + 1:
+        raise RunDirectoryError(
+            f"{folder} has made {stats.n_calls - 1} steps, not the {settings.burn_in} of this run's burn-in: "
+            "the surrogate is no longer the frozen one; choose another run directory"
+        )
+    if surrogate is None or not stats.model_version:
+        raise InputError(
+            f"no surrogate was trained in {settings.burn_in} steps of burn-in: make the burn-in longer"
+        )
+    *_, (_, _, positions) = asked_structures(folder)
+    return surrogate, positions
+
+
+class _Sampler:
+    """The trials and the chain that counts, from the logs in the run directory onwards.
+
+    Attributes
+    ----------
+    trials, rows
+        Rows of both, that of the start of each first.
+    """
+
+    def __init__(
+        self,
+        settings: ExactSettings,
+        run_dir: Path,
+        calculator: ProximaCalculator,
+        frozen: tuple[Surrogate, Positions],
+    ) -> None:
+        self.settings, self.run_dir, self.calculator = settings, run_dir, calculator
+        self.move = settings.chain.move
+        self.surrogate, self.start = frozen
+        self.atoms: Atoms = monte_carlo_run.load_structure(settings.chain.molecule)
+        self.masses = self.atoms.get_masses()
+        self.trials = OuterLog.read(run_dir / "trials.csv")
+        self.rows = OuterLog.read(run_dir / "chain.csv")
+        n_known = sum(row.asked for row in (*self.trials, *self.rows)) + bool(self.trials)
+        if not n_known <= calculator.stats.n_calls <= n_known + 1:
+            raise RunDirectoryError(
+                f"trials.csv and chain.csv in {run_dir} have {n_known} calls of the target, but the run has made "
+                f"{calculator.stats.n_calls}: one of them was cut"
+            )
+
+    def energy_of(self, positions: Positions) -> float:
+        """Energy of the target, in eV."""
+        self.atoms.positions = positions
+        return float(self.calculator.get_property("energy", self.atoms))
+
+    def surrogate_energy_of(self, positions: Positions) -> float:
+        """Energy of the frozen surrogate, in eV."""
+        self.atoms.positions = positions
+        return float(self.surrogate.predict(self.atoms).results["energy"])
+
+    def run(self, n_steps: int, report: Callable[[int, float, Stats], None]) -> None:
+        """Make the trials, if they are wanted, and the steps that are still to make."""
+        rng = self.settings.rng()
+        most = _most_inner_steps(ChainLog.read(self.run_dir / BURN_IN))
+        with OuterLog(self.run_dir / "trials.csv") as log:
+            state = self._begin(log)
+            state = exact.replay(state, self.move, rng, self.trials[1:])
+            n_inner, settled = self._next_inner_steps(most)
+            while not settled:
+                state = self._step(state, rng, n_inner, self.trials, log)
+                report(self.settings.burn_in, acceptance_of(self.trials), self.calculator.stats)
+                n_inner, settled = self._next_inner_steps(most)
+        state = exact.init(state.chain.positions, state.chain.energy, state.surrogate_energy)
+        with OuterLog(self.run_dir / "chain.csv") as log:
+            if not self.rows:
+                self.rows.append(exact.start_row(state, self.masses))
+                log.append(self.rows[0])
+            state = exact.replay(state, self.move, rng, self.rows[1:])
+            self._check_frozen(state)
+            while state.chain.n_steps < n_steps:
+                state = self._step(state, rng, n_inner, self.rows, log)
+                done = self.settings.burn_in + state.chain.n_steps
+                report(done, acceptance_of(self.rows), self.calculator.stats)
+
+    def _begin(self, log: OuterLog) -> ExactState:
+        if self.trials:
+            first = self.trials[0]
+            return exact.init(self.start, first.energy, first.surrogate_energy)
+        state = exact.init(self.start, self.energy_of(self.start), self.surrogate_energy_of(self.start))
+        self.trials.append(exact.start_row(state, self.masses))
+        log.append(self.trials[0])
+        return state
+
+    def _next_inner_steps(self, most: int) -> tuple[int, bool]:
+        if self.settings.inner_steps is not None:
+            return self.settings.inner_steps, True
+        return exact.next_inner_steps(self.trials, most, self.move.kT)
+
+    def _step(
+        self,
+        state: ExactState,
+        rng: np.random.Generator,
+        n_inner: int,
+        rows: list[OuterRow],
+        log: OuterLog,
+    ) -> ExactState:
+        start = time.perf_counter()
+        state, tried = exact.step(state, self.energy_of, self.surrogate_energy_of, rng, self.move, n_inner)
+        rows.append(exact.row_of(state, tried, self.masses, time.perf_counter() - start))
+        log.append(rows[-1])
+        return state
+
+    def _check_frozen(self, state: ExactState) -> None:
+        """Raise where the surrogate is not the one that the chain was made with."""
+        energy = self.surrogate_energy_of(state.chain.positions)
+        if not abs(energy - state.surrogate_energy) <= 1e-6 * self.move.kT:
+            raise RunDirectoryError(
+                f"the surrogate in {self.run_dir / BURN_IN} gives {energy} eV where it gave "
+                f"{state.surrogate_energy} eV: it is no longer the frozen one; choose another run directory"
+            )
+
+
+def _most_inner_steps(burn_in: list[ChainRow]) -> int:
+    """Twice the autocorrelation time of the burn-in: more steps would not make proposals more independent."""
+    taus = [autocorrelation_time(values) for values in equilibrated(burn_in) if len(values) > 1]
+    tau = max(taus, default=math.inf)
+    return int(min(max(math.ceil(2 * tau), 1), MOST_INNER_STEPS)) if math.isfinite(tau) else MOST_INNER_STEPS

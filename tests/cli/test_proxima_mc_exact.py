@@ -1,0 +1,71 @@
+"""The option --exact of `proxima-mc`."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from proxima_cli.proxima_mc import main
+
+ARGUMENTS = (
+    "--molecule",
+    "N2",
+    "--target",
+    "emt",
+    "--perturb",
+    "0.03",
+    "--exact",
+    "--burn-in",
+    "60",
+    "--steps",
+    "12",
+)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_an_exact_run_ends_with_its_table_and_goes_on(tmp_path):
+    out = tmp_path / "run"
+    result = invoke(*ARGUMENTS, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "ESS: effective number of samples" in result.stdout
+    assert f"proxima report {out / 'burn-in'}" in result.stdout
+    chain = (out / "chain.csv").read_text().splitlines()
+    assert len(chain) == 14
+    again = invoke(*ARGUMENTS, "--out", out, "--resume", "--steps", "15", "--json")
+    (summary,) = json.loads(again.stdout)
+    assert (summary["strategy"], summary["n_outer"], summary["burn_in"]) == ("exact", 15, 60)
+    assert summary["n_target_chain"] <= 15
+    assert (out / "chain.csv").read_text().splitlines()[:14] == chain
+
+
+def test_several_temperatures_side_by_side_with_plots(tmp_path):
+    out = tmp_path / "runs"
+    options = ("--temp", "300,600", "--inner-steps", "5", "--jobs", "2", "--plot", "--out", out)
+    result = invoke(*ARGUMENTS, *options)
+    assert result.exit_code == 0, result.output
+    for name in ("T0300K-s1", "T0600K-s1"):
+        assert json.loads((out / name / "summary.json").read_text())["inner_steps"] == 5
+        assert (out / name / "run.png").stat().st_size > 10_000
+    assert (out / "temperatures.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--burn-in", "5"), "--burn-in and --inner-steps belong to --exact"),
+        (("--inner-steps", "5"), "--burn-in and --inner-steps belong to --exact"),
+        (("--exact", "--strategy", "published"), "exact sampling trains its surrogate"),
+        (("--exact", "--burn-in", "0"), "the burn-in must have at least 1 step, got 0"),
+        (("--exact", "--inner-steps", "-1"), "the number of inner steps must be at least 1, got -1"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path):
+    result = invoke("--target", "emt", "--molecule", "N2", "--out", tmp_path / "run", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
