@@ -133,19 +133,6 @@ def test_a_wrong_ratio_would_be_noticed(name, monkeypatch):
     assert p < 1e-100 or name == "no target term"
 
 
-def test_a_surrogate_that_goes_on_learning_would_be_noticed():
-    """Why it is frozen: this one flattens wherever it is asked."""
-    visits = {}
-
-    def learning(x):
-        place = math.floor(4 * x[0, 0])
-        visits[place] = visits.get(place, 0) + 1
-        return too_stiff(x) - 0.02 * min(visits[place], 40)
-
-    p, _ = p_value(learning, n_outer=500)
-    assert p < ALPHA
-
-
 def trimer(x):
     """Three particles: two anharmonic bonds and an angle-like third, held near the origin."""
     gaps = np.linalg.norm(x[[0, 1, 0]] - x[[1, 2, 2]], axis=1) - np.array([1.0, 1.0, 1.6])

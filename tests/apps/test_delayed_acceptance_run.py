@@ -113,7 +113,7 @@ def test_the_exact_energy_comes_out_though_the_surrogate_knows_nothing_of_where_
     settings = ExactSettings(replace(CHAIN, perturb=0.05), burn_in=12, inner_steps=3)
     summary = run(settings, 1200, tmp_path / "run")
     kT = units.kB * 500.0
-    assert summary["energy_error"] < 0.3 * kT
+    assert summary["energy_error"] < 0.6 * kT
     assert abs(summary["energy"] - 4.5 * kT) < 3 * summary["energy_error"]
     assert 0.1 < summary["acceptance"] < 0.99
     calls_counted = summary["n_target_chain"] + summary["n_target_trials"]
