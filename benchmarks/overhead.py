@@ -116,6 +116,7 @@ def measure_wrapping() -> list[dict[str, Any]]:
                 error_metric="energy",
                 surrogate=model,
                 uncertainty=model,
+                when_not_worthwhile="ignore",
                 run_dir=Path(folder) / "run" if kept else None,
             )
             timed = time_calls(calculator, lambda calculator=calculator: calculator.last_decision)
