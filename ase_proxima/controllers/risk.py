@@ -14,6 +14,7 @@ from ase_proxima.types import Observation
 __all__ = ["RiskController", "RiskState"]
 
 LATEST_PAIRS = 12
+SURPRISE = 2.5
 ALARM_PAIRS = 20
 
 
@@ -31,8 +32,8 @@ class RiskController:
     error_bound : float
         Mean error over the trusted calls to hold, in the unit of the error metric.
     audit_rate : float
-        Probability of an audit on a trusted call, for a surrogate that has just changed.  It falls as trusted
-        calls pass without a change, down to a twentieth, and is larger where the uncertainty is larger.
+        Probability of an audit on a trusted call, for a surrogate that has just changed or erred far more than
+        expected.  It falls as trusted calls pass, down to a twentieth, and is larger at larger uncertainty.
     prior_ratio : float or None
         Error per unit of uncertainty to expect before any error was seen: about 1 for a standard
         deviation in the unit of the error; None where the uncertainty has a unit of its own.
@@ -111,6 +112,8 @@ class RiskController:
             if error is not None:
                 residual = (error if error < limit else limit) - expected  # NaN counts as the limit
                 spent += residual * min(1 / observation.probability, MAX_WEIGHT)
+        if error is not None and error > SURPRISE * state.ratio_upper * uncertainty:
+            calls = 0.0
         recent, pairs = state.recent, state.pairs
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]

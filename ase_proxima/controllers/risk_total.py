@@ -72,6 +72,8 @@ class TotalRiskController:
         Probability of an audit on a trusted call; constant, as small ones make the audited errors swamp the rest.
     prior_ratio : float or None
         Error per unit of uncertainty to expect before any error was seen; it fixes the gain at once.
+    margin : float
+        Share of the bound that is aimed at.
     warmup : int
         Observed errors that fix the gain where there is no prior.
     cap : float
@@ -90,6 +92,7 @@ class TotalRiskController:
     error_bound: float
     audit_rate: float = 0.02
     prior_ratio: float | None = None
+    margin: float = 0.9
     warmup: int = 10
     cap: float = 20.0
     spread: float = 5.0
@@ -139,7 +142,7 @@ class TotalRiskController:
         weighted = 0.0
         if seen is not None:
             weighted = (seen if seen < limit else limit) / probability  # NaN counts as the limit
-        moved = state.threshold - state.gain * (weighted - self.error_bound)
+        moved = state.threshold - state.gain * (weighted - self.margin * self.error_bound)
         highest = self.spread * state.threshold_start
         return replace(
             state,
