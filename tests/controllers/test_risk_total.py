@@ -89,7 +89,7 @@ def test_it_holds_against_an_adversary_that_sees_the_state(rate, seed):
 
 
 def test_the_true_mean_meets_the_bound_and_uses_it():
-    controller = TotalRiskController(0.05, audit_rate=0.1, prior_ratio=1.0)
+    controller = TotalRiskController(0.05, audit_rate=0.1, prior_ratio=1.0, margin=1.0)
     rng = np.random.default_rng(1)
     state, errors = controller.init(), []
     for _ in range(20_000):
@@ -104,7 +104,7 @@ def test_the_true_mean_meets_the_bound_and_uses_it():
 
 
 def test_a_debt_is_not_forgiven():
-    controller = TotalRiskController(0.1, audit_rate=0.5, prior_ratio=1.0)
+    controller = TotalRiskController(0.1, audit_rate=0.5, prior_ratio=1.0, margin=1.0)
     state = controller.observe(controller.init(), Observation(0.05, True, 1e9, 0.5, 1))
     assert state.threshold == pytest.approx(0.1 - 0.5 * (2.0 / 0.5 - 0.1))
     assert not controller.trusts(state, 0.0)
