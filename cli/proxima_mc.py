@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 
+WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
+
 
 @click.command(cls=OneLineCommand, context_settings={"show_default": True})
 @click.option("--temp", "temperatures", type=NumberList(), default="500", help="Temperature in K.")
@@ -211,10 +213,11 @@ class _ProgressBars:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        self._wide = console.width >= WIDE_TERMINAL
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            *[BarColumn()] * self._wide,
+            TextColumn("{task.completed:.0f}/{task.total:.0f}" + " steps" * self._wide),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
             console=console,
@@ -227,10 +230,10 @@ class _ProgressBars:
         """Show what a run reports."""
         self._steps[progress.label] = progress.step
         stats = progress.stats
-        numbers = (
-            f"accepted {progress.acceptance:.0%}  trusted {stats.share_trusted:.0%}  "
-            f"target {stats.n_target_runs}  error ~{stats.error_estimate:.1e} eV"
-        )
+        numbers = f"trusted {stats.share_trusted:.0%}  target {stats.n_target_runs}  "
+        numbers += f"error ~{stats.error_estimate:.1e} eV"
+        if self._wide:
+            numbers = f"accepted {progress.acceptance:.0%}  {numbers}"
         self._bars.update(
             self._task, description=progress.label, completed=sum(self._steps.values()), numbers=numbers
         )
@@ -257,7 +260,7 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
         echo_json([{"run_dir": str(run_dir), **summary} for run_dir, summary in summaries.items()])
     elif summaries:
         from ase_proxima.apps.delayed_acceptance_report import exact_table
-        from ase_proxima.report import run_table
+        from ase_proxima.run_table import run_table
 
         echo_table((exact_table if exact else run_table)(list(summaries.values())))
         for run_dir, summary in summaries.items():
