@@ -105,6 +105,9 @@ def ends_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
         except ProximaError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2 if isinstance(error, InputError) else 1)
+        except OSError as error:  # such as a full disk
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted: what was done is kept; go on with --resume", err=True)
             sys.exit(130)

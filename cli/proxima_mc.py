@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import sys
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +117,8 @@ def main(
             tasks[run_dir].check()
     _check_target(base)
     for run_dir, one in tasks.items():
+        if run_dir.exists() and not run_dir.is_dir():
+            raise InputError(f"{run_dir} is no folder: choose another --out")
         if run_dir.exists() and any(run_dir.iterdir()):
             if not resume:
                 raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
@@ -172,7 +177,9 @@ def _run_all(
                     failures[run_dir] = error
             return summaries, failures
         context = multiprocessing.get_context("spawn")
-        with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        manager = SyncManager(ctx=context)
+        manager.start(_end_with_parent)
+        with manager, ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
             messages: Any = manager.Queue()
             futures: dict[Path, Future[Summary]] = {
                 run_dir: pool.submit(_run_one, settings, steps, run_dir, resume, messages.put)
@@ -192,6 +199,18 @@ def _run_all(
                 else:
                     raise error
     return summaries, failures
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that started it is gone: a pool does not where that was killed."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _run_one(
