@@ -181,7 +181,7 @@ def assemble(
     """
     if parts.controller == "baseline":
         parts = replace(parts, surrogate=NoSurrogate(), uncertainty=NoUncertainty())
-    forces_bounded = any(METRIC_PROPERTIES.get(find_metric(metric)[0]) == "forces" for metric in parts.bounds)
+    forces_bounded = any(_ranked_by_forces(metric, parts.properties) for metric in parts.bounds)
     surrogate = _make_surrogate(parts.surrogate, atoms, forces_bounded)
     periodic = atoms.pbc.all() and atoms.cell.rank == 3
     properties = tuple(
@@ -197,11 +197,21 @@ def assemble(
                 f"the error metric {name!r} needs {METRIC_PROPERTIES[name]}; "
                 f"{type(surrogate).__name__} offers {', '.join(properties)} here"
             )
-        uncertainty = _make_uncertainty(parts.uncertainty, surrogate, name)
-        prior_ratio = getattr(uncertainty, "prior_ratio", None)
+        known = isinstance(metric, str)
+        ranking = name if known else "force_max" if "forces" in properties else "energy"
+        uncertainty = _make_uncertainty(parts.uncertainty, surrogate, ranking)
+        # the standard deviation of another quantity ranks, but its ratio to the error is not known beforehand
+        prior_ratio = getattr(uncertainty, "prior_ratio", None) if known else None
         controller = make_controller(parts.controller, bound, parts.bound_over, parts.audit_rate, prior_ratio)
         criteria.append(Criterion(name, function, uncertainty, controller))
     return properties, surrogate, criteria, make_training_policy(parts.training)
+
+
+def _ranked_by_forces(metric: str | ErrorMetric, properties: tuple[str, ...]) -> bool:
+    """Whether the standard deviations of the forces rank the errors; a callable may look at anything."""
+    if not isinstance(metric, str):
+        return "forces" in properties
+    return METRIC_PROPERTIES[metric] == "forces"
 
 
 def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bool) -> Surrogate:

@@ -47,10 +47,12 @@ def format_speedup(value: float | None) -> str:
 
     Examples
     --------
-    >>> format_speedup(5.523)
-    '5.52x'
+    >>> format_speedup(5.523), format_speedup(124.15)
+    ('5.52x', '124x')
     """
-    return f"{value:.2f}x" if value is not None and math.isfinite(value) else "-"
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}x" if value >= 100 else f"{value:.1f}x" if value >= 10 else f"{value:.2f}x"
 
 
 def format_with_error(value: float | None, error: float | None) -> str:

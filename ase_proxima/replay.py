@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,12 @@ from rich.table import Table
 
 from ase_proxima.assembly import make_controller
 from ase_proxima.errors import InputError
-from ase_proxima.formatting import format_number, format_share
+from ase_proxima.formatting import format_number
+from ase_proxima.metrics import METRIC_PROPERTIES
 from ase_proxima.protocols import Controller
 from ase_proxima.run_data import BoundData, RunData
 from ase_proxima.types import Observation
+from ase_proxima.uncertainty.posterior import PosteriorUncertainty
 
 __all__ = ["LIMITATION", "Replay", "replay_controller", "replay_run", "replay_table"]
 
@@ -125,13 +127,14 @@ def replay_run(
         raise InputError(f"error_bound must be a positive number, got {limit}")
     over = bound_over or str(run.settings.get("bound_over", "trusted"))
     rate = float(run.settings.get("audit_rate", 0.02)) if audit_rate is None else audit_rate
-    made = [make_controller(name, limit, over, rate, None) for name in controllers]
+    prior_ratio = _prior_ratio(run.settings, bound.metric)
+    made = [make_controller(name, limit, over, rate, prior_ratio) for name in controllers]
     known = np.isfinite(bound.error) & np.isfinite(bound.uncertainty)
     if not known.any():
         raise InputError(f"{run.path} saw no errors: nothing was predicted before the target ran")
     errors, uncertainties = bound.error[known], bound.uncertainty[known]
     entries = [
-        _entry("(the run itself)", Replay(run.audit[known], run.audit[known], bound.threshold[known]), errors)
+        _entry("(the run)", Replay(run.audit[known], run.audit[known], bound.threshold[known]), errors)
     ]
     for name, controller in zip(controllers, made, strict=True):
         rng = np.random.default_rng(seed)
@@ -151,6 +154,14 @@ def replay_run(
         "controllers": entries,
         "limitation": LIMITATION,
     }
+
+
+def _prior_ratio(settings: Mapping[str, Any], metric: str) -> float | None:
+    """Ratio of error to uncertainty that the run began with: known for standard deviations of the metric."""
+    incremental = settings.get("surrogate") in ("auto", "gradient_gp", "bayesian_soap")
+    uncertainty = settings.get("uncertainty")
+    posterior = uncertainty == "posterior" or (uncertainty == "auto" and incremental)
+    return PosteriorUncertainty.prior_ratio if posterior and metric in METRIC_PROPERTIES else None
 
 
 def _choose_bound(run: RunData, metric: str | None) -> BoundData:
@@ -182,21 +193,28 @@ def _entry(name: str, replay: Replay, errors: NDArray[np.float64]) -> dict[str, 
 def replay_table(replay: dict[str, Any]) -> Table:
     """Table of what `replay_run` returned, one row a controller."""
     unit = f"\n({replay['unit']})" if replay["unit"] else ""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 0),
+        title_justify="left",
+        caption_justify="left",
+    )
     table.title = (
         f"{replay['run']}: {replay['n_known']:,} of {replay['n_calls']:,} calls with a known "
         f"{replay['metric']} error, bound {format_number(replay['error_bound'])} {replay['unit']}"
     )
     table.caption = replay["limitation"]
     table.add_column("controller", no_wrap=True)
-    for header in ("flagged", "trusted", "audited", "share\ntrusted"):
-        table.add_column(header, justify="right")
+    for header in ("flagged", "trusted", "audited"):
+        table.add_column(header, justify="right", no_wrap=True)
     for header in (
         f"mean error,\ntrusted{unit}",
         f"largest,\ntrusted{unit}",
         "threshold:\nfirst, median, last",
     ):
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", no_wrap=True)
     for entry in replay["controllers"]:
         path = entry["thresholds"]
         table.add_row(
@@ -204,7 +222,6 @@ def replay_table(replay: dict[str, Any]) -> Table:
             f"{entry['n_flagged']:,}",
             f"{entry['n_trusted']:,}",
             f"{entry['n_audited']:,}",
-            format_share(entry["n_trusted"] / replay["n_known"]),
             format_number(entry["mean_error_trusted"], 2),
             format_number(entry["max_error_trusted"], 2),
             ", ".join(format_number(value, 2) for value in (path[0], float(np.median(path)), path[-1])),

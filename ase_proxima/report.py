@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,22 +24,8 @@ from ase_proxima.serialisation import state_from_json
 from ase_proxima.statistics import mean_of_chain
 from ase_proxima.types import Observation
 
-__all__ = ["report_run", "report_table", "run_table"]
+__all__ = ["report_run", "report_table"]
 
-RUN_COLUMNS = (
-    "T\n(K)",
-    "strategy",
-    "calls",
-    "target\ncalls",
-    "audits",
-    "mean\nerror\n(eV)",
-    "bound\n(eV)",
-    "radius of\ngyration\n(Å)",
-    "acc.",
-    "wall\n(s)",
-    "base-\nline\n(s)",
-    "speed-\nup",
-)
 TIME_NAMES = {
     "time_target": "target",
     "time_surrogate": "surrogate",
@@ -332,63 +318,3 @@ def _time_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("speedup, projected", f"{present} at the present share of trusted calls, {long_run} in the long run")
     )
     return rows
-
-
-def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
-    """Table of finished Monte Carlo runs, one row a run.
-
-    Parameters
-    ----------
-    summaries : sequence of mapping
-        Contents of the runs' summary.json.
-
-    Examples
-    --------
-    >>> run_table([{"temperature_K": 500.0, "strategy": "proxima", "n_calls": 10}]).row_count
-    1
-    """
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 0), caption_justify="left")
-    several_seeds = len({summary.get("seed") for summary in summaries}) > 1
-    for header in (*RUN_COLUMNS[:2], *["seed"] * several_seeds, *RUN_COLUMNS[2:]):
-        left = header == "strategy"
-        table.add_column(header, justify="left" if left else "right", no_wrap=True)
-    for summary in sorted(
-        summaries, key=lambda run: (run["strategy"], run["temperature_K"], run.get("seed", 0))
-    ):
-        table.add_row(
-            f"{summary['temperature_K']:g}",
-            summary["strategy"],
-            *[str(summary.get("seed"))] * several_seeds,
-            _count(summary.get("n_calls")),
-            _count(_sum(summary, "n_target", "n_audit")),
-            _count(summary.get("n_audit")),
-            format_number(summary.get("error_estimate"), 2),
-            format_number(summary.get("error_bound")),
-            format_with_error(summary.get("radius_of_gyration"), summary.get("radius_of_gyration_error"))
-            + ("" if summary.get("reliable_error_bars", True) else " *"),
-            format_share(summary.get("acceptance")),
-            format_time(summary.get("wall_s")),
-            format_time(_product(summary, "baseline_energy_s", "n_calls")),
-            format_speedup(summary.get("speedup")),
-        )
-    table.caption = (
-        "target calls: flagged calls and audits; mean error: estimated;\n"
-        "baseline: what the target would have cost on every call"
-    )
-    if not all(summary.get("reliable_error_bars", True) for summary in summaries):
-        table.caption += "\n* shorter than 20 autocorrelation times: the error bar itself is uncertain"
-    return table
-
-
-def _sum(summary: Mapping[str, Any], *names: str) -> int | None:
-    values = [summary.get(name) for name in names]
-    return None if None in values else sum(values)  # type: ignore[arg-type]
-
-
-def _product(summary: Mapping[str, Any], first: str, second: str) -> float | None:
-    a, b = summary.get(first), summary.get(second)
-    return None if a is None or b is None else a * b
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"

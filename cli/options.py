@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -53,11 +54,11 @@ class NumberList(click.ParamType):
         try:
             if ":" in value:
                 first, last, step = (self.number(part) for part in value.split(":"))
-                n = int((last - first) / step + 1e-9)
+                n = math.floor((last - first) / step + 1e-9)
                 numbers = [first + i * step for i in range(n + 1)]
             else:
                 numbers = [self.number(part) for part in value.split(",")]
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, OverflowError, ZeroDivisionError):
             self.fail(f"{value!r} is no number, list a,b,c or range first:last:step", param, ctx)
         if not numbers:
             self.fail(f"the range {value!r} is empty", param, ctx)
@@ -104,6 +105,9 @@ def ends_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
         except ProximaError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2 if isinstance(error, InputError) else 1)
+        except OSError as error:  # such as a full disk
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted: what was done is kept; go on with --resume", err=True)
             sys.exit(130)
@@ -140,14 +144,15 @@ def echo_json(data: Mapping[str, Any] | list[Any]) -> None:
 
 
 def echo_table(table: Table) -> None:
-    """Print a table; where there is no terminal, as wide as it needs to be."""
+    """Print a table; as wide as it needs to be where there is no terminal, or its columns may not be cut."""
     from rich.console import Console
 
     console = Console()
+    needed = console.measure(table, options=console.options.update(width=500)).maximum
     if not console.is_terminal:
-        console = Console(
-            width=max(console.measure(table, options=console.options.update(width=500)).maximum, 80)
-        )
+        console = Console(width=max(needed, 80))
+    elif needed > console.width and all(column.no_wrap for column in table.columns):
+        console = Console(width=needed)
     console.print(table)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import sys
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     Settings = RunSettings | ExactSettings
 
 Summary = dict[str, Any]
+
+WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 
 
 @click.command(cls=OneLineCommand, context_settings={"show_default": True})
@@ -112,6 +117,8 @@ def main(
             tasks[run_dir].check()
     _check_target(base)
     for run_dir, one in tasks.items():
+        if run_dir.exists() and not run_dir.is_dir():
+            raise InputError(f"{run_dir} is no folder: choose another --out")
         if run_dir.exists() and any(run_dir.iterdir()):
             if not resume:
                 raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
@@ -170,7 +177,9 @@ def _run_all(
                     failures[run_dir] = error
             return summaries, failures
         context = multiprocessing.get_context("spawn")
-        with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        manager = SyncManager(ctx=context)
+        manager.start(_end_with_parent)
+        with manager, ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
             messages: Any = manager.Queue()
             futures: dict[Path, Future[Summary]] = {
                 run_dir: pool.submit(_run_one, settings, steps, run_dir, resume, messages.put)
@@ -192,6 +201,18 @@ def _run_all(
     return summaries, failures
 
 
+def _end_with_parent() -> None:
+    """End this process once the one that started it is gone: a pool does not where that was killed."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _run_one(
     settings: Settings, steps: int, run_dir: Path, resume: bool, report: Callable[[Progress], None]
 ) -> Summary:
@@ -211,10 +232,11 @@ class _ProgressBars:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        self._wide = console.width >= WIDE_TERMINAL
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            *[BarColumn()] * self._wide,
+            TextColumn("{task.completed:.0f}/{task.total:.0f}" + " steps" * self._wide),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
             console=console,
@@ -227,10 +249,10 @@ class _ProgressBars:
         """Show what a run reports."""
         self._steps[progress.label] = progress.step
         stats = progress.stats
-        numbers = (
-            f"accepted {progress.acceptance:.0%}  trusted {stats.share_trusted:.0%}  "
-            f"target {stats.n_target_runs}  error ~{stats.error_estimate:.1e} eV"
-        )
+        numbers = f"trusted {stats.share_trusted:.0%}  target {stats.n_target_runs}  "
+        numbers += f"error ~{stats.error_estimate:.1e} eV"
+        if self._wide:
+            numbers = f"accepted {progress.acceptance:.0%}  {numbers}"
         self._bars.update(
             self._task, description=progress.label, completed=sum(self._steps.values()), numbers=numbers
         )
@@ -257,7 +279,7 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
         echo_json([{"run_dir": str(run_dir), **summary} for run_dir, summary in summaries.items()])
     elif summaries:
         from ase_proxima.apps.delayed_acceptance_report import exact_table
-        from ase_proxima.report import run_table
+        from ase_proxima.run_table import run_table
 
         echo_table((exact_table if exact else run_table)(list(summaries.values())))
         for run_dir, summary in summaries.items():

@@ -366,3 +366,16 @@ def test_changes_are_found_as_ase_finds_them(what, start):
     expected = Calculator.check_state(calc, after)
     assert sorted(calc.check_state(after)) == sorted(expected)
     assert bool(expected) is (what not in ("nothing", "positions, less than ASE tells apart", start))
+
+
+@pytest.mark.parametrize("metric", [lambda t, s: abs(t["energy"] - s["energy"]), "energy"])
+def test_callable_metric_works_with_the_default_parts_and_holds_its_bound(metric):
+    calc = ProximaCalculator(HarmonicWells(WATER.positions), error_bound=0.01, error_metric=metric)
+    errors = []
+    for atoms in shaken(60):
+        atoms.calc = calc
+        energy = atoms.get_potential_energy()
+        if calc.last_decision is Decision.SURROGATE:
+            errors.append(abs(energy - HarmonicWells(WATER.positions).get_property("energy", atoms)))
+    assert len(errors) > 20
+    assert np.mean(errors) < 0.01

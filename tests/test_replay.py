@@ -75,6 +75,15 @@ def test_bad_input_is_named(write_run, options, message):
         replay_run(read_run(write_run()), **options)
 
 
+@pytest.mark.parametrize(("uncertainty", "warm"), [("auto", True), ("coulomb", False)])
+def test_the_default_controller_starts_as_it_did_in_the_run(write_run, uncertainty, warm):
+    run = read_run(write_run(surrogate="auto", uncertainty=uncertainty, error_bound=0.5))
+    risk = replay_run(run, ["risk"])["controllers"][1]
+    expected = RiskController(0.5, prior_ratio=1.0 if warm else None)
+    assert risk["thresholds"][0] == expected.threshold(expected.init())
+    assert (risk["thresholds"][0] > 0) == warm
+
+
 def test_a_run_that_saw_no_error_cannot_be_replayed(write_run):
     calls = [(float("nan"), float("nan"), "", "target", 1.0)]
     with pytest.raises(InputError, match="saw no errors"):

@@ -18,8 +18,9 @@ from ase_proxima.comparison import compare_runs, comparison_table
 from ase_proxima.comparison_plots import plot_comparison
 from ase_proxima.formatting import format_with_error
 from ase_proxima.plots import plot_run, plot_temperatures
-from ase_proxima.report import report_run, report_table, run_table
+from ase_proxima.report import report_run, report_table
 from ase_proxima.run_data import estimate_errors, read_run
+from ase_proxima.run_table import run_table
 
 # The targets here are stand-ins, cheaper than any surrogate.
 pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")
@@ -242,12 +243,17 @@ def test_the_closing_table_has_a_row_a_run_and_the_seed_where_seeds_differ():
         "radius_of_gyration_error": 0.00094, "acceptance": 0.605, "wall_s": 10.0, "baseline_energy_s": 0.15,
         "speedup": 15.015, "molecule": "CH4", "target": "emt",
     }  # fmt: skip
-    table = text_of(run_table([summary]), width=90)
+    table = text_of(run_table([summary]), width=80)
     assert "seed" not in table
-    for value in ("500", "1,001", "17", "0.00032", "0.5450 ± 0.0009", "60.5 %", "150", "15.02x"):
+    for value in ("500", "1,001", "17", "0.00032", "0.5450 ± 0.0009", "60.5 %", "150", "15.0x"):
         assert value in table
+    assert "strategy: proxima; bound of the mean error: 0.002 eV" in table
     other = {**summary, "seed": 2, "radius_of_gyration_error": float("nan")}
     assert "seed" in text_of(run_table([summary, other]))
+    other = {**summary, "strategy": "published", "error_bound": 0.003}
+    both = text_of(run_table([summary, other]))
+    for value in ("proxima", "published", "0.002", "0.003"):
+        assert value in both
     assert len(plot_temperatures([summary, other]).axes) == 4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -84,6 +85,12 @@ class RunSettings:
         _ = self.move
         if self.strategy not in STRATEGIES:
             raise InputError(f"unknown strategy {self.strategy!r}: use one of {', '.join(STRATEGIES)}")
+        if not 0 < self.error_bound < math.inf:
+            raise InputError(f"error_bound must be a positive number, got {self.error_bound}")
+        if not self.threshold >= 0:
+            raise InputError(f"fixed_threshold must not be negative, got {self.threshold}")
+        if not self.retrain_interval >= 1:
+            raise InputError(f"a retrain interval must be at least 1, got {self.retrain_interval}")
         if not self.seed >= 0:
             raise InputError(f"the seed must not be negative, got {self.seed}")
         load_structure(self.molecule)

@@ -61,7 +61,7 @@ def test_replay(write_run, tmp_path):
     replay = json.loads(result.stdout)
     assert replay["error_bound"] == 0.01
     assert [entry["controller"] for entry in replay["controllers"]] == [
-        "(the run itself)",
+        "(the run)",
         "fixed:0.5",
         "linear",
     ]

@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,10 +38,11 @@ def test_the_table_names_what_was_asked_for(tmp_path):
     result = run(*FAST, "--temp", "300,500", "--out", tmp_path / "r")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert [line.split()[:3] for line in lines[:-1] if " proxima " in line] == [
-        ["300", "proxima", "41"],
-        ["500", "proxima", "41"],
+    assert [line.split()[:2] for line in lines if line.split()[1:2] == ["41"]] == [
+        ["300", "41"],
+        ["500", "41"],
     ]
+    assert "strategy: proxima; bound of the mean error: 0.002 eV" in result.stdout
     assert (tmp_path / "r" / "T0300K-s1" / "summary.json").exists()
 
 
@@ -70,6 +74,48 @@ def test_a_run_cut_short_resumes_to_the_same_chain(tmp_path):
     assert chains[0] == chains[1]
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes of a session in /proc")
+def test_nothing_is_left_running_when_the_command_is_killed(tmp_path):
+    command = [sys.executable, "-c", "from proxima_cli.proxima_mc import main; main()"]
+    options = [
+        "--target",
+        "emt",
+        "--steps",
+        "1000000",
+        "--seed",
+        "1,2",
+        "--jobs",
+        "2",
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    with subprocess.Popen([*command, *options], start_new_session=True) as process:
+        wait_until(lambda: len(list(tmp_path.glob("r/*/chain.csv"))) == 2, 120)
+        assert len(in_session(process.pid)) >= 4
+        process.kill()
+    wait_until(lambda: not in_session(process.pid), 60)
+
+
+def in_session(leader):
+    """Processes of a session that live."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, rest = int(file.parent.name), file.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended since
+            continue
+        if int(rest[3]) == leader and rest[0] != "Z":
+            found.append(pid)
+    return found
+
+
+def wait_until(true, seconds):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_a_finished_run_resumed_keeps_its_summary(tmp_path):
     first = summaries("--out", tmp_path / "r")
     assert summaries("--out", tmp_path / "r", "--resume") == first
@@ -87,6 +133,8 @@ def test_plots_are_written(tmp_path):
     [
         (["--molecule", "Unobtainium"], "unknown molecule 'Unobtainium'"),
         (["--target", "emd"], "unknown target 'emd'"),
+        (["--temp", "300:200:100"], "range '300:200:100' is empty"),
+        (["--temp", "1:inf:1"], "'1:inf:1' is no number, list"),
         (["--target", "xtb:GFN9"], "GFN9"),
         (["--temp", "-5"], "temperature must be positive, got -5.0 K"),
         (["--temp", "warm"], "'warm' is no number, list a,b,c or range first:last:step"),
@@ -94,8 +142,14 @@ def test_plots_are_written(tmp_path):
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["--perturb", "0"], "perturbation must be positive, got 0.0"),
         (["--seed", "-1"], "seed must not be negative, got -1"),
-        (["--error-bound", "-1"], "error_bound must be a positive number, got -1.0"),
+        (["--error-bound", "-1", "--temp", "300,500"], "error_bound must be a positive number, got -1.0"),
+        (
+            ["--strategy", "fixed", "--threshold", "-1", "--seed", "1,2"],
+            "threshold must not be negative, got -1.0",
+        ),
+        (["--strategy", "fixed", "--retrain-interval", "0", "--seed", "1,2"], "must be at least 1, got 0"),
         (["--strategy", "hope"], "'hope' is not one of"),
+        (["--out", __file__], "is no folder: choose another --out"),
         (["--resume"], "--resume needs --out"),
         (["--reference", "nowhere"], "nowhere is no Monte Carlo run"),
         (["--no-such-option"], "No such option"),
