@@ -24,31 +24,33 @@ class NormalEquations:
     square
         Sum of the squared labels.
     count
-        Number of rows.
+        Number of independent rows.
     """
 
     gram: np.ndarray
     moment: np.ndarray
     square: float = 0.0
-    count: int = 0
+    count: float = 0.0
 
     @classmethod
     def empty(cls, n_features: int) -> NormalEquations:
         """No rows yet."""
         return cls(np.zeros((n_features, n_features)), np.zeros(n_features))
 
-    def plus(self, X: np.ndarray, y: np.ndarray) -> NormalEquations:
+    def plus(self, X: np.ndarray, y: np.ndarray, weight: float = 1.0) -> NormalEquations:
         """Add rows `X`, shape (n, n_features), with labels `y`, shape (n,); reuses the memory of `self`.
+
+        Each row counts as `weight` independent ones.
 
         Examples
         --------
         >>> sums = NormalEquations.empty(1).plus(np.array([[1.0], [2.0]]), np.array([3.0, 5.0]))
         >>> sums.gram.item(), sums.moment.item(), sums.square, sums.count
-        (5.0, 13.0, 34.0, 2)
+        (5.0, 13.0, 34.0, 2.0)
         """
-        self.gram[...] += X.T @ X
-        self.moment[...] += X.T @ y
-        return replace(self, square=self.square + float(y @ y), count=self.count + len(y))
+        self.gram[...] += weight * (X.T @ X)
+        self.moment[...] += weight * (X.T @ y)
+        return replace(self, square=self.square + weight * float(y @ y), count=self.count + weight * len(y))
 
     def residual(self, weights: np.ndarray) -> float:
         """Sum of the squared residuals of the rows, not below the rounding error of this formula."""
@@ -167,7 +169,7 @@ def maximise_evidence(
         covariance[diagonal, diagonal] *= 0.5
         total, noise = 0.0, {}
         for kind, part in sums.items():
-            fitted = min(hyper.noise[kind] * float(np.sum(covariance * part.gram)), float(part.count))
+            fitted = min(hyper.noise[kind] * float(np.sum(covariance * part.gram)), part.count)
             total += fitted
             noise[kind] = (part.count - fitted + strength) / (
                 part.residual(posterior.mean) + strength / expected.noise[kind]

@@ -20,6 +20,7 @@ from ase_proxima.surrogates.bayesian_linear import (
     solve,
 )
 from ase_proxima.surrogates.descriptors import FeatureRows, PowerSpectrum, SoapSettings, default_settings
+from ase_proxima.surrogates.selection import novelty
 from ase_proxima.types import Frame, Prediction
 
 __all__ = ["BayesianSoap"]
@@ -33,6 +34,8 @@ PRIOR_FORCE = 1.0
 """Expected size of a force component on atoms so displaced, in eV/Å."""
 EXPECTED_MISFIT = 0.05
 """Expected standard deviation of what the model cannot describe, in eV/Å."""
+COMPARED = 20
+"""Number of latest frames that a new one is compared with."""
 OFFSET_SCALE = 10.0
 """Prior standard deviation of a species' energy, in units of that of the other weights."""
 
@@ -67,6 +70,8 @@ class BayesianSoap:
 
     The labels are exact, and the noise is what the model cannot describe; it is part of the standard
     deviation of a prediction.  Energy and virial noise grow with the square root of the number of atoms.
+    Forces on structures hardly displaced from one another repeat what the model cannot describe, so that they
+    would feign a small noise: those of a frame near an earlier one count less, down to a quarter.
     Hyperparameters are estimated anew at frame counts that depend on nothing but the count, so that growing
     in place and fitting afresh give the same model, bit for bit.
 
@@ -226,9 +231,10 @@ class BayesianSoap:
         if "stress" in frame.results and rows.strain is not None:
             virial = _array(frame, "stress", (6,)) * atoms.get_volume()
             labels["stress"] = (rows.strain / root, virial / root)
+        weight = novelty(atoms, [known.x for known in self._frames[-COMPARED:]], RATTLE)
         for kind, (X, y) in labels.items():
             sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
-            self._sums[kind] = sums.plus(X, y)
+            self._sums[kind] = sums.plus(X, y, weight if kind == "forces" else 1.0)
         self._frames.append(frame)
         if _estimates_at(len(self._frames)):
             expected = self._expected()
@@ -329,7 +335,7 @@ class BayesianSoap:
                 arrays[f"gram_{kind}"],
                 arrays[f"moment_{kind}"],
                 float(arrays[f"square_{kind}"]),
-                int(arrays[f"count_{kind}"]),
+                float(arrays[f"count_{kind}"]),
             )
             for kind in header["kinds"]
         }

@@ -176,8 +176,8 @@ class PowerSpectrum:
         """Number of features."""
         return len(self._multiplicity)
 
-    def compute(self, atoms: Any) -> FeatureRows:
-        """Features of `atoms` and their derivatives.
+    def spectra(self, atoms: Any) -> Any:
+        """Power spectra of the single atoms with their gradients, as featomic gives them: a `metatensor.TensorMap`.
 
         Raises
         ------
@@ -193,14 +193,23 @@ class PowerSpectrum:
                 f"the surrogate knows the species {known}, got {chemical_symbols[unknown[0]]}: "
                 "start a new run for another composition"
             )
-        periodic = bool(atoms.pbc.all())
-        system = _fully_periodic(atoms, self.settings.r_cut)
-        tensor = self._calculator.compute(
-            system,
-            gradients=["positions", "strain"] if periodic else ["positions"],
+        return self._calculator.compute(
+            _fully_periodic(atoms, self.settings.r_cut),
+            gradients=["positions", "strain"] if atoms.pbc.all() else ["positions"],
             selected_keys=self._keys,
             selected_properties=self._selection,
         )
+
+    def compute(self, atoms: Any) -> FeatureRows:
+        """Features of `atoms` and their derivatives.
+
+        Raises
+        ------
+        InputError
+            If `atoms` has a species that this power spectrum does not know.
+        """
+        tensor = self.spectra(atoms)
+        periodic = bool(atoms.pbc.all())
         n_atoms, size = len(atoms), self.n_features
         values = np.empty(size)
         gradient = np.empty((3 * n_atoms, size))

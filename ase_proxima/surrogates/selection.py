@@ -1,17 +1,21 @@
-"""Which frames to keep when there are too many."""
+"""Which frames to keep when there are too many, and how much a new one tells."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ase_proxima.surrogates.kernels import matern52
 
-__all__ = ["energy_covariance", "most_informative"]
+__all__ = ["energy_covariance", "most_informative", "novelty"]
 
 NOISE = 1e-8
 """Variance of a label, in that of the prior; without it rounding errors grow from one near copy to the next."""
+
+LEAST_NOVELTY = 0.25
+"""What the forces on a copy of a known structure count."""
 
 
 def energy_covariance(q: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -73,3 +77,30 @@ def most_informative(
         chosen.append(pivot)
         variance[chosen] = -np.inf
     return sorted(chosen)
+
+
+def novelty(atoms: Any, known: Sequence[Any], scale: float) -> float:
+    """Share of the forces on `atoms` that counts as independent of those on `known` structures.
+
+    It is the mean square displacement of a coordinate from the nearest of them in units of `scale` squared (Å²),
+    not below a quarter and not above 1; 1 if none has the same atoms and cell.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms = bulk("Al", cubic=True)
+    >>> moved = atoms.copy()
+    >>> moved.positions[0] += 0.18
+    >>> novelty(moved, [], 0.1), novelty(moved, [atoms], 0.1), novelty(atoms, [atoms], 0.1)
+    (1.0, 0.61, 0.25)
+    """
+    nearest = np.inf
+    for x in known:
+        if not np.array_equal(x.numbers, atoms.numbers) or not np.allclose(
+            x.cell, atoms.cell, rtol=0.0, atol=0.1 * scale
+        ):
+            continue
+        moved = atoms.positions - x.positions
+        moved -= moved.mean(axis=0)
+        nearest = min(nearest, float(np.mean(moved**2)))
+    return float(np.clip(nearest / scale**2, LEAST_NOVELTY, 1.0))

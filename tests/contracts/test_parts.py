@@ -43,7 +43,7 @@ SURROGATES = {
     "gradient_gp": GradientGP,
     "gradient_gp with force deviations": lambda: GradientGP(force_std=True),
     "gradient_gp, thinned": lambda: GradientGP(max_frames=8),
-    "bayesian_soap": BayesianSoap,
+    "bayesian_soap": lambda: BayesianSoap(n_max=3, l_max=2),
     "nearest frame": NearestFrame,
 }
 
@@ -61,7 +61,7 @@ UNCERTAINTIES = {
     "posterior energy per atom": (lambda: PosteriorUncertainty("energy_per_atom"), SoapRidge),
     "posterior forces": (lambda: PosteriorUncertainty("force_max"), lambda: GradientGP(force_std=True)),
     "posterior mean force": (lambda: PosteriorUncertainty("force_mae"), lambda: GradientGP(force_std=True)),
-    "posterior of soap": (lambda: PosteriorUncertainty("force_max"), BayesianSoap),
+    "posterior of soap": (lambda: PosteriorUncertainty("force_max"), SURROGATES["bayesian_soap"]),
     "posterior without deviations": (lambda: PosteriorUncertainty("force_max"), GradientGP),
     "none": (NoUncertainty, NearestFrame),
     "nearest frame": (NearestFrame, NearestFrame),

@@ -195,6 +195,23 @@ def test_a_perfect_crystal_teaches_no_confidence():
     assert error < 2.0 * prediction.std["forces"].mean()
 
 
+def test_frames_along_one_path_do_not_feign_certainty():
+    base = SYSTEMS["crystal"]
+    path = np.random.default_rng(0).normal(size=base.positions.shape)
+
+    def on_path(size):
+        atoms = base.copy()
+        atoms.positions += size * path
+        return Frame(atoms, {name: EMT().get_property(name, atoms) for name in ("energy", "forces")})
+
+    surrogate = BayesianSoap(n_max=4, l_max=3)
+    surrogate.fit([on_path(0.006 * step) for step in (0, 1, 2, 3, 4, 12)])
+    unseen = [on_path(size) for size in (0.15, 0.2)]
+    answers = [surrogate.predict(frame.x) for frame in unseen]
+    errors = [a.results["forces"] - f.results["forces"] for a, f in zip(answers, unseen, strict=True)]
+    assert np.mean(np.abs(errors)) < 1.0 * np.mean([answer.std["forces"] for answer in answers])
+
+
 def test_growing_in_place_equals_a_fresh_fit(fitted):
     frames = fitted["crystal"][1]
     grown, fresh = BayesianSoap(**SMALL), BayesianSoap(**SMALL)

@@ -1,0 +1,132 @@
+"""What a trusted call costs, and whether calls and new frames stay as cheap as the frames pile up.
+
+Three tables, written to benchmarks/results/surrogate_cost.csv, times in ms:
+
+- aluminium, 256 atoms: forces through `ProximaCalculator` on trusted calls, beside featomic's own time for the
+  descriptor with its gradients on the same atoms, asked in turn;
+- bayesian_soap on aluminium, 32 atoms: prediction and addition of a frame against the number of frames;
+- gradient_gp on methane: the same, up to and beyond the cap on stored frames.
+
+EMT is the target throughout.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+
+from ase_proxima import ProximaCalculator
+from ase_proxima.protocols import Surrogate
+from ase_proxima.surrogates.bayesian_soap import BayesianSoap
+from ase_proxima.surrogates.descriptors import PowerSpectrum, default_settings
+from ase_proxima.surrogates.gradient_gp import GradientGP
+from ase_proxima.types import Decision, Frame
+
+RESULTS = Path(__file__).parent / "results"
+LIMIT = 1.3
+REPEATS = 5
+
+
+def timed_ms(work: Callable[[], Any]) -> float:
+    """Time of one run of `work`."""
+    start = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def rattled(atoms: Atoms, size: float) -> Iterator[Atoms]:
+    """Copies of `atoms`, displaced at random by `size`, in Å."""
+    rng = np.random.default_rng(0)
+    while True:
+        moved = atoms.copy()
+        moved.positions += rng.normal(0.0, size, moved.positions.shape)
+        yield moved
+
+
+def measure_call(n_trusted: int) -> list[dict[str, Any]]:
+    """Whole trusted call and descriptor, in turn; medians and minima."""
+    spectrum = PowerSpectrum([13], default_settings([13]))
+    calculator = ProximaCalculator(EMT(), error_bound=0.1, error_metric="force_mae")
+    whole, own = [], []
+    for atoms in rattled(bulk("Al", cubic=True) * 4, 0.1):
+        atoms.calc = calculator
+        took = timed_ms(atoms.get_forces)
+        if calculator.last_decision is Decision.SURROGATE:
+            whole.append(took)
+            own.append(timed_ms(lambda atoms=atoms: spectrum.spectra(atoms)))
+        if len(whole) == n_trusted:
+            break
+    return [
+        {
+            "what": "Al256, a trusted call",
+            "frames": len(calculator.frames),
+            "call_ms": f(whole),
+            "descriptor_ms": f(own),
+            "ratio": f(whole) / f(own),
+            "statistic": name,
+        }
+        for name, f in (("median", np.median), ("minimum", np.min))
+    ]
+
+
+def measure_growth(
+    what: str, surrogate: Surrogate, structures: Iterator[Atoms], at: Sequence[int], properties: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Times of predictions and additions between the numbers of frames in `at`."""
+    frames: list[Frame] = []
+    rows, target = [], EMT()
+    for first, last in zip((0, *at), at, strict=False):
+        added, asked = [], []
+        while len(frames) < last:
+            atoms = next(structures)
+            frames.append(Frame(atoms, {name: target.get_property(name, atoms) for name in properties}))
+            added.append(timed_ms(lambda: surrogate.fit(frames)))
+            unseen = next(structures)
+            asked.append(min(timed_ms(lambda x=unseen: surrogate.predict(x)) for _ in range(REPEATS)))
+        rows.append(
+            {
+                "what": what,
+                "frames": f"{first + 1}-{last}",
+                "call_ms": np.median(asked),
+                "added_ms": np.median(added),
+                "added_mean_ms": np.mean(added),
+                "added_largest_ms": max(added),
+            }
+        )
+    return rows
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--trusted", default=20, help="Trusted calls of 256 atoms to time.")
+@click.option("--soap-frames", default=160, help="Frames of aluminium.")
+@click.option("--gp-frames", default=240, help="Frames of methane.")
+def main(trusted: int, soap_frames: int, gp_frames: int) -> None:
+    """Measure, write the table and print it."""
+    results = ("energy", "forces", "stress")
+    rows = measure_call(trusted)
+    at = [n for n in (10, 20, 40, 80, 160, 320) if n <= soap_frames]
+    aluminium = rattled(bulk("Al", cubic=True) * 2, 0.1)
+    rows += measure_growth("bayesian_soap, Al32", BayesianSoap(), aluminium, at, results)
+    at = [n for n in (15, 30, 60, 120, 180, 240, 300) if n <= gp_frames]
+    methane = rattled(molecule("CH4"), 0.05)
+    rows += measure_growth("gradient_gp, CH4", GradientGP(), methane, at, results[:2])
+    table = pd.DataFrame(rows)
+    RESULTS.mkdir(exist_ok=True)
+    table.to_csv(RESULTS / "surrogate_cost.csv", index=False, float_format="%.4g")
+    click.echo(table.to_string(index=False, na_rep="", float_format=lambda x: f"{x:.4g}"))
+    click.echo(
+        f"a trusted call of 256 atoms takes {rows[0]['ratio']:.2f} times the descriptor; limit {LIMIT}"
+    )
+
+
+if __name__ == "__main__":
+    main()
