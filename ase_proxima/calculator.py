@@ -25,6 +25,7 @@ __all__ = ["ProximaCalculator"]
 _INITIAL = ("initial_charges", "initial_magmoms")
 
 OFFERED = ("energy", "forces", "stress")
+Electrons = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
@@ -114,6 +115,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             MemoryStore() if run_dir is None else RunDirectory.create(run_dir, self._parts.describe())
         )
         self._executor: Executor | None = None
+        self._electronic_state: Electrons | None = None
 
     @classmethod
     def resume(cls, run_dir: str | Path, target: BaseCalculator, **parts: Any) -> ProximaCalculator:
@@ -171,10 +173,23 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         if self._executor is None:
             self._build(self.atoms)
         assert self._executor is not None  # noqa: S101  built above
+        if not {"initial_charges", "initial_magmoms"}.isdisjoint(system_changes):
+            self._check_electrons(self.atoms)
         results = self._executor(self.atoms)
         self.results = {
             name: value.copy() if isinstance(value, np.ndarray) else value for name, value in results.items()
         }
+
+    def _check_electrons(self, atoms: Atoms) -> None:
+        """Refuse other initial charges or magnetic moments than those of the run, another state for the target."""
+        electrons = _electrons(atoms)
+        if self._electronic_state is None:
+            self._electronic_state = electrons
+        elif electrons != self._electronic_state and len(electrons[0]) == len(self._electronic_state[0]):
+            raise InputError(
+                "the initial charges or magnetic moments changed, which the surrogate does not see: "
+                "use another ProximaCalculator for another electronic state"
+            )
 
     def _build(self, atoms: Atoms) -> None:
         """Choose the parts for this kind of structure and put them together."""
@@ -245,9 +260,10 @@ def _restore(executor: Executor, run: RunDirectory, state: Mapping[str, Any]) ->
 
 
 def _check_target(target: Any) -> None:
-    if not hasattr(target, "get_property"):
+    if isinstance(target, type) or not hasattr(target, "get_property"):
+        kind = f"the class {target.__name__}" if isinstance(target, type) else type(target).__name__
         raise InputError(
-            f"target must be an ASE calculator, got {type(target).__name__}: "
+            f"target must be an ASE calculator, got {kind}: "
             "pass an object such as ase.calculators.emt.EMT(), or use the decorator for a function"
         )
 
@@ -299,6 +315,10 @@ def _identify(atoms: Atoms) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
         digest.update(np.ascontiguousarray(array).data)
-    return (
-        "s" + digest.hexdigest()
-    )  # a letter first: ASE refuses words in its database that look like numbers
+    # A letter first: ASE refuses words in its database that look like numbers.
+    return "s" + digest.hexdigest()
+
+
+def _electrons(atoms: Atoms) -> Electrons:
+    """Initial charges and magnetic moments, of which the surrogates know nothing."""
+    return tuple(atoms.get_initial_charges()), tuple(atoms.get_initial_magnetic_moments().ravel())

@@ -110,7 +110,8 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
         # Variance of the difference estimator under independent audits of probability p.
         p = run.audit_probability[audited]
         residual = (errors[audited] - bound.alpha[audited] * bound.uncertainty[audited]) * p
-        spread = math.sqrt(float(np.nansum((1 - p) * (residual / p) ** 2))) / n
+        if (p <= 0.5).any():  # audits that were all but certain say nothing of the draw
+            spread = math.sqrt(float(np.nansum((1 - p) * (residual / p) ** 2))) / n
     controller = _controller_report(run, i, bound)
     remarks = list(controller["notes"])
     if basis == "flagged calls":

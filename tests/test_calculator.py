@@ -379,3 +379,17 @@ def test_callable_metric_works_with_the_default_parts_and_holds_its_bound(metric
             errors.append(abs(energy - HarmonicWells(WATER.positions).get_property("energy", atoms)))
     assert len(errors) > 20
     assert np.mean(errors) < 0.01
+
+
+def test_another_electronic_state_is_refused():
+    atoms = molecule("H2O")
+    atoms.calc = ProximaCalculator(EMT(), error_bound=0.05, when_not_worthwhile="ignore")
+    atoms.get_potential_energy()
+    atoms.set_initial_magnetic_moments([1.0, 0.0, 0.0])
+    with pytest.raises(InputError, match="use another ProximaCalculator for another electronic state"):
+        atoms.get_potential_energy()
+
+
+def test_a_class_in_place_of_a_calculator_is_refused():
+    with pytest.raises(InputError, match="got the class EMT: pass an object"):
+        ProximaCalculator(EMT, error_bound=0.05)
