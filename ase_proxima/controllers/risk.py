@@ -80,17 +80,17 @@ class RiskController:
     def audit_probability(self, state: RiskState, uncertainty: float) -> float:
         """Probability of an audit: the more the newer the model and the larger the uncertainty.
 
-        While fewer than four errors were seen near the threshold or below it, the first trusted calls are looked
-        at with a probability of up to 1.
+        While fewer than three errors were seen at half this uncertainty or above, it is up to 1: what was seen
+        at small uncertainties does not speak for larger ones.
         """
         threshold = state.threshold
         if not (self.audit_rate > 0 and threshold > 0):
             return 0.0
-        n_near = sum(u < 2 * threshold for u, _, _ in state.pairs[-self.window // 2 :])
+        n_near = sum(2 * u > uncertainty for u, _, _ in state.pairs[-self.window // 2 :])
         record = math.sqrt(min(1.0, 50.0 / max(state.calls_at_version, 1.0)))
         place = min(max(2.0 * uncertainty / threshold, 0.25), 2.0)
         usual = max(self.audit_rate * record * place, self.audit_floor)
-        return min(max(usual, 1.0 - n_near / 4), 1.0)
+        return min(max(usual, 1.0 - n_near / 3), 1.0)
 
     @property
     def audit_floor(self) -> float:
