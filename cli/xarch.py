@@ -8,6 +8,7 @@ import click
 
 from gpu_xarch.errors import InputError, XarchError
 from proxima_cli.xarch_collect import collect
+from proxima_cli.xarch_curate import curate, next_, portability
 from proxima_cli.xarch_data import info, ingest
 from proxima_cli.xarch_pairs import label, pair
 from proxima_cli.xarch_reference import gpus, metrics
@@ -35,6 +36,9 @@ def main() -> None:
 
 
 for command in (ingest, info, pair, label, metrics, gpus, collect, simulate):
+    main.add_command(command)
+
+for command in (curate, next_, portability):
     main.add_command(command)
 
 if __name__ == "__main__":
