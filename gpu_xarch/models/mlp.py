@@ -58,7 +58,7 @@ class Mlp:
 
         self.low, self.spread = float(y.mean()), float(y.std()) or 1.0
         net = MLPRegressor(
-            self.hidden,
+            hidden_layer_sizes=self.hidden,
             activation="relu",
             solver="adam",
             batch_size=min(self.batch, len(y)),
