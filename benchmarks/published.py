@@ -188,8 +188,10 @@ def build(name: str, problem: Any, n_jobs: int) -> Any:
     return make_model(name, problem, **({} if name in ("old", "mlp") else {"n_jobs": n_jobs}))
 
 
-def curation(data: Data, report: Report, models: list[str], n_jobs: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """IPC across GPUs: every model on random and on curated training sets of 12 sizes."""
+def curation(
+    data: Data, report: Report, models: list[str], n_jobs: int, path: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """IPC across GPUs: every model on random and on curated training sets of 12 sizes, written as they come."""
     problem = make_problem("ipc", "P100", "V100")
     pool, y = data.X.iloc[data.train], data.target["ipc"]
     answers, truth = y[data.train], y[data.test]
@@ -239,6 +241,7 @@ def curation(data: Data, report: Report, models: list[str], n_jobs: int) -> tupl
                             "simulated": True,
                         }
                     )
+            pd.DataFrame(found).round(5).to_csv(path, index=False)
             click.echo(f"  {name}, {strategy}: {time.perf_counter() - start:.0f} s")
     curve = pd.DataFrame(found)
     said = {"all": "about 12 %", "stream": "33 % to 3 %"}
@@ -289,8 +292,7 @@ def main(quick: bool, models: str, n_jobs: int, out: Path) -> None:
     report = Report(out / f"{prefix}.csv")
     costs(data, report, n_jobs)
     same_gpu(data, report, names, (0.1, 0.3) if quick else (451 / TRAIN, 4521 / TRAIN))
-    curve, parts = curation(data, report, names, n_jobs)
-    curve.round(5).to_csv(out / f"{prefix}_curves.csv", index=False)
+    curve, parts = curation(data, report, names, n_jobs, out / f"{prefix}_curves.csv")
     parts.round(5).to_csv(out / f"{prefix}_composition.csv", index=False)
     title = f"{MARK}: IPC P100 -> V100, {len(data.train)} runs to choose from"
     for application in ("all", "stream"):
