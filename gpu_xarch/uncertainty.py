@@ -195,10 +195,7 @@ def forest_variance(
 
 
 def forest_std(forest: RandomForestRegressor, X: ArrayLike, *, n_jobs: int | None = None) -> Floats:
-    """Return the standard deviation of a forest's predictions, in the unit of the target.
-
-    The square root of `forest_variance`, 0 where that is negative.
-    """
+    """Return the square root of `forest_variance`, in the unit of the target; 0 where that is negative."""
     return np.sqrt(np.maximum(forest_variance(forest, X, n_jobs=n_jobs), 0.0))
 
 
@@ -393,8 +390,7 @@ def jackknife_plus(
         raise InputError(f"fold_predictions must have shape (n_points, {n_groups}), got {folds.shape}")
     if not np.isfinite(folds).all():
         raise InputError("fold_predictions must be finite")
-    upper = np.empty(len(folds))
-    lower = np.empty(len(folds))
+    lower, upper = np.empty((2, len(folds)))
     for point, row in enumerate(folds):
         upper[point] = group_quantile(row[codes] + off, groups, level=level)
         lower[point] = -group_quantile(off - row[codes], groups, level=level)
