@@ -8,7 +8,9 @@ import click
 
 from gpu_xarch.errors import InputError, XarchError
 from proxima_cli.xarch_collect import collect
+from proxima_cli.xarch_curate import curate, next_, portability
 from proxima_cli.xarch_data import info, ingest
+from proxima_cli.xarch_models import evaluate, predict, train
 from proxima_cli.xarch_pairs import label, pair
 from proxima_cli.xarch_reference import gpus, metrics
 from proxima_cli.xarch_simulate import simulate
@@ -34,7 +36,13 @@ def main() -> None:
     """Predict how a GPU kernel will perform on another GPU, from profiler metrics."""
 
 
-for command in (ingest, info, pair, label, metrics, gpus, collect, simulate):
+for command in (
+    *(ingest, info, pair, label, metrics, gpus, collect, simulate),
+    *(train, predict, evaluate),
+):
+    main.add_command(command)
+
+for command in (curate, next_, portability):
     main.add_command(command)
 
 if __name__ == "__main__":

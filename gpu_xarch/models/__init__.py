@@ -1,1 +1,100 @@
-"""Models that predict a metric on another GPU."""
+"""Models that predict a metric on another GPU; `make_model` builds one by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gpu_xarch.errors import InputError
+from gpu_xarch.models.problem import Problem, make_problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["BASELINES", "GRIDS", "MODELS", "Model", "Problem", "baselines_of", "make_model", "make_problem"]
+
+#: names that learn nothing
+BASELINES = ("old", "scaled", "roofline", "mean")
+MODELS = (*BASELINES, "forest", "boosting", "mlp", "nas", "auto")
+#: hyper-parameters that the nested choice tries; the first is the default
+GRIDS: dict[str, tuple[dict[str, Any], ...]] = {
+    "forest": ({}, {"max_features": 0.33}, {"min_samples_leaf": 3}),
+    "boosting": ({}, {"max_iter": 300}, {"min_samples_leaf": 10}),
+    "auto": ({}, {"max_features": 0.33}, {"min_samples_leaf": 3}),
+}
+
+
+class Model(Protocol):
+    """What every model does: learn from metrics of the source, predict the target."""
+
+    def fit(self, X: pd.DataFrame, y: NDArray[np.float64]) -> Any:
+        """Learn from runs, X of shape (n_runs, n_metrics), y of shape (n_runs,)."""
+
+    def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return predictions, shape (n_runs,)."""
+
+
+def baselines_of(problem: Problem) -> tuple[str, ...]:
+    """Return the baselines that make sense for a problem.
+
+    Examples
+    --------
+    >>> baselines_of(make_problem("ipc", "P100"))
+    ('mean',)
+    """
+    if problem.same_gpu:
+        return ("mean",)
+    if problem.spec("source") is None or problem.spec("dest") is None:
+        return ("old",)
+    return ("old", "roofline") if problem.classifies else ("old", "scaled", "roofline")
+
+
+def make_model(name: str, problem: Problem, *, seed: int = 0, n_jobs: int = 1, **options: Any) -> Model:
+    """Build a model that is not fitted yet.
+
+    Parameters
+    ----------
+    name : str
+        One of `MODELS`; "auto" is the default of the package, and the classifier for a label.
+    problem : Problem
+        What is predicted.
+    seed, n_jobs : int
+        Of the random generator, of the parallel jobs.
+    **options
+        Hyper-parameters of that model.
+
+    Raises
+    ------
+    InputError
+        If the model is unknown or does not fit the problem.
+    """
+    from gpu_xarch.models import auto, baselines, forest, mlp
+
+    if name in BASELINES:
+        simple = {
+            "old": baselines.OldIsNew,
+            "scaled": baselines.DataSheetScaled,
+            "roofline": baselines.Roofline,
+            "mean": baselines.MeanValue,
+        }
+        if problem.same_gpu and name != "mean":
+            raise InputError(f"the baseline {name!r} needs two GPUs, got {problem.source} alone: use 'mean'")
+        return simple[name](problem)
+    if problem.classifies:
+        if name not in ("auto", "forest"):
+            raise InputError(f"memory_bound is a label: the model must be auto or forest, got {name!r}")
+        return forest.BoundClassifier(problem, seed=seed, n_jobs=n_jobs, **options)
+    if name == "forest":
+        return forest.Forest(problem, seed=seed, n_jobs=n_jobs, **options)
+    if name == "boosting":
+        return auto.Boosting(problem, seed=seed, n_jobs=n_jobs, **options)
+    if name == "auto":
+        return auto.Auto(problem, seed=seed, n_jobs=n_jobs, **options)
+    if name == "mlp":
+        return mlp.Mlp(problem, seed=seed, **options)
+    if name == "nas":
+        from gpu_xarch.models import nas
+
+        return nas.Nas(problem, seed=seed, n_jobs=n_jobs, **options)
+    raise InputError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}")

@@ -1,0 +1,313 @@
+"""The published experiments on P100 and V100 from end to end, at their size, on SIMULATED runs.
+
+    python benchmarks/published.py [--quick] [--models old,forest,mlp] [--n-jobs 1] [--out benchmarks/results]
+
+32,291 pairs of 116 metrics, 22,603 of them to train. Every number is of runs that the analytic model of `xarch
+simulate` made: the published numbers beside them were measured on real GPUs and cannot be compared one to one. Writes
+published.csv (scores), published_curves.csv (learning curves, by application too), published_composition.csv, and a
+figure of each of the last two. `--quick` does the same at a twentieth of the size, as a smoke test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+
+from gpu_xarch import find_gpu, published
+from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate
+from gpu_xarch.features import aliases_of
+from gpu_xarch.learning_curves import composition, composition_figure, curve_figure, sizes_of
+from gpu_xarch.models import make_model, make_problem
+from gpu_xarch.simulation import plan_runs, simulate
+from gpu_xarch.simulation_kernels import KERNELS
+from gpu_xarch.uncertainty import forest_variance, in_bag_counts
+
+RUNS, TRAIN = 32_291, 22_603
+MARK = "SIMULATED, not measured"
+
+
+@dataclass
+class Report:
+    """Rows of published.csv; each is printed and written as it comes."""
+
+    path: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(
+        self,
+        experiment: str,
+        what: str,
+        value: float,
+        unit: str,
+        published: str = "",
+        seconds: float = np.nan,
+    ) -> None:
+        """Note a number, beside the published one for real GPUs."""
+        self.rows.append(
+            {
+                "experiment": experiment,
+                "what": what,
+                "value": round(value, 4),
+                "unit": unit,
+                "published_on_real_data": published,
+                "seconds": round(seconds, 1),
+                "simulated": True,
+            }
+        )
+        pd.DataFrame(self.rows).to_csv(self.path, index=False)
+        took = "" if np.isnan(seconds) else f" ({seconds:.1f} s)"
+        said = f"   published, real data: {published}" if published else ""
+        click.echo(f"{experiment}: {what}: {value:.4g} {unit}{took}{said}")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Simulated pairs, split once.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame
+        The 116 metrics on the P100.
+    target : dict of str to ndarray
+        The same on the V100.
+    applications : ndarray of str
+    train, test : ndarray of int
+        Rows.
+    """
+
+    X: pd.DataFrame
+    target: dict[str, np.ndarray]
+    applications: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+
+
+def make_data(runs: int, train: int) -> Data:
+    """Simulate the pairs and split them at random, as published."""
+    plan = plan_runs(runs)
+    old, new = (simulate(find_gpu(name), plan, seed=0) for name in ("P100", "V100"))
+    names = published()
+    applications = np.array([model.application for model in KERNELS])[plan.kernel]
+    shuffled = np.random.default_rng(0).permutation(runs)
+    frame = pd.DataFrame({name: old[name] for name in names})
+    return Data(frame, new, applications, shuffled[:train], shuffled[train:])
+
+
+def fitted(make: Callable[[], Any], X: pd.DataFrame, y: np.ndarray) -> tuple[Any, float]:
+    """Fit a new model; return it and the seconds that it took."""
+    model = make()
+    start = time.perf_counter()
+    model.fit(X, y)
+    return model, time.perf_counter() - start
+
+
+def mape(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Mean absolute percentage error, percent."""
+    return float(100 * np.mean(np.abs(predicted / truth - 1)))
+
+
+def five_metrics(X: pd.DataFrame, y: np.ndarray) -> list[str]:
+    """Choose five metrics by importance, passing over those that say the same as one chosen."""
+    forest = acquisition_forest().fit(X, y)
+    ranks = X.rank()
+    chosen: list[str] = []
+    for place in np.argsort(-forest.feature_importances_):
+        name = str(X.columns[place])
+        if all(abs(ranks[name].corr(ranks[other])) < 0.95 for other in chosen):
+            chosen.append(name)
+        if len(chosen) == 5:
+            break
+    return chosen
+
+
+def same_gpu(data: Data, report: Report, models: list[str], shares: tuple[float, ...]) -> None:
+    """IPC of the P100 from its other metrics, from few rows."""
+    problem = make_problem("ipc", "P100")
+    X = data.X.drop(columns=[name for name in data.X.columns if name in aliases_of("ipc")])
+    y = data.X["ipc"].to_numpy()
+    for share in shares:
+        part = data.train[: round(share * len(data.train))]
+        five = five_metrics(X.iloc[part], y[part])
+        for title, columns in ((f"{X.shape[1]} metrics", list(X.columns)), ("5: " + " ".join(five), five)):
+            for name in models:
+                model, took = fitted(
+                    lambda name=name: make_model(name, problem), X[columns].iloc[part], y[part]
+                )
+                score = mape(model.predict(X[columns].iloc[data.test]), y[data.test])
+                told = "4.11 % and 2.96 %"
+                report.add(
+                    "IPC, same GPU", f"{name}, {len(part)} rows, {title}, MAPE", score, "%", told, took
+                )
+
+
+def classifier(data: Data, report: Report, n_jobs: int) -> None:
+    """Which runs are bound by memory on the V100, seen from the P100."""
+    problem = make_problem("memory_bound", "P100", "V100")
+    total = data.target["dram_read_throughput"] + data.target["dram_write_throughput"]
+    bound = (total / find_gpu("V100").bandwidth > 0.75).astype(float)
+    model, took = fitted(
+        lambda: make_model("forest", problem, n_jobs=n_jobs), data.X.iloc[data.train], bound[data.train]
+    )
+    truth = bound[data.test] == 1
+    told = model.predict(data.X.iloc[data.test]) == 1
+    title = "becomes memory-bound"
+    report.add(title, "false positive rate", 100 * told[~truth].mean(), "%", "0.48 %", took)
+    report.add(title, "false negative rate", 100 * (~told[truth]).mean(), "%", "1.74 %")
+    throughput = data.X["dram_read_throughput"] + data.X["dram_write_throughput"]
+    before = (throughput / find_gpu("P100").bandwidth > 0.75).to_numpy()[data.test]
+    turned = truth & ~before
+    report.add(title, "test runs that change from not bound to bound", float(turned.sum()), "runs")
+    if turned.any():
+        report.add(title, "of these foreseen", 100 * told[turned].mean(), "%")
+    report.add(title, "old = new, error rate", 100 * (before != truth).mean(), "%")
+
+
+def throughput(data: Data, report: Report, models: list[str], n_jobs: int) -> None:
+    """Device-memory throughput on the V100, capped at the peak."""
+    problem = make_problem("dram_throughput", "P100", "V100")
+    X = data.X.assign(dram_throughput=data.X["dram_read_throughput"] + data.X["dram_write_throughput"])
+    y = data.target["dram_read_throughput"] + data.target["dram_write_throughput"]
+    for name in ["old", *models]:
+        model, took = fitted(
+            lambda name=name: build(name, problem, n_jobs), X.iloc[data.train], y[data.train]
+        )
+        predicted = np.minimum(model.predict(X.iloc[data.test]), problem.cap)
+        error = float(np.abs(predicted - y[data.test]).mean()) / 1e9
+        report.add("DRAM throughput", f"{name}, MAE", error, "GB/s", "15.82 GB/s", took)
+
+
+def build(name: str, problem: Any, n_jobs: int) -> Any:
+    """Return a model, with threads where it takes them."""
+    return make_model(name, problem, **({} if name in ("old", "mlp") else {"n_jobs": n_jobs}))
+
+
+def curation(
+    data: Data, report: Report, models: list[str], n_jobs: int, path: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """IPC across GPUs: every model on random and on curated training sets of 12 sizes, written as they come."""
+    problem = make_problem("ipc", "P100", "V100")
+    pool, y = data.X.iloc[data.train], data.target["ipc"]
+    answers, truth = y[data.train], y[data.test]
+    sizes = sizes_of(len(pool))
+    orders: dict[str, np.ndarray] = {}
+    for strategy in STRATEGIES:
+        start = time.perf_counter()
+        orders[strategy] = curate(
+            pool.to_numpy(),
+            answers,
+            sizes[-1],
+            strategy=strategy,
+            batch_size=min(250, sizes[0]),
+            initial=min(250, sizes[0]),
+            n_jobs=n_jobs,
+        )
+        took = time.perf_counter() - start
+        report.add("curation", f"{strategy}, choosing {sizes[-1]} of {len(pool)} runs", took, "s", "", took)
+    test = data.X.iloc[data.test]
+    places = {name: np.flatnonzero(data.applications[data.test] == name) for name in KERNEL_NAMES}
+    places = {"all": np.arange(len(test)), **{name: rows for name, rows in places.items() if len(rows)}}
+    found = []
+    for name in ["old", *models]:
+        strategies = ("variance", "diversity", "random") if name == "forest" else ("variance", "random")
+        for strategy in strategies:
+            start = time.perf_counter()
+            for size in sizes:
+                part = orders[strategy][:size]
+                model, took = fitted(
+                    lambda name=name: build(name, problem, n_jobs), pool.iloc[part], answers[part]
+                )
+                predicted = model.predict(test)
+                for application, rows in places.items():
+                    off = np.abs(predicted[rows] - truth[rows])
+                    shares = off / truth[rows]
+                    found.append(
+                        {
+                            "model": name,
+                            "strategy": strategy,
+                            "size": size,
+                            "application": application,
+                            "rows": len(rows),
+                            "mape": float(shares.mean()),
+                            "median_ape": float(np.median(shares)),
+                            "mae": float(off.mean()),
+                            "fit_seconds": round(took, 2),
+                            "simulated": True,
+                        }
+                    )
+            pd.DataFrame(found).round(5).to_csv(path, index=False)
+            click.echo(f"  {name}, {strategy}: {time.perf_counter() - start:.0f} s")
+    curve = pd.DataFrame(found)
+    said = {"all": "about 12 %", "stream": "33 % to 3 %"}
+    for name in ["old", *models]:
+        for application, published_text in said.items():
+            part = curve[(curve["model"] == name) & (curve["application"] == application)]
+            for strategy in ("random", "variance") if name != "old" else ("random",):
+                line = part[part["strategy"] == strategy]["mape"].to_numpy()
+                for share, value in ((2.5, line[0]), (30, line[-1])):
+                    what = f"{name}, {strategy}, {share} % of the runs, {application}, MAPE"
+                    report.add("IPC, P100 -> V100", what, 100 * value, "%", published_text)
+    parts = composition(orders, data.applications[data.train], sizes)
+    return curve, parts.assign(simulated=True)
+
+
+KERNEL_NAMES = sorted({model.application for model in KERNELS})
+
+
+def costs(data: Data, report: Report, n_jobs: int) -> None:
+    """Time of a forest and of its variance at full size."""
+    X, y = data.X.to_numpy(np.float32), data.target["ipc"]
+    forest, took = fitted(lambda: acquisition_forest(n_jobs=n_jobs), X[data.train], y[data.train])
+    report.add(
+        "cost", f"forest of 100 trees, {len(data.train)} rows, root of the metrics at a split", took, "s"
+    )
+    points = X[:10_000]
+    counts = in_bag_counts(forest)
+    best = np.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        forest_variance(forest, points, counts=counts, n_jobs=n_jobs)
+        best = min(best, time.perf_counter() - start)
+    report.add("cost", f"variance of {len(points)} points", best, "s")
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--quick", is_flag=True, help="A twentieth of the size.")
+@click.option("--models", default="forest,mlp", help="Beside old = new; nas where it is installed.")
+@click.option("--n-jobs", default=1, help="Threads of the forests.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
+def main(quick: bool, models: str, n_jobs: int, out: Path) -> None:
+    """Run the published experiments on simulated runs."""
+    names = [name for name in models.split(",") if name]
+    data = make_data(RUNS // 20, TRAIN // 20) if quick else make_data(RUNS, TRAIN)
+    click.echo(f"{MARK}: {len(data.X)} pairs of {data.X.shape[1]} metrics, {len(data.train)} to train")
+    out.mkdir(parents=True, exist_ok=True)
+    prefix = "published_quick" if quick else "published"
+    report = Report(out / f"{prefix}.csv")
+    costs(data, report, n_jobs)
+    same_gpu(data, report, names, (0.1, 0.3) if quick else (451 / TRAIN, 4521 / TRAIN))
+    curve, parts = curation(data, report, names, n_jobs, out / f"{prefix}_curves.csv")
+    parts.round(5).to_csv(out / f"{prefix}_composition.csv", index=False)
+    title = f"{MARK}: IPC P100 -> V100, {len(data.train)} runs to choose from"
+    for application in ("all", "stream"):
+        part = curve[curve["application"] == application]
+        old = part[part["model"] == "old"]["mape"].iloc[0]
+        figure = curve_figure(
+            part[part["model"] != "old"], title=f"{title}; {application}", lines={"old = new": old}
+        )
+        figure.savefig(out / f"{prefix}_curve_{application}.png", dpi=120)
+    some = parts[parts["strategy"].isin(["pool", "variance", "diversity", "random"])]
+    composition_figure(some, title=title).savefig(out / f"{prefix}_composition.png", dpi=90)
+    throughput(data, report, names, n_jobs)
+    classifier(data, report, n_jobs)
+    click.echo(f"wrote {prefix}*.csv and .png under {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""`xarch train`, `predict`, `evaluate`, `select` and `report`: models of a metric on another GPU."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxima_cli.xarch_output import echo_json, echo_table, number
+
+if TYPE_CHECKING:
+    from gpu_xarch.training import TrainingData
+
+__all__ = ["evaluate", "predict", "train"]
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what is predicted from what."""
+    for option in reversed(
+        (
+            click.option(
+                "--target", required=True, metavar="METRIC", help="ipc, dram_throughput, memory_bound or any metric."
+            ),
+            click.option("--source", metavar="GPU", help="The GPU at hand."),
+            click.option("--dest", metavar="GPU", help="The GPU to predict; the source itself unless given."),
+            click.option("--data", type=_FILE, help="Table of pairs (of runs, for one GPU); simulated data unless given."),
+            click.option("--metrics", metavar="NAMES", help="Learn from these metrics alone, with commas."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def load_data(
+    target: str, source: str | None, dest: str | None, data: Path | None, metrics: str | None
+) -> TrainingData:
+    """Return the rows that the options of a command ask for."""
+    from gpu_xarch.errors import InputError
+    from gpu_xarch.models import make_problem
+    from gpu_xarch.own_data import DEST, DESCRIPTION, SOURCE, own_pairs
+    from gpu_xarch.tables import load_table
+    from gpu_xarch.training import training_data
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
+    if data is None:
+        problem = make_problem(target, source or SOURCE, dest or DEST)
+        if {problem.source, problem.dest} - {SOURCE, DEST}:
+            raise InputError(f"without --data there are only simulated pairs {SOURCE} -> {DEST}: give --data")
+        click.echo(DESCRIPTION, err=True)
+        return training_data(own_pairs(), problem, metrics=names)
+    table = load_table(data)
+    if source is None:
+        raise InputError("--source is needed with --data: name the GPU at hand")
+    return training_data(table, make_problem(target, source, dest), metrics=names)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+@click.command()
+@_problem_options
+@click.option(
+    "--model",
+    "name",
+    type=click.Choice(["auto", "forest", "boosting", "mlp", "nas", "old", "scaled", "roofline", "mean"]),
+    default="auto",
+    show_default=True,
+    help="Which model.",
+)
+@click.option("--out", required=True, type=_FILE, help="Model file to write (.skops).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the model and the folds.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the model card as JSON.")
+def train(
+    target: str,
+    source: str | None,
+    dest: str | None,
+    data: Path | None,
+    metrics: str | None,
+    name: str,
+    out: Path,
+    seed: int,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Learn to predict a metric, and write the model.
+
+    The scores shown are of models that had not seen the application that they were asked for.
+    """
+    from gpu_xarch.persistence import save_model
+    from gpu_xarch.training import train as fit
+
+    rows = load_data(target, source, dest, data, metrics)
+    trained = fit(rows, name, seed=seed, n_jobs=jobs)
+    save_model(trained, out)
+    if as_json:
+        echo_json(_finite(trained.card))
+        return
+    problem, card = trained.problem, trained.card
+    where = f"on {problem.source}" if problem.same_gpu else f"{problem.source} -> {problem.dest}"
+    click.echo(
+        f"{name} for {problem.target} {where}: {card['rows']} rows of {card['applications']} applications, "
+        f"{card['metrics']} metrics, {len(card['left_out_metrics'])} left out"
+    )
+    if card["simulated_rows"]:
+        click.echo(f"SIMULATED: {card['simulated_rows']} of the rows were made by a model, not measured")
+    scores = card["held_out_applications"]
+    if problem.classifies:
+        click.echo(
+            f"applications left out: accuracy {_percent(scores['accuracy'])} %, false positives "
+            f"{_percent(scores['false_positive_rate'])} %, false negatives "
+            f"{_percent(scores['false_negative_rate'])} %"
+        )
+    else:
+        click.echo(
+            f"applications left out: median error {_percent(scores['median_ape'])} %, mean "
+            f"{_percent(scores['mape'])} %, mean absolute {number(scores['mae'])} {problem.unit}"
+        )
+    click.echo(f"wrote {out}")
+
+
+def _finite(value: Any) -> Any:
+    """Return a report with numbers that JSON does not know as null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+@click.command()
+@click.argument("model", type=_FILE)
+@click.option("--data", required=True, type=_FILE, help="Table of runs or pairs with the source's metrics.")
+@click.option("--dest", metavar="GPU", help="Check that the model predicts this GPU.")
+@click.option("--out", type=_FILE, help="CSV to write; printed unless given.")
+@click.option("--impute", is_flag=True, help="Fill in missing metrics by the median of the training rows.")
+@click.option("--level", type=float, default=0.9, show_default=True, help="Coverage of the intervals.")
+@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
+def predict(
+    model: Path, data: Path, dest: str | None, out: Path | None, impute: bool, level: float, as_json: bool
+) -> None:
+    """Predict every run of the model's source GPU in a table."""
+    from gpu_xarch.persistence import load_model
+    from gpu_xarch.prediction import predict_table
+    from gpu_xarch.tables import load_table
+
+    trained = load_model(model)
+    frame, imputed = predict_table(trained, load_table(data), dest=dest, impute=impute, level=level)
+    if imputed:
+        named = ", ".join(f"{name} ({count})" for name, count in imputed.items())
+        click.echo(f"imputed by the median of the training rows: {named}", err=True)
+    if out is not None:
+        _write_csv(out, frame.to_dict("records"))
+        click.echo(f"{len(frame)} predictions written to {out}", err=True)
+    records = frame.to_dict("records")
+    if as_json:
+        echo_json(_finite(records))
+    elif out is None:
+        echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
+    far = int(frame["out_of_domain"].sum())
+    if far:
+        click.echo(f"{far} of {len(frame)} runs are unlike anything the model has learnt from", err=True)
+    if trained.card["simulated_rows"]:
+        click.echo("SIMULATED: the model has learnt from runs that a model made, not measured", err=True)
+
+
+def _cell(value: object) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    from gpu_xarch.errors import InputError
+
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+@click.command()
+@_problem_options
+@click.option(
+    "--model",
+    "names",
+    multiple=True,
+    default=("forest", "auto"),
+    show_default=True,
+    help="Model to score; repeat for more. The baselines are always shown.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["random", "kernel", "application"]),
+    default="application",
+    show_default=True,
+    help="What is left out together.",
+)
+@click.option("--folds", type=int, default=10, show_default=True, help="Folds, at most one a group.")
+@click.option("--nested", is_flag=True, help="Choose hyper-parameters on inner folds of each training part.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of models, folds and bootstrap.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
+@click.option("--by-application", is_flag=True, help="Print the scores of each application too.")
+@click.option("--out", type=_FILE, help="JSON file for the scores, by application too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+def evaluate(
+    target: str,
+    source: str | None,
+    dest: str | None,
+    data: Path | None,
+    metrics: str | None,
+    names: tuple[str, ...],
+    split: str,
+    folds: int,
+    nested: bool,
+    seed: int,
+    jobs: int,
+    by_application: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Score models on rows that they did not see, beside old = new and the other baselines."""
+    from gpu_xarch.errors import InputError
+    from gpu_xarch.evaluation import evaluate as cross_validate
+
+    rows = load_data(target, source, dest, data, metrics)
+    result = cross_validate(rows, names, split_by=split, folds=folds, nested=nested, seed=seed, n_jobs=jobs)
+    scores = result.scores(seed=seed)
+    report = _finite(
+        {
+            "target": rows.problem.target,
+            "unit": rows.problem.unit,
+            "source": rows.problem.source,
+            "dest": rows.problem.dest,
+            "split": split,
+            "rows": len(rows),
+            "simulated_rows": rows.simulated,
+            "scores": scores,
+            "by_application": {name: result.by("application", name) for name in result.predictions},
+            "words": [result.words(name) for name in names],
+            "options": result.options,
+        }
+    )
+    if out is not None:
+        try:
+            out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write {out}: {error.strerror}") from error
+    if as_json:
+        echo_json(report)
+        return
+    if rows.simulated:
+        click.echo(f"SIMULATED: {rows.simulated} of the {len(rows)} rows were made by a model, not measured")
+    _echo_scores(scores, label=rows.problem.classifies)
+    if by_application:
+        header = ("application", "rows", *result.predictions)
+        parts = [result.by("application", name) for name in result.predictions]
+        one = "accuracy" if rows.problem.classifies else "mape"
+        echo_table(
+            header,
+            [(row[0]["application"], int(row[0]["n"]), *(_percent(p[one]) for p in row)) for row in zip(*parts, strict=True)],
+        )
+    for name in names:
+        click.echo(result.words(name))
+
+
+def _echo_scores(scores: list[dict[str, Any]], *, label: bool) -> None:
+    if label:
+        header: tuple[str, ...] = ("model", "accuracy %", "90 %", "false positives %", "false negatives %")
+        rows = [
+            (
+                s["model"],
+                _percent(s["accuracy"]),
+                f"{_percent(s['accuracy_low'])}..{_percent(s['accuracy_high'])}",
+                _percent(s["false_positive_rate"]),
+                _percent(s["false_negative_rate"]),
+            )
+            for s in scores
+        ]
+        echo_table(header, rows)
+        return
+    header = ("model", "median APE %", "90 %", "MAPE %", "90 %", "MAE", "90 %", "MSE", "R2", "harmonic %")
+    echo_table(
+        header,
+        [
+            (
+                s["model"],
+                _percent(s["median_ape"]),
+                f"{_percent(s['median_ape_low'])}..{_percent(s['median_ape_high'])}",
+                _percent(s["mape"]),
+                f"{_percent(s['mape_low'])}..{_percent(s['mape_high'])}",
+                number(s["mae"]),
+                f"{number(s['mae_low'])}..{number(s['mae_high'])}",
+                number(s["mse"]),
+                f"{s['r2']:.3f}",
+                _percent(s["harmonic_mean"]),
+            )
+            for s in scores
+        ],
+    )

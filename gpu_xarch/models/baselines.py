@@ -1,0 +1,105 @@
+"""Predictions without learning: what a model must beat.
+
+All models take a data frame of the source's metrics and have ``fit(X, y)`` and ``predict(X)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpu_xarch.errors import InputError
+from gpu_xarch.features import make_features
+from gpu_xarch.models.problem import Problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["DataSheetScaled", "MeanValue", "OldIsNew", "Roofline"]
+
+
+class OldIsNew:
+    """The value on the new GPU is that on the old one."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def fit(self, X: pd.DataFrame, y: Floats) -> OldIsNew:  # noqa: ARG002
+        """Learn nothing; fail early where the old value is not there."""
+        self.problem.old(X.iloc[:0])
+        return self
+
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Return the old values, shape (n_runs,)."""
+        return self.problem.old(X)
+
+
+class DataSheetScaled(OldIsNew):
+    """The old value times the ratio of what the data sheets state, at most the peak."""
+
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Return the scaled values, shape (n_runs,)."""
+        import numpy as np
+
+        scaled: Floats = np.minimum(self.problem.old(X) * self.problem.scale, self.problem.cap)
+        return scaled
+
+
+class Roofline(OldIsNew):
+    """The old value, slowed down where traffic or a launch takes longer than the instructions.
+
+    A kernel's run time on the destination is the longest of its compute time scaled by multiprocessors and
+    clock, its memory traffic over the peak bandwidth, and a launch. IPC falls as the time grows beyond the
+    first; the throughput is the traffic over the time (Williams et al. 2009, doi:10.1145/1498765.1498785).
+    """
+
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Return the bounded values, shape (n_runs,).
+
+        Raises
+        ------
+        InputError
+            If a GPU is not in the data-sheet table, or the time of a run does not follow from its metrics.
+        """
+        import numpy as np
+
+        source, dest = self.problem.spec("source"), self.problem.spec("dest")
+        if source is None or dest is None:
+            raise InputError("the roofline needs data sheets of both GPUs: `xarch gpus` lists those known")
+        features = make_features(X, source=source, dest=dest)
+        if "log roofline" not in features:
+            raise InputError("the roofline needs inst_executed and ipc, or duration, of the runs")
+        slowdown = np.exp(features["log roofline"].to_numpy())
+        old = self.problem.old(X)
+        if self.problem.classifies:
+            speed = dest.sms * dest.boost_hz / (source.sms * source.boost_hz)
+            moved = X["dram_throughput"].to_numpy(float) * speed * slowdown
+            bound: Floats = (moved > 0.75 * dest.bandwidth).astype(float)
+            return bound
+        if self.problem.unit == "bytes/s":
+            speed = dest.sms * dest.boost_hz / (source.sms * source.boost_hz)
+            old = old * speed
+        bounded: Floats = np.minimum(old * slowdown, self.problem.cap)
+        return bounded
+
+
+class MeanValue:
+    """The mean of the training rows: the baseline where old and new GPU are the same."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.mean = float("nan")
+
+    def fit(self, X: pd.DataFrame, y: Floats) -> MeanValue:  # noqa: ARG002
+        """Take the mean of `y`."""
+        self.mean = float(y.mean())
+        return self
+
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Return the mean for every run, shape (n_runs,)."""
+        import numpy as np
+
+        return np.full(len(X), self.mean)

@@ -1,0 +1,321 @@
+"""From a table to rows that a model learns from, and a trained model with all that it needs to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gpu_xarch.errors import InputError
+from gpu_xarch.features import aliases_of
+from gpu_xarch.memory_bound import THRESHOLD
+from gpu_xarch.models import Model, Problem, make_model
+from gpu_xarch.pairing import SOURCE, TARGET, pair_values, paired_metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["MIN_PAIRS", "Trained", "TrainingData", "predict", "source_values", "train", "training_data"]
+
+#: fewer pairs than this are refused
+MIN_PAIRS = 20
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows to learn from.
+
+    Parameters
+    ----------
+    problem : Problem
+    X : pandas.DataFrame
+        Metrics of the source, shape (n_rows, n_metrics), without gaps.
+    y : ndarray, shape (n_rows,)
+        The target on the destination.
+    keys : pandas.DataFrame
+        "application", "kernel" and "place" (file and line) of every row.
+    simulated : int
+        Rows that a model made.
+    left_out : dict of str to str
+        Metrics that are not used, and why.
+    dropped : int
+        Rows without the target.
+    """
+
+    problem: Problem
+    X: pd.DataFrame
+    y: Floats
+    keys: pd.DataFrame
+    simulated: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def rows(self, index: Any) -> TrainingData:
+        """Return some of the rows."""
+        return TrainingData(
+            self.problem,
+            self.X.iloc[index],
+            self.y[index],
+            self.keys.iloc[index],
+            self.simulated,
+            self.left_out,
+            self.dropped,
+        )
+
+
+def _label(throughput: Floats, problem: Problem) -> Floats:
+    import numpy as np
+
+    dest = problem.spec("dest")
+    if dest is None:
+        raise InputError(f"memory_bound needs the peak bandwidth of {problem.dest}: `xarch gpus` lists those known")
+    label: Floats = np.where(throughput / dest.bandwidth > THRESHOLD, 1.0, 0.0)
+    return np.where(np.isnan(throughput), np.nan, label)
+
+
+def training_data(
+    table: pd.DataFrame, problem: Problem, *, metrics: Sequence[str] | None = None
+) -> TrainingData:
+    """Take rows for a problem out of a pair table, or out of a table of runs for a same-GPU problem.
+
+    Metrics that are missing in some rows, or constant, are left out and listed. For the same GPU the target
+    and its aliases are taken out.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `load_pairs` or `load_runs`.
+    problem : Problem
+    metrics : sequence of str, optional
+        Learn from these alone.
+
+    Raises
+    ------
+    InputError
+        If the table is of other GPUs, lacks the target or a metric, or has fewer than 20 rows for it.
+    """
+    import numpy as np
+    import pandas as pd
+
+    is_pairs = SOURCE + "device" in table.columns
+    name = "dram_throughput" if problem.classifies else problem.target
+    if not is_pairs and not problem.same_gpu:
+        raise InputError(f"{problem.source} -> {problem.dest} needs a table of pairs: `xarch pair` writes one")
+    left = SOURCE + "device" if is_pairs else "device"
+    sides = ((left, problem.source), (TARGET + "device", problem.dest)) if is_pairs and not problem.same_gpu else ((left, problem.source),)
+    here = np.ones(len(table), dtype=bool)
+    for column, device in sides:
+        match = (table[column] == device).to_numpy(bool)
+        if not match.any():
+            has = ", ".join(sorted(map(str, table[column].unique()))) or "none"
+            raise InputError(f"the table has no {column} {device!r}, it has {has}")
+        here &= match
+    rows = table[here]
+    values = pair_values(rows) if is_pairs else _run_values(rows)
+    wanted_side = TARGET if is_pairs and not problem.same_gpu else (SOURCE if is_pairs else "")
+    if wanted_side + name not in rows.columns:
+        has = paired_metrics(rows, TARGET) if is_pairs else list(values.columns)
+        raise InputError(f"the table has no {wanted_side}{name} to learn from, it has {', '.join(has[:8])}, ...")
+    new = rows[wanted_side + name].to_numpy(float)
+    y = _label(new, problem) if problem.classifies else new
+    known = np.isfinite(y)
+    if known.sum() < MIN_PAIRS:
+        what = "runs" if problem.same_gpu else "pairs"
+        raise InputError(
+            f"{int(known.sum())} {what} have {name} on {problem.dest}, at least {MIN_PAIRS} are needed: profile more"
+        )
+    values = values[known]
+    gone: dict[str, str] = {}
+    if problem.same_gpu:
+        gone = {one: "gives the target away" for one in values.columns if one in aliases_of(problem.target)}
+    if metrics is not None:
+        missing = [one for one in metrics if one not in values.columns or one in gone]
+        if missing:
+            why = gone.get(missing[0], "not in the table")
+            raise InputError(f"cannot learn from {', '.join(missing)}: {why}")
+        values = values[list(metrics)]
+    else:
+        for one in values.columns:
+            if one in gone:
+                continue
+            if values[one].isna().any():
+                gone[one] = f"missing in {int(values[one].isna().sum())} rows"
+            elif values[one].nunique() < 2 and one != name:
+                gone[one] = "the same in every row"
+        values = values.drop(columns=list(gone))
+    if values.isna().any().any():
+        gaps = [one for one in values.columns if values[one].isna().any()]
+        raise InputError(f"some rows lack {', '.join(gaps)}: leave them out of --metrics, or profile them")
+    if values.shape[1] == 0:
+        raise InputError("no metric is present in every row: profile the same metrics for all runs")
+    keys = pd.DataFrame(
+        {
+            "application": rows["application"].astype(str).to_numpy(),
+            "kernel": rows["kernel"].astype(str).to_numpy(),
+            "place": [f"{f}:{n}" for f, n in zip(rows[(SOURCE if is_pairs else "") + "file"], rows[(SOURCE if is_pairs else "") + "line"], strict=True)],
+        }
+    )[known].reset_index(drop=True)
+    simulated = rows[SOURCE + "simulated"] | rows[TARGET + "simulated"] if is_pairs else rows["simulated"]
+    return TrainingData(
+        problem,
+        values.astype(float).reset_index(drop=True),
+        y[known],
+        keys,
+        int(simulated.to_numpy(bool)[known].sum()),
+        gone,
+        int((~known).sum()),
+    )
+
+
+def _run_values(runs: pd.DataFrame) -> pd.DataFrame:
+    from gpu_xarch.dataset import metric_columns
+
+    names = [one for one in metric_columns(runs.columns) if runs[one].notna().any()]
+    return runs[[one for one in names if one not in ("bandwidth_fraction", "memory_bound")]]
+
+
+@dataclass
+class Trained:
+    """A fitted model and what it needs to predict and to report.
+
+    Parameters
+    ----------
+    problem : Problem
+    name : str
+        Name of the model.
+    model : Model
+    columns : list of str
+        Metrics that it takes, in order.
+    medians : ndarray, shape (n_metrics,)
+        Medians of the training rows, for imputation when asked for.
+    card : dict
+        Facts for the model card: rows, applications, seed, versions, scores.
+    X : ndarray, shape (n_rows, n_metrics)
+        Training rows, to know what is out of their domain.
+    y, held_out : ndarray, shape (n_rows,)
+        Target, and predictions of models that had not seen the row's application.
+    application : list of str
+        Application of each training row.
+    """
+
+    problem: Problem
+    name: str
+    model: Model
+    columns: list[str]
+    medians: Floats
+    card: dict[str, Any]
+    X: Floats
+    y: Floats
+    held_out: Floats
+    application: list[str]
+
+
+def fit_model(model: Model, data: TrainingData) -> Model:
+    """Fit a model; a classifier's folds keep applications together."""
+    from gpu_xarch.models.forest import BoundClassifier
+
+    if isinstance(model, BoundClassifier):
+        return model.fit(data.X, data.y, list(data.keys["application"]))
+    fitted: Model = model.fit(data.X, data.y)
+    return fitted
+
+
+def train(
+    data: TrainingData, name: str = "auto", *, seed: int = 0, n_jobs: int = 1, **options: Any
+) -> Trained:
+    """Fit a model on all rows, and predict each row by a model that has not seen its application.
+
+    Raises
+    ------
+    InputError
+        If the model is unknown or does not fit the problem.
+    """
+    from importlib.metadata import version
+
+    import numpy as np
+
+    from gpu_xarch.evaluation import held_out_predictions, score
+
+    problem = data.problem
+    model = fit_model(make_model(name, problem, seed=seed, n_jobs=n_jobs, **options), data)
+    held_out = held_out_predictions(
+        data, lambda: make_model(name, problem, seed=seed, n_jobs=n_jobs, **options), folds=5, seed=seed
+    )
+    card: dict[str, Any] = {
+        "target": problem.target,
+        "unit": problem.unit,
+        "source": problem.source,
+        "dest": problem.dest,
+        "model": name,
+        "rows": len(data),
+        "applications": int(data.keys["application"].nunique()),
+        "kernels": int(data.keys["kernel"].nunique()),
+        "simulated_rows": data.simulated,
+        "rows_without_target": data.dropped,
+        "metrics": len(data.X.columns),
+        "left_out_metrics": data.left_out,
+        "seed": seed,
+        "scikit_learn": version("scikit-learn"),
+        "held_out_applications": score(data.y, held_out, classifies=problem.classifies),
+    }
+    return Trained(
+        problem,
+        name,
+        model,
+        list(data.X.columns),
+        np.median(data.X.to_numpy(float), axis=0),
+        card,
+        data.X.to_numpy(float),
+        data.y,
+        held_out,
+        list(data.keys["application"]),
+    )
+
+
+def source_values(
+    table: pd.DataFrame, trained: Trained, *, impute: bool = False
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+    """Take the rows and metrics that a model needs out of a table of runs or pairs.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        The rows of the model's source GPU.
+    values : pandas.DataFrame
+        Their metrics, shape (n_rows, n_metrics), without gaps.
+    imputed : dict of str to int
+        How many values of which metric were filled in by the median of the training rows.
+
+    Raises
+    ------
+    InputError
+        If the table has no run of the source, was measured on other GPUs, or lacks metrics and `impute` is
+        false.
+    """
+    prefix = SOURCE if SOURCE + "device" in table.columns else ""
+    problem = trained.problem
+    rows = table[(table[prefix + "device"] == problem.source).to_numpy(bool)]
+    if rows.empty:
+        has = ", ".join(sorted(map(str, table[prefix + "device"].unique()))) or "no runs"
+        raise InputError(f"the model predicts {problem.dest} from {problem.source}, the table has {has}: train one for it")
+    values = rows.reindex(columns=[prefix + name for name in trained.columns]).astype(float)
+    values.columns = trained.columns
+    gaps = {name: int(count) for name, count in values.isna().sum().items() if count}
+    if gaps and not impute:
+        named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(gaps.items())[:6])
+        more = f" and {len(gaps) - 6} more" if len(gaps) > 6 else ""
+        raise InputError(f"the runs lack {named}{more}, which the model needs: profile them, or ask for --impute")
+    filled = values.fillna(dict(zip(trained.columns, map(float, trained.medians), strict=True)))
+    return rows, filled.reset_index(drop=True), gaps
+
+
+def predict(trained: Trained, values: pd.DataFrame) -> Floats:
+    """Return the predictions for metrics from `source_values`, shape (n_rows,)."""
+    return trained.model.predict(values)
