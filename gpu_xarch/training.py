@@ -201,8 +201,8 @@ class Trained:
         Training rows, to know what is out of their domain.
     y, held_out : ndarray, shape (n_rows,)
         Target, and predictions of models that had not seen the row's application.
-    application : list of str
-        Application of each training row.
+    groups : list of str
+        What was left out together: the application of each row, its kernel where there is one application.
     """
 
     problem: Problem
@@ -214,7 +214,15 @@ class Trained:
     X: Floats
     y: Floats
     held_out: Floats
-    application: list[str]
+    groups: list[str]
+
+    @property
+    def offset(self) -> float:
+        """A thousandth of the median of the positive targets, which keeps logarithms finite."""
+        import numpy as np
+
+        positive = self.y[self.y > 0]
+        return 1e-3 * float(np.median(positive)) if len(positive) else 1.0
 
 
 def fit_model(model: Model, data: TrainingData) -> Model:
@@ -241,7 +249,7 @@ def train(
 
     import numpy as np
 
-    from gpu_xarch.evaluation import held_out_predictions, score
+    from gpu_xarch.evaluation import groups_of, held_out_predictions, held_out_split, score
 
     problem = data.problem
     model = fit_model(make_model(name, problem, seed=seed, n_jobs=n_jobs, **options), data)
@@ -275,7 +283,7 @@ def train(
         data.X.to_numpy(float),
         data.y,
         held_out,
-        list(data.keys["application"]),
+        groups_of(data, held_out_split(data)),
     )
 
 
