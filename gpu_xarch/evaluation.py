@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.models import GRIDS, Model, baselines_of, make_model
+from gpu_xarch.models.auto import offset_of
 from gpu_xarch.training import TrainingData, fit_model
 
 if TYPE_CHECKING:
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["SPLITS", "Evaluation", "bootstrap", "confusion", "evaluate", "groups_of", "held_out_predictions", "held_out_split", "score", "split"]
+__all__ = [
+    "SPLITS",
+    "Evaluation",
+    "bootstrap",
+    "confusion",
+    "evaluate",
+    "groups_of",
+    "held_out_predictions",
+    "held_out_split",
+    "score",
+    "split",
+]
 
 SPLITS = ("random", "kernel", "application")
 
@@ -120,7 +132,9 @@ def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple
     groups = groups_of(data, how)
     n_groups = len(set(groups))
     if n_groups < 2:
-        raise InputError(f"there is one {how} alone, {groups[0]}: nothing can be left out, use --split random")
+        raise InputError(
+            f"there is one {how} alone, {groups[0]}: nothing can be left out, use --split random"
+        )
     yield from GroupKFold(min(folds, n_groups)).split(places, groups=groups)
 
 
@@ -169,7 +183,7 @@ def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: i
         return {}
     if how != "random" and len(set(groups_of(data, how))) < 2:
         how = "random"
-    small = 1e-3 * float(np.median(data.y[data.y > 0])) if (data.y > 0).any() else 1.0
+    small = offset_of(data.y)
     errors = []
     for options in grid:
         total = 0.0
@@ -277,7 +291,9 @@ class Evaluation:
         found = []
         for mine, base in zip(self.by(column, model), self.by(column, "old"), strict=True):
             if sign * mine[one] > sign * base[one]:
-                found.append({column: mine[column], "n": int(mine["n"]), "model": mine[one], "old": base[one]})
+                found.append(
+                    {column: mine[column], "n": int(mine["n"]), "model": mine[one], "old": base[one]}
+                )
         return found
 
     def words(self, model: str) -> str:

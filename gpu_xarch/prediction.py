@@ -25,7 +25,12 @@ TOLERANCE = 0.3
 
 
 def predict_table(
-    trained: Trained, table: pd.DataFrame, *, dest: str | None = None, impute: bool = False, level: float = 0.9
+    trained: Trained,
+    table: pd.DataFrame,
+    *,
+    dest: str | None = None,
+    impute: bool = False,
+    level: float = 0.9,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Predict every run of the model's source in a table.
 
@@ -62,7 +67,9 @@ def predict_table(
         raise InputError(f"the level must be between 0 and 1, got {level}")
     problem = trained.problem
     if dest is not None and canonical_device(dest) != problem.dest:
-        raise InputError(f"the model was trained for {problem.dest}, got {canonical_device(dest)}: train one for it")
+        raise InputError(
+            f"the model was trained for {problem.dest}, got {canonical_device(dest)}: train one for it"
+        )
     rows, values, imputed = source_values(table, trained, impute=impute)
     prefix = SOURCE if SOURCE + "device" in table.columns else ""
     columns = {name: rows[name].to_numpy() for name in ("application", "kernel", "input") if name in rows}
@@ -118,5 +125,8 @@ def domain_of(trained: Trained) -> Domain:
         return Domain.fit(trained.X)
     scale = np.maximum(np.abs(trained.y), trained.offset) if not trained.problem.classifies else 1.0
     return Domain.fit(
-        trained.X, groups=trained.groups, errors=np.abs(trained.held_out - trained.y) / scale, tolerance=TOLERANCE
+        trained.X,
+        groups=trained.groups,
+        errors=np.abs(trained.held_out - trained.y) / scale,
+        tolerance=TOLERANCE,
     )

@@ -68,7 +68,11 @@ def cells_of(choices: Mapping[str, Any]) -> list[Cell]:
         if layer == "identity":
             continue
         units, kind = layer.split("-")
-        told = {inputs[cell - back] for back in range(1, SKIPS + 1) if int(choices.get(f"skip{cell}_{back}", 0) or 0)}
+        told = {
+            inputs[cell - back]
+            for back in range(1, SKIPS + 1)
+            if int(choices.get(f"skip{cell}_{back}", 0) or 0)
+        }
         cells.append(Cell(int(units), kind, tuple(sorted(told - {len(cells)}))))
     return cells
 
@@ -196,7 +200,9 @@ class Nas:
             from deephyper.evaluator import Evaluator
             from deephyper.hpo import CBO, HpProblem, RegularizedEvolution
         except ImportError as error:
-            raise InputError("the architecture search needs DeepHyper: pip install 'ase-proxima[nas]'") from error
+            raise InputError(
+                "the architecture search needs DeepHyper: pip install 'ase-proxima[nas]'"
+            ) from error
         problem = HpProblem()
         for name, choices in search_space().items():
             problem.add_hyperparameter(choices, name)

@@ -62,7 +62,9 @@ def _places(cells: Sequence[Cell]) -> list[tuple[str, tuple[int, ...]]]:
     return [*layers, ("linear", (len(cells),))]
 
 
-def _forward(weights: list[list[Floats]], layers: list[tuple[str, tuple[int, ...]]], X: Floats) -> list[Floats]:
+def _forward(
+    weights: list[list[Floats]], layers: list[tuple[str, tuple[int, ...]]], X: Floats
+) -> list[Floats]:
     outputs = [X]
     for (kind, places), (bias, *matrices) in zip(layers, weights, strict=True):
         z = bias + sum(outputs[place] @ matrix for place, matrix in zip(places, matrices, strict=True))
