@@ -83,7 +83,7 @@ def load_data(
 @click.option("--best", type=click.IntRange(min=1), help="nas: how many to train again and average (50).")
 @click.option(
     "--evaluator",
-    type=click.Choice(["serial", "thread", "process", "ray", "mpicomm"]),
+    type=click.Choice(["thread", "process", "ray", "mpicomm"]),
     help="nas: where candidates are tried (process).",
 )
 @click.option(

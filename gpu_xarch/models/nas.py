@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["EVALUATORS", "Nas", "search_space"]
 
 CELLS, SKIPS = 10, 3
-EVALUATORS = ("serial", "thread", "process", "ray", "mpicomm")
+EVALUATORS = ("thread", "process", "ray", "mpicomm")
 UNITS = tuple(range(16, 97, 16))
 ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
 
@@ -108,7 +108,7 @@ class Nas:
     search : str
         "evolution" (regularised evolution: Real et al. 2019) or "bayesian".
     evaluator : str
-        "serial", "thread", "process", "ray" or "mpicomm".
+        "thread", "process", "ray" or "mpicomm".
     workers : int
     folder : str, optional
         Where tried candidates are kept; a search that finds some there goes on from them.
