@@ -10,6 +10,7 @@ from gpu_xarch.errors import InputError, XarchError
 from proxima_cli.xarch_collect import collect
 from proxima_cli.xarch_curate import curate, next_, portability
 from proxima_cli.xarch_data import info, ingest
+from proxima_cli.xarch_model_reports import report, select
 from proxima_cli.xarch_models import evaluate, predict, train
 from proxima_cli.xarch_pairs import label, pair
 from proxima_cli.xarch_reference import gpus, metrics
@@ -38,7 +39,7 @@ def main() -> None:
 
 for command in (
     *(ingest, info, pair, label, metrics, gpus, collect, simulate),
-    *(train, predict, evaluate),
+    *(train, predict, evaluate, select, report),
 ):
     main.add_command(command)
 

@@ -1,8 +1,7 @@
-"""`xarch train`, `predict`, `evaluate`, `select` and `report`: models of a metric on another GPU."""
+"""`xarch train`, `predict` and `evaluate`: models of a metric on another GPU."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,26 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.xarch_output import echo_json, echo_table, number
+from proxima_cli.xarch_output import echo_json, echo_table, finite, number, percent, write_text
 
 if TYPE_CHECKING:
     from gpu_xarch.training import TrainingData
 
-__all__ = ["evaluate", "predict", "train"]
+__all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def _problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what is predicted from what."""
     for option in reversed(
         (
             click.option(
-                "--target", required=True, metavar="METRIC", help="ipc, dram_throughput, memory_bound or any metric."
+                "--target",
+                required=True,
+                metavar="METRIC",
+                help="ipc, dram_throughput, memory_bound or any metric.",
             ),
             click.option("--source", metavar="GPU", help="The GPU at hand."),
             click.option("--dest", metavar="GPU", help="The GPU to predict; the source itself unless given."),
-            click.option("--data", type=_FILE, help="Table of pairs (of runs, for one GPU); simulated data unless given."),
+            click.option(
+                "--data",
+                type=_FILE,
+                help="Table of pairs (of runs, for one GPU); simulated data unless given.",
+            ),
             click.option("--metrics", metavar="NAMES", help="Learn from these metrics alone, with commas."),
         )
     ):
@@ -43,7 +49,7 @@ def load_data(
     """Return the rows that the options of a command ask for."""
     from gpu_xarch.errors import InputError
     from gpu_xarch.models import make_problem
-    from gpu_xarch.own_data import DEST, DESCRIPTION, SOURCE, own_pairs
+    from gpu_xarch.own_data import DESCRIPTION, DEST, SOURCE, own_pairs
     from gpu_xarch.tables import load_table
     from gpu_xarch.training import training_data
 
@@ -60,12 +66,8 @@ def load_data(
     return training_data(table, make_problem(target, source, dest), metrics=names)
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
 @click.command()
-@_problem_options
+@problem_options
 @click.option(
     "--model",
     "name",
@@ -76,7 +78,22 @@ def _percent(value: float) -> str:
 )
 @click.option("--out", required=True, type=_FILE, help="Model file to write (.skops).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the model and the folds.")
-@click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs; workers of nas.")
+@click.option("--budget", type=click.IntRange(min=1), help="nas: candidates to try (100).")
+@click.option("--best", type=click.IntRange(min=1), help="nas: how many to train again and average (50).")
+@click.option(
+    "--evaluator",
+    type=click.Choice(["thread", "process", "ray", "mpicomm"]),
+    help="nas: where candidates are tried (process).",
+)
+@click.option(
+    "--search", type=click.Choice(["evolution", "bayesian"]), help="nas: how they are chosen (evolution)."
+)
+@click.option(
+    "--search-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="nas: keep what was tried here; a search that finds some goes on from it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the model card as JSON.")
 def train(
     target: str,
@@ -88,20 +105,37 @@ def train(
     out: Path,
     seed: int,
     jobs: int,
+    budget: int | None,
+    best: int | None,
+    evaluator: str | None,
+    search: str | None,
+    search_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Learn to predict a metric, and write the model.
 
     The scores shown are of models that had not seen the application that they were asked for.
     """
+    from gpu_xarch.errors import InputError
     from gpu_xarch.persistence import save_model
     from gpu_xarch.training import train as fit
 
+    told = {
+        "budget": budget,
+        "best": best,
+        "evaluator": evaluator,
+        "search": search,
+        "folder": str(search_dir) if search_dir is not None else None,
+    }
+    options = {key: value for key, value in told.items() if value is not None}
+    if options and name != "nas":
+        spelt = "search-dir" if "folder" in options else next(iter(options))
+        raise InputError(f"--{spelt} is an option of --model nas, got --model {name}")
     rows = load_data(target, source, dest, data, metrics)
-    trained = fit(rows, name, seed=seed, n_jobs=jobs)
+    trained = fit(rows, name, seed=seed, n_jobs=jobs, **options)
     save_model(trained, out)
     if as_json:
-        echo_json(_finite(trained.card))
+        echo_json(finite(trained.card))
         return
     problem, card = trained.problem, trained.card
     where = f"on {problem.source}" if problem.same_gpu else f"{problem.source} -> {problem.dest}"
@@ -114,27 +148,16 @@ def train(
     scores = card["held_out_applications"]
     if problem.classifies:
         click.echo(
-            f"applications left out: accuracy {_percent(scores['accuracy'])} %, false positives "
-            f"{_percent(scores['false_positive_rate'])} %, false negatives "
-            f"{_percent(scores['false_negative_rate'])} %"
+            f"applications left out: accuracy {percent(scores['accuracy'])} %, false positives "
+            f"{percent(scores['false_positive_rate'])} %, false negatives "
+            f"{percent(scores['false_negative_rate'])} %"
         )
     else:
         click.echo(
-            f"applications left out: median error {_percent(scores['median_ape'])} %, mean "
-            f"{_percent(scores['mape'])} %, mean absolute {number(scores['mae'])} {problem.unit}"
+            f"applications left out: median error {percent(scores['median_ape'])} %, mean "
+            f"{percent(scores['mape'])} %, mean absolute {number(scores['mae'])} {problem.unit}"
         )
     click.echo(f"wrote {out}")
-
-
-def _finite(value: Any) -> Any:
-    """Return a report with numbers that JSON does not know as null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
 
 
 @click.command()
@@ -159,11 +182,11 @@ def predict(
         named = ", ".join(f"{name} ({count})" for name, count in imputed.items())
         click.echo(f"imputed by the median of the training rows: {named}", err=True)
     if out is not None:
-        _write_csv(out, frame.to_dict("records"))
+        write_text(out, frame.to_csv(index=False))
         click.echo(f"{len(frame)} predictions written to {out}", err=True)
     records = frame.to_dict("records")
     if as_json:
-        echo_json(_finite(records))
+        echo_json(finite(records))
     elif out is None:
         echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
     far = int(frame["out_of_domain"].sum())
@@ -174,23 +197,14 @@ def predict(
 
 
 def _cell(value: object) -> str:
-    return number(value) if isinstance(value, float) else str(value)
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    from gpu_xarch.errors import InputError
-
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    if isinstance(value, float):
+        return number(value)
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 @click.command()
-@_problem_options
+@problem_options
 @click.option(
     "--model",
     "names",
@@ -230,13 +244,12 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score models on rows that they did not see, beside old = new and the other baselines."""
-    from gpu_xarch.errors import InputError
     from gpu_xarch.evaluation import evaluate as cross_validate
 
     rows = load_data(target, source, dest, data, metrics)
     result = cross_validate(rows, names, split_by=split, folds=folds, nested=nested, seed=seed, n_jobs=jobs)
     scores = result.scores(seed=seed)
-    report = _finite(
+    report = finite(
         {
             "target": rows.problem.target,
             "unit": rows.problem.unit,
@@ -252,10 +265,7 @@ def evaluate(
         }
     )
     if out is not None:
-        try:
-            out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"cannot write {out}: {error.strerror}") from error
+        write_text(out, json.dumps(report, indent=2, allow_nan=False) + "\n")
     if as_json:
         echo_json(report)
         return
@@ -268,7 +278,10 @@ def evaluate(
         one = "accuracy" if rows.problem.classifies else "mape"
         echo_table(
             header,
-            [(row[0]["application"], int(row[0]["n"]), *(_percent(p[one]) for p in row)) for row in zip(*parts, strict=True)],
+            [
+                (row[0]["application"], int(row[0]["n"]), *(percent(p[one]) for p in row))
+                for row in zip(*parts, strict=True)
+            ],
         )
     for name in names:
         click.echo(result.words(name))
@@ -280,10 +293,10 @@ def _echo_scores(scores: list[dict[str, Any]], *, label: bool) -> None:
         rows = [
             (
                 s["model"],
-                _percent(s["accuracy"]),
-                f"{_percent(s['accuracy_low'])}..{_percent(s['accuracy_high'])}",
-                _percent(s["false_positive_rate"]),
-                _percent(s["false_negative_rate"]),
+                percent(s["accuracy"]),
+                f"{percent(s['accuracy_low'])}..{percent(s['accuracy_high'])}",
+                percent(s["false_positive_rate"]),
+                percent(s["false_negative_rate"]),
             )
             for s in scores
         ]
@@ -295,15 +308,15 @@ def _echo_scores(scores: list[dict[str, Any]], *, label: bool) -> None:
         [
             (
                 s["model"],
-                _percent(s["median_ape"]),
-                f"{_percent(s['median_ape_low'])}..{_percent(s['median_ape_high'])}",
-                _percent(s["mape"]),
-                f"{_percent(s['mape_low'])}..{_percent(s['mape_high'])}",
+                percent(s["median_ape"]),
+                f"{percent(s['median_ape_low'])}..{percent(s['median_ape_high'])}",
+                percent(s["mape"]),
+                f"{percent(s['mape_low'])}..{percent(s['mape_high'])}",
                 number(s["mae"]),
                 f"{number(s['mae_low'])}..{number(s['mae_high'])}",
                 number(s["mse"]),
                 f"{s['r2']:.3f}",
-                _percent(s["harmonic_mean"]),
+                percent(s["harmonic_mean"]),
             )
             for s in scores
         ],

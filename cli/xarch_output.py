@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-__all__ = ["echo_json", "echo_table", "file_progress", "number"]
+__all__ = ["echo_json", "echo_table", "file_progress", "finite", "number", "percent", "write_text"]
 
 
 def echo_json(value: object) -> None:
@@ -27,6 +29,50 @@ def number(value: float) -> str:
     ('0.7271', '4.844e+11', '3')
     """
     return f"{value:.4g}"
+
+
+def percent(value: float) -> str:
+    """Return a share as percent.
+
+    Examples
+    --------
+    >>> percent(0.1234)
+    '12.3'
+    """
+    return f"{100 * value:.1f}"
+
+
+def finite(value: Any) -> Any:
+    """Return a report with numbers that JSON does not know as null.
+
+    Examples
+    --------
+    >>> finite({"r2": float("nan"), "n": [1.0]})
+    {'r2': None, 'n': [1.0]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whose name the user gave.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    from gpu_xarch.errors import InputError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def echo_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

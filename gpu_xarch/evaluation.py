@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.models import GRIDS, Model, baselines_of, make_model
+from gpu_xarch.models.auto import offset_of
 from gpu_xarch.training import TrainingData, fit_model
 
 if TYPE_CHECKING:
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["SPLITS", "Evaluation", "bootstrap", "confusion", "evaluate", "held_out_predictions", "score", "split"]
+__all__ = [
+    "SPLITS",
+    "Evaluation",
+    "bootstrap",
+    "confusion",
+    "evaluate",
+    "groups_of",
+    "held_out_predictions",
+    "held_out_split",
+    "score",
+    "split",
+]
 
 SPLITS = ("random", "kernel", "application")
 
@@ -117,20 +129,30 @@ def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple
     if how == "random":
         yield from KFold(min(folds, len(data)), shuffle=True, random_state=seed).split(places)
         return
-    groups = _groups(data, how)
+    groups = groups_of(data, how)
     n_groups = len(set(groups))
     if n_groups < 2:
-        raise InputError(f"there is one {how} alone, {groups[0]}: nothing can be left out, use --split random")
+        raise InputError(
+            f"there is one {how} alone, {groups[0]}: nothing can be left out, use --split random"
+        )
     yield from GroupKFold(min(folds, n_groups)).split(places, groups=groups)
 
 
-def _groups(data: TrainingData, how: str) -> list[str]:
+def groups_of(data: TrainingData, how: str) -> list[str]:
+    """Return what each row is kept together with: its application or kernel; itself for "random"."""
     from gpu_xarch.applications import application_key
 
     names = [application_key(name) for name in data.keys["application"]]
     if how == "application":
         return names
+    if how == "random":
+        return [str(i) for i in range(len(data))]
     return [f"{name} {kernel}" for name, kernel in zip(names, data.keys["kernel"], strict=True)]
+
+
+def held_out_split(data: TrainingData) -> str:
+    """Return the strictest split that the rows allow: "application", else "kernel", else "random"."""
+    return next((how for how in ("application", "kernel") if len(set(groups_of(data, how))) > 1), "random")
 
 
 def held_out_predictions(
@@ -144,7 +166,7 @@ def held_out_predictions(
     """
     import numpy as np
 
-    how = next((how for how in ("application", "kernel") if len(set(_groups(data, how))) > 1), "random")
+    how = held_out_split(data)
     predicted = np.full(len(data), np.nan)
     for train_rows, test_rows in split(data, how, folds, seed):
         model = fit_model(build(), data.rows(train_rows))
@@ -159,9 +181,9 @@ def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: i
     grid = GRIDS.get(name, ({},))
     if len(grid) == 1 or data.problem.classifies:
         return {}
-    if how != "random" and len(set(_groups(data, how))) < 2:
+    if how != "random" and len(set(groups_of(data, how))) < 2:
         how = "random"
-    small = 1e-3 * float(np.median(data.y[data.y > 0])) if (data.y > 0).any() else 1.0
+    small = offset_of(data.y)
     errors = []
     for options in grid:
         total = 0.0
@@ -236,7 +258,7 @@ class Evaluation:
         """Return one row a model: the scores, intervals of three of them, the harmonic mean over applications."""
         data, found = self.data, []
         label = data.problem.classifies
-        groups = _groups(data, "application")
+        groups = groups_of(data, "application")
         for name, predicted in self.predictions.items():
             row: dict[str, Any] = {"model": name, **score(data.y, predicted, classifies=label)}
             names = ("accuracy",) if label else ("median_ape", "mape", "mae")
@@ -269,7 +291,9 @@ class Evaluation:
         found = []
         for mine, base in zip(self.by(column, model), self.by(column, "old"), strict=True):
             if sign * mine[one] > sign * base[one]:
-                found.append({column: mine[column], "n": int(mine["n"]), "model": mine[one], "old": base[one]})
+                found.append(
+                    {column: mine[column], "n": int(mine["n"]), "model": mine[one], "old": base[one]}
+                )
         return found
 
     def words(self, model: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.features import aliases_of
 from gpu_xarch.memory_bound import THRESHOLD
 from gpu_xarch.models import Model, Problem, make_model
+from gpu_xarch.models.auto import offset_of
 from gpu_xarch.pairing import SOURCE, TARGET, pair_values, paired_metrics
 
 if TYPE_CHECKING:
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["MIN_PAIRS", "Trained", "TrainingData", "predict", "source_values", "train", "training_data"]
+__all__ = [
+    "MIN_PAIRS",
+    "Trained",
+    "TrainingData",
+    "predict",
+    "source_values",
+    "train",
+    "train_subset",
+    "training_data",
+]
 
 #: fewer pairs than this are refused
 MIN_PAIRS = 20
@@ -70,12 +80,19 @@ class TrainingData:
         )
 
 
+def train_subset(data: TrainingData, metrics: Sequence[str]) -> TrainingData:
+    """Return the same rows with some of their metrics alone."""
+    return replace(data, X=data.X[list(metrics)])
+
+
 def _label(throughput: Floats, problem: Problem) -> Floats:
     import numpy as np
 
     dest = problem.spec("dest")
     if dest is None:
-        raise InputError(f"memory_bound needs the peak bandwidth of {problem.dest}: `xarch gpus` lists those known")
+        raise InputError(
+            f"memory_bound needs the peak bandwidth of {problem.dest}: `xarch gpus` lists those known"
+        )
     label: Floats = np.where(throughput / dest.bandwidth > THRESHOLD, 1.0, 0.0)
     return np.where(np.isnan(throughput), np.nan, label)
 
@@ -107,22 +124,30 @@ def training_data(
     is_pairs = SOURCE + "device" in table.columns
     name = "dram_throughput" if problem.classifies else problem.target
     if not is_pairs and not problem.same_gpu:
-        raise InputError(f"{problem.source} -> {problem.dest} needs a table of pairs: `xarch pair` writes one")
+        raise InputError(
+            f"{problem.source} -> {problem.dest} needs a table of pairs: `xarch pair` writes one"
+        )
     left = SOURCE + "device" if is_pairs else "device"
-    sides = ((left, problem.source), (TARGET + "device", problem.dest)) if is_pairs and not problem.same_gpu else ((left, problem.source),)
+    sides: tuple[tuple[str, str], ...] = (
+        ((left, problem.source), (TARGET + "device", problem.dest))
+        if is_pairs and not problem.same_gpu
+        else ((left, problem.source),)
+    )
     here = np.ones(len(table), dtype=bool)
     for column, device in sides:
         match = (table[column] == device).to_numpy(bool)
         if not match.any():
-            has = ", ".join(sorted(map(str, table[column].unique()))) or "none"
-            raise InputError(f"the table has no {column} {device!r}, it has {has}")
+            there = ", ".join(sorted(map(str, table[column].unique()))) or "none"
+            raise InputError(f"the table has no {column} {device!r}, it has {there}")
         here &= match
     rows = table[here]
     values = pair_values(rows) if is_pairs else _run_values(rows)
     wanted_side = TARGET if is_pairs and not problem.same_gpu else (SOURCE if is_pairs else "")
     if wanted_side + name not in rows.columns:
         has = paired_metrics(rows, TARGET) if is_pairs else list(values.columns)
-        raise InputError(f"the table has no {wanted_side}{name} to learn from, it has {', '.join(has[:8])}, ...")
+        raise InputError(
+            f"the table has no {wanted_side}{name} to learn from, it has {', '.join(has[:8])}, ..."
+        )
     new = rows[wanted_side + name].to_numpy(float)
     y = _label(new, problem) if problem.classifies else new
     known = np.isfinite(y)
@@ -159,7 +184,14 @@ def training_data(
         {
             "application": rows["application"].astype(str).to_numpy(),
             "kernel": rows["kernel"].astype(str).to_numpy(),
-            "place": [f"{f}:{n}" for f, n in zip(rows[(SOURCE if is_pairs else "") + "file"], rows[(SOURCE if is_pairs else "") + "line"], strict=True)],
+            "place": [
+                f"{f}:{n}"
+                for f, n in zip(
+                    rows[(SOURCE if is_pairs else "") + "file"],
+                    rows[(SOURCE if is_pairs else "") + "line"],
+                    strict=True,
+                )
+            ],
         }
     )[known].reset_index(drop=True)
     simulated = rows[SOURCE + "simulated"] | rows[TARGET + "simulated"] if is_pairs else rows["simulated"]
@@ -201,8 +233,8 @@ class Trained:
         Training rows, to know what is out of their domain.
     y, held_out : ndarray, shape (n_rows,)
         Target, and predictions of models that had not seen the row's application.
-    application : list of str
-        Application of each training row.
+    groups : list of str
+        What was left out together: the application of each row, its kernel where there is one application.
     """
 
     problem: Problem
@@ -214,7 +246,12 @@ class Trained:
     X: Floats
     y: Floats
     held_out: Floats
-    application: list[str]
+    groups: list[str]
+
+    @property
+    def offset(self) -> float:
+        """What keeps logarithms of the target finite."""
+        return offset_of(self.y)
 
 
 def fit_model(model: Model, data: TrainingData) -> Model:
@@ -241,7 +278,7 @@ def train(
 
     import numpy as np
 
-    from gpu_xarch.evaluation import held_out_predictions, score
+    from gpu_xarch.evaluation import groups_of, held_out_predictions, held_out_split, score
 
     problem = data.problem
     model = fit_model(make_model(name, problem, seed=seed, n_jobs=n_jobs, **options), data)
@@ -275,7 +312,7 @@ def train(
         data.X.to_numpy(float),
         data.y,
         held_out,
-        list(data.keys["application"]),
+        groups_of(data, held_out_split(data)),
     )
 
 
@@ -304,14 +341,18 @@ def source_values(
     rows = table[(table[prefix + "device"] == problem.source).to_numpy(bool)]
     if rows.empty:
         has = ", ".join(sorted(map(str, table[prefix + "device"].unique()))) or "no runs"
-        raise InputError(f"the model predicts {problem.dest} from {problem.source}, the table has {has}: train one for it")
+        raise InputError(
+            f"the model predicts {problem.dest} from {problem.source}, the table has {has}: train one for it"
+        )
     values = rows.reindex(columns=[prefix + name for name in trained.columns]).astype(float)
     values.columns = trained.columns
-    gaps = {name: int(count) for name, count in values.isna().sum().items() if count}
+    gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
     if gaps and not impute:
         named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(gaps.items())[:6])
         more = f" and {len(gaps) - 6} more" if len(gaps) > 6 else ""
-        raise InputError(f"the runs lack {named}{more}, which the model needs: profile them, or ask for --impute")
+        raise InputError(
+            f"the runs lack {named}{more}, which the model needs: profile them, or ask for --impute"
+        )
     filled = values.fillna(dict(zip(trained.columns, map(float, trained.medians), strict=True)))
     return rows, filled.reset_index(drop=True), gaps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gpu_xarch.errors import InputError
@@ -21,7 +22,7 @@ MODELS = (*BASELINES, "forest", "boosting", "mlp", "nas", "auto")
 GRIDS: dict[str, tuple[dict[str, Any], ...]] = {
     "forest": ({}, {"max_features": 0.33}, {"min_samples_leaf": 3}),
     "boosting": ({}, {"max_iter": 300}, {"min_samples_leaf": 10}),
-    "auto": ({}, {"max_features": 0.33}, {"min_samples_leaf": 3}),
+    "auto": ({}, {"trust": 0.0}, {"trust": 1.0}, {"penalty": 3.0}),
 }
 
 
@@ -72,7 +73,7 @@ def make_model(name: str, problem: Problem, *, seed: int = 0, n_jobs: int = 1, *
     from gpu_xarch.models import auto, baselines, forest, mlp
 
     if name in BASELINES:
-        simple = {
+        simple: dict[str, Callable[[Problem], Model]] = {
             "old": baselines.OldIsNew,
             "scaled": baselines.DataSheetScaled,
             "roofline": baselines.Roofline,

@@ -14,7 +14,24 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Auto", "Boosting", "RatioModel"]
+__all__ = ["Auto", "Boosting", "RatioModel", "offset_of"]
+
+
+def offset_of(y: Floats) -> float:
+    """Return a thousandth of the median of the positive values, 1 where there are none.
+
+    Added to values it keeps their logarithms finite, and runs that do next to nothing from dominating them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> offset_of(np.array([0.0, 100.0, 300.0]))
+    0.2
+    """
+    import numpy as np
+
+    positive = y[y > 0]
+    return 1e-3 * float(np.median(positive)) if len(positive) else 1.0
 
 
 class RatioModel:
@@ -57,8 +74,7 @@ class RatioModel:
         """Learn from the runs of both GPUs."""
         import numpy as np
 
-        positive = y[y > 0]
-        self.offset = 1e-3 * float(np.median(positive)) if len(positive) else 1.0
+        self.offset = offset_of(y)
         log_ratio = np.log((np.maximum(y, 0.0) + self.offset) / (self._old(X) + self.offset))
         self.estimator = self.regressor().fit(self.features(X), log_ratio)
         return self
@@ -116,40 +132,120 @@ class Boosting(RatioModel):
 
 
 class Auto(RatioModel):
-    """Extremely randomised trees on the ratio (Geurts et al. 2006, doi:10.1007/s10994-006-6226-1).
+    """The default: three unlike learners, averaged in the logarithm.
 
-    Splits at random cut points average over many nearly equal features, which helps on new applications.
+    Two learn log((new + e) / (base + e)), where `base` is the old value slowed down as the roofline says, to
+    the power `trust`: memory traffic and launches explain much of the change, and what is left is easier to
+    learn and carries over to other kernels. One of them is a forest of extremely randomised trees (Geurts et
+    al. 2006, doi:10.1007/s10994-006-6226-1), the other a support vector machine, which can go on where trees
+    stay at the last value seen. The third, trees too, learns the root of the value itself as a share of the physical
+    limit, for runs whose old value tells little. They err in different places, so that their mean is
+    better than each.
+
+    They see the metrics of `CARRIED` and the physical features, as far as the table has them; where it has
+    fewer than `FEW` of those metrics, all features. Above `LARGE` rows the support vector machine is left out,
+    as its cost grows with the square.
 
     Parameters
     ----------
     problem : Problem
-    n_estimators, max_features, min_samples_leaf :
-        As in `sklearn.ensemble.ExtraTreesRegressor`.
+    trust : float
+        Exponent of the roofline's slow-down, 0 to 1.
+    n_estimators : int
+        Trees of each forest.
+    penalty : float
+        Of the support vector machine, its C.
     seed, n_jobs : int
     """
+
+    CARRIED = (
+        *("ipc", "issued_ipc", "sm_efficiency", "achieved_occupancy", "eligible_warps_per_cycle"),
+        *("dram_throughput", "l2_read_throughput", "gld_throughput", "shared_load_throughput"),
+        *("tex_cache_hit_rate", "warp_execution_efficiency", "inst_replay_overhead", "inst_executed"),
+        *("stall_memory_dependency", "stall_exec_dependency", "stall_sync", "stall_not_selected"),
+        "stall_memory_throttle",
+    )
+    FEW = 10
+    LARGE = 4000
 
     def __init__(
         self,
         problem: Problem,
         *,
+        trust: float = 0.5,
         n_estimators: int = 200,
-        max_features: float = 1.0,
-        min_samples_leaf: int = 1,
+        penalty: float = 1.0,
         seed: int = 0,
         n_jobs: int = 1,
     ) -> None:
         super().__init__(problem, seed=seed, n_jobs=n_jobs)
-        self.n_estimators, self.max_features = n_estimators, max_features
-        self.min_samples_leaf = min_samples_leaf
+        self.trust, self.n_estimators = trust, n_estimators
+        self.penalty = penalty
+        self.ratios: list[Any] = []
+        self.direct: Any = None
+        self.limit = float("nan")
 
-    def regressor(self) -> Any:
-        """Return the forest."""
+    def feature_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the features with their names."""
+        every = super().feature_frame(X)
+        if self.problem.same_gpu:
+            return every
+        kept = [name for name in every.columns if name in self.CARRIED or " " in name]
+        if sum(name in self.CARRIED for name in kept) < self.FEW:
+            return every
+        own = [self.problem.target] if self.problem.target in every.columns else []
+        return every[list(dict.fromkeys([*kept, *own]))]
+
+    def _base(self, X: pd.DataFrame) -> Floats:
+        """Return the bounded old value, shape (n_runs,)."""
+        import numpy as np
+
+        old = self._old(X)
+        source, dest = self.problem.spec("source"), self.problem.spec("dest")
+        rate = self.problem.unit == "bytes/s"
+        if source is None or dest is None or not (rate or self.problem.target in ("ipc", "issued_ipc")):
+            return old
+        if self.problem.same_gpu:
+            return old
+        features = make_features(X, source=source, dest=dest)
+        if "log roofline" not in features:
+            return old
+        change = features["log roofline"].to_numpy()
+        if rate:
+            change = change + np.log(dest.sms * dest.boost_hz / (source.sms * source.boost_hz))
+        bounded: Floats = old * np.exp(self.trust * change)
+        return bounded
+
+    def _trees(self) -> Any:
         from sklearn.ensemble import ExtraTreesRegressor
 
-        return ExtraTreesRegressor(
-            self.n_estimators,
-            max_features=self.max_features,
-            min_samples_leaf=self.min_samples_leaf,
-            random_state=self.seed,
-            n_jobs=self.n_jobs,
-        )
+        return ExtraTreesRegressor(self.n_estimators, random_state=self.seed, n_jobs=self.n_jobs)
+
+    def fit(self, X: pd.DataFrame, y: Floats) -> Auto:
+        """Learn from the runs of both GPUs."""
+        import numpy as np
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVR
+
+        self.offset = offset_of(y)
+        new = np.maximum(y, 0.0)
+        log_ratio = np.log((new + self.offset) / (self._base(X) + self.offset))
+        values = self.features(X)
+        self.ratios = [self._trees().fit(values, log_ratio)]
+        if len(y) <= self.LARGE:
+            machine = make_pipeline(StandardScaler(), SVR(C=self.penalty, epsilon=0.05, gamma=0.02))
+            self.ratios.append(machine.fit(values, log_ratio))
+        self.limit = self.problem.cap if np.isfinite(self.problem.cap) else float(new.max()) or 1.0
+        self.direct = self._trees().fit(values, np.sqrt(new / self.limit))
+        return self
+
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Return predictions within [0, cap], shape (n_runs,)."""
+        import numpy as np
+
+        values, base = self.features(X), self._base(X)
+        logs = [np.log(base + self.offset) + member.predict(values) for member in self.ratios]
+        logs.append(np.log(self.direct.predict(values) ** 2 * self.limit + self.offset))
+        clipped: Floats = np.clip(np.exp(np.mean(logs, axis=0)) - self.offset, 0.0, self.problem.cap)
+        return clipped

@@ -60,11 +60,6 @@ class Forest:
         predicted: Floats = self.estimator.predict(X.to_numpy(float))
         return predicted
 
-    def importance(self) -> Floats:
-        """Return the impurity importance of every column, sum 1."""
-        shares: Floats = self.estimator.feature_importances_
-        return shares
-
 
 class BoundClassifier:
     """Forest with grid search and class weights whose probabilities are calibrated.
@@ -75,6 +70,8 @@ class BoundClassifier:
     Parameters
     ----------
     problem : Problem
+    n_estimators : int
+        Trees.
     folds : int
         Folds of grid search and calibration.
     seed, n_jobs : int
@@ -82,8 +79,11 @@ class BoundClassifier:
 
     GRID = {"max_features": ["sqrt", 0.3], "min_samples_leaf": [1, 4]}  # noqa: RUF012
 
-    def __init__(self, problem: Problem, *, folds: int = 3, seed: int = 0, n_jobs: int = 1) -> None:
+    def __init__(
+        self, problem: Problem, *, n_estimators: int = 100, folds: int = 3, seed: int = 0, n_jobs: int = 1
+    ) -> None:
         self.problem = problem
+        self.n_estimators = n_estimators
         self.folds, self.seed, self.n_jobs = folds, seed, n_jobs
         self.estimator: Any = None
         self.constant = float("nan")
@@ -103,7 +103,7 @@ class BoundClassifier:
             return self
         folds = _folds(labels, groups, self.folds, self.seed)
         forest = RandomForestClassifier(
-            100, class_weight="balanced", random_state=self.seed, n_jobs=self.n_jobs
+            self.n_estimators, class_weight="balanced", random_state=self.seed, n_jobs=self.n_jobs
         )
         if len(folds) < 2:
             self.estimator = forest.fit(values, labels)

@@ -80,7 +80,7 @@ class Problem:
         if source is None or dest is None:
             return 1.0
         if self.target in ("ipc", "issued_ipc"):
-            return (dest.fp32_lanes / source.fp32_lanes) ** 0.5
+            return float((dest.fp32_lanes / source.fp32_lanes) ** 0.5)
         if self.unit == "bytes/s":
             if self.target.startswith("dram_"):
                 return dest.bandwidth / source.bandwidth

@@ -1,0 +1,145 @@
+"""The model commands of `xarch` from the outside: output, exit codes, documentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from gpu_xarch.own_data import own_pairs
+from gpu_xarch.pairing import Pairing, write_pairs
+from proxima_cli.xarch import main
+
+ROOT = Path(__file__).parents[2]
+OURS = ("train", "predict", "evaluate", "select", "report")
+ASKED = ("--target", "ipc", "--source", "P100", "--dest", "V100")
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    pairs = own_pairs(80)
+    for name, part in (("pairs", pairs), ("few", pairs.iloc[:10])):
+        write_pairs(Pairing("P100", "V100", (), part, [], []), root / f"{name}.parquet")
+    names = "ipc,inst_executed,sm_efficiency,dram_throughput"
+    done = run(
+        "train", *ASKED, "--data", root / "pairs.parquet", "--metrics", names, "--out", root / "m.skops"
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("auto for ipc P100 -> V100: 80 rows of")
+    assert "SIMULATED: 80 of the rows" in done.output
+    assert "applications left out: median error" in done.output
+    return root
+
+
+def test_predict_prints_and_writes(folder: Path) -> None:
+    done = run("predict", folder / "m.skops", "--data", folder / "pairs.parquet", "--out", folder / "p.csv")
+    assert done.exit_code == 0, done.output
+    assert "80 predictions written" in done.stderr
+    frame = pd.read_csv(folder / "p.csv")
+    assert len(frame) == 80
+    assert (frame["low"] <= frame["predicted"]).all()
+    assert set(frame["dest"]) == {"V100"}
+    rows = json.loads(run("predict", folder / "m.skops", "--data", folder / "pairs.parquet", "--json").stdout)
+    assert rows[0]["predicted"] == pytest.approx(frame["predicted"][0])
+
+
+def test_evaluate_shows_the_baselines_and_words(folder: Path) -> None:
+    done = run(
+        *("evaluate", *ASKED, "--data", folder / "pairs.parquet", "--metrics", "ipc,inst_executed"),
+        *("--model", "boosting", "--folds", 2, "--by-application", "--out", folder / "e.json"),
+    )
+    assert done.exit_code == 0, done.output
+    assert [line.split()[0] for line in done.output.splitlines()[2:6]] == [
+        "old",
+        "scaled",
+        "roofline",
+        "boosting",
+    ]
+    assert "beside" in done.output.splitlines()[-1]
+    report = json.loads((folder / "e.json").read_text())
+    assert report["simulated_rows"] == report["rows"] == 80
+    assert {row["model"] for row in report["scores"]} == {"old", "scaled", "roofline", "boosting"}
+
+
+def test_select_and_report(folder: Path) -> None:
+    done = run(
+        *("select", *ASKED, "--data", folder / "pairs.parquet", "--metrics", "ipc,inst_executed"),
+        *("--budget", 9, "--json"),
+    )
+    assert json.loads(done.stdout)["metrics"] == ["ipc"]
+    done = run(
+        *("report", folder / "m.skops", "--data", folder / "pairs.parquet"),
+        *("--out", folder / "r.html", "--folds", 2),
+    )
+    assert done.exit_code == 0, done.output
+    assert "Model card" in (folder / "r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["train", *ASKED, "--data", "few.parquet", "--out", "x.skops"], "at least 20"),
+        (
+            ["train", "--target", "nothing", "--source", "P100", "--data", "pairs.parquet", "--out", "x"],
+            "unknown metric",
+        ),
+        (["train", "--target", "ipc", "--data", "pairs.parquet", "--out", "x"], "--source is needed"),
+        (
+            [
+                "train",
+                "--target",
+                "ipc",
+                "--source",
+                "K40",
+                "--dest",
+                "V100",
+                "--data",
+                "pairs.parquet",
+                "--out",
+                "x",
+            ],
+            "K40",
+        ),
+        (["train", "--target", "ipc", "--source", "K40", "--out", "x"], "only simulated pairs"),
+        (
+            ["train", *ASKED, "--data", "pairs.parquet", "--out", "x", "--budget", "3"],
+            "option of --model nas",
+        ),
+        (["train", *ASKED, "--data", "pairs.parquet", "--metrics", "nope", "--out", "x"], "not in the table"),
+        (["train", *ASKED, "--data", "m.skops", "--out", "x"], "cannot read the table"),
+        (["predict", "pairs.parquet", "--data", "pairs.parquet"], "no model written"),
+        (["predict", "none.skops", "--data", "pairs.parquet"], "cannot read the model"),
+        (["predict", "m.skops", "--data", "pairs.parquet", "--dest", "K40"], "trained for V100"),
+        (["predict", "m.skops", "--data", "pairs.parquet", "--level", "2"], "level"),
+        (["evaluate", *ASKED, "--data", "pairs.parquet", "--folds", "1"], "2 folds"),
+        (["select", *ASKED, "--data", "pairs.parquet", "--budget", "-1"], "budget"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    args: list[str], words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    done = run(*args)
+    assert done.exit_code == 2, done.output
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "xarch-models.md").read_text()
+    shared = text[: text.index("## xarch train")]
+    for name in OURS:
+        start = text.index(f"## xarch {name}")
+        part = shared + text[start : text.find("\n## ", start + 1)]
+        for parameter in main.commands[name].params:
+            for option in parameter.opts if isinstance(parameter, click.Option) else ():
+                assert f"`{option}" in part or f" {option} " in part, f"xarch {name} {option}"
