@@ -123,8 +123,10 @@ def flags(data: TrainingData, split_by: str) -> np.ndarray:
 @click.command(help=__doc__)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "xarch_heldout.csv")
 @click.option("--seed", type=int, default=0)
+@click.option("--source", "sources", multiple=True, help="Only from this GPU; other rows of the table stay.")
+@click.option("--grouped", is_flag=True, help="Leave out the random splits.")
 @click.option("--mlp-epochs", type=int, default=1000, help="The published 1,000, or fewer for a quick look.")
-def main(out: Path, seed: int, mlp_epochs: int) -> None:
+def main(out: Path, seed: int, sources: tuple[str, ...], grouped: bool, mlp_epochs: int) -> None:
     """Run the benchmark."""
     folder = shared_data()
     if not (folder / "nvprof").is_dir():
@@ -135,14 +137,19 @@ def main(out: Path, seed: int, mlp_epochs: int) -> None:
         ("K40", "P100", tesla_pairs(folder, "K40", "P100", seed), ("kernel", "random")),
         ("K20", "K40", tesla_pairs(folder, "K20", "K40", seed), ("kernel", "random")),
     ]
+    cases = [case for case in cases if not sources or case[0] in sources]
     rows: list[dict[str, object]] = []
+    if sources and out.exists():
+        ran = [f"{source} -> {dest}" for source, dest, _, _ in cases]
+        before = pd.read_csv(out, keep_default_na=False)
+        rows = before[~before["case"].isin(ran)].to_dict("records")
     for source, dest, pairs, splits in cases:
         for target in ("ipc", "dram_throughput"):
             data = training_data(pairs, make_problem(target, source, dest))
             suites = pairs["suite"].to_numpy(str)
             if len(suites) != len(data):
                 raise SystemExit("some pairs lack the target: their suites cannot be told apart")
-            for split_by in splits:
+            for split_by in splits[:1] if grouped else splits:
                 start = time.perf_counter()
                 options = {"mlp": {"epochs": mlp_epochs}}
                 result = evaluate(data, models, split_by=split_by, folds=10, seed=seed, options=options)

@@ -75,7 +75,11 @@ class Problem:
 
     @property
     def scale(self) -> float:
-        """The data sheets' ratio dest / source for the target; 1 where they say nothing about it."""
+        """The data sheets' ratio dest / source for the target; 1 where they say nothing about it.
+
+        IPC is scaled by the root of the lanes of a multiprocessor, half-way (in the logarithm) between a kernel that
+        fills them and one that waits; throughputs by peak bandwidth, or by multiprocessors times clock.
+        """
         source, dest = self.spec("source"), self.spec("dest")
         if source is None or dest is None:
             return 1.0
