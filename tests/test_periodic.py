@@ -19,7 +19,9 @@ def test_aluminium_learns_its_own_dynamics_and_holds_the_bound():
     rng = np.random.default_rng(0)
     thermal = np.sqrt(atoms.get_masses() * units.kB * 900.0)
     atoms.set_momenta(thermal[:, None] * rng.normal(size=(len(atoms), 3)))
-    atoms.calc = ProximaCalculator(EMT(), error_bound=BOUND, error_metric="force_mae")
+    atoms.calc = ProximaCalculator(
+        EMT(), error_bound=BOUND, error_metric="force_mae", when_not_worthwhile="ignore"
+    )
     dynamics = Langevin(
         atoms, 3.0 * units.fs, temperature_K=900.0, friction=0.01 / units.fs, fixcm=False, rng=rng
     )
