@@ -70,7 +70,12 @@ def simulate(system: System, n_calls: int, seed: int) -> tuple[pd.DataFrame, dic
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         calculator = ProximaCalculator(
-            EMT(), error_bound=system.bound, error_metric="force_mae", seed=seed, run_dir=run_dir
+            EMT(),
+            error_bound=system.bound,
+            error_metric="force_mae",
+            seed=seed,
+            run_dir=run_dir,
+            when_not_worthwhile="ignore",
         )
         atoms.calc = calculator
         dynamics = Langevin(
