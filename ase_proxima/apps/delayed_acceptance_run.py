@@ -19,7 +19,13 @@ from ase_proxima.apps import monte_carlo_run
 from ase_proxima.apps.delayed_acceptance import ExactState, OuterLog, OuterRow
 from ase_proxima.apps.delayed_acceptance_report import acceptance_of, equilibrated, summarise
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions
-from ase_proxima.apps.monte_carlo_run import Progress, RunSettings, asked_structures, make_arguments
+from ase_proxima.apps.monte_carlo_run import (
+    Progress,
+    RunSettings,
+    asked_structures,
+    make_arguments,
+    refuse_other_settings,
+)
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
@@ -150,8 +156,8 @@ def run(
 def _check_same(settings: ExactSettings, run_dir: Path) -> None:
     path = run_dir / "simulation.json"
     try:
-        saved = json.loads(path.read_text())["exact"]
-        different = {name: saved[name] for name, value in settings.describe().items() if saved[name] != value}
+        found = json.loads(path.read_text())["exact"]
+        saved = {name: found[name] for name in settings.describe()}
     except FileNotFoundError as error:
         raise RunDirectoryError(
             f"{run_dir} is no exact Monte Carlo run: it has no simulation.json"
@@ -160,11 +166,7 @@ def _check_same(settings: ExactSettings, run_dir: Path) -> None:
         raise RunDirectoryError(
             f"{run_dir} is no exact Monte Carlo run, or simulation.json is damaged: {error}"
         ) from error
-    for name, value in different.items():
-        raise RunDirectoryError(
-            f"{run_dir} was made with {name} = {value!r}, now it is {settings.describe()[name]!r}: "
-            "resume with the same settings, or choose another run directory"
-        )
+    refuse_other_settings(saved, settings.describe(), run_dir)
 
 
 def _burn_in(

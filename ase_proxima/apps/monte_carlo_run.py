@@ -6,7 +6,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -36,6 +36,7 @@ __all__ = [
     "check_same",
     "load_structure",
     "make_arguments",
+    "refuse_other_settings",
     "run",
     "summarise",
 ]
@@ -308,8 +309,12 @@ def read_settings(run_dir: Path) -> RunSettings:
 
 def check_same(settings: RunSettings, run_dir: Path) -> None:
     """Raise a `RunDirectoryError` that names the first setting in which a run differs."""
-    saved = asdict(read_settings(run_dir))
-    for name, value in asdict(settings).items():
+    refuse_other_settings(asdict(read_settings(run_dir)), asdict(settings), run_dir)
+
+
+def refuse_other_settings(saved: Mapping[str, Any], settings: Mapping[str, Any], run_dir: Path) -> None:
+    """Raise a `RunDirectoryError` that names the first of the settings that is not as it was saved."""
+    for name, value in settings.items():
         if saved[name] != value:
             raise RunDirectoryError(
                 f"{run_dir} was made with {name} = {saved[name]!r}, now it is {value!r}: "
