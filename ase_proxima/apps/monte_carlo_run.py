@@ -296,15 +296,16 @@ def read_settings(run_dir: Path) -> RunSettings:
     """
     try:
         saved = json.loads((run_dir / "simulation.json").read_text())
-        if "exact" in saved:
-            raise RunDirectoryError(
-                f"{run_dir} was made with --exact: only {run_dir / 'burn-in'} is a chain to follow"
-            )
-        return RunSettings(**saved["monte_carlo"])
+        settings = None if "exact" in saved else RunSettings(**saved["monte_carlo"])
     except FileNotFoundError as error:
         raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
+    if settings is None:  # outside of the try: a RunDirectoryError is a ValueError too
+        raise RunDirectoryError(
+            f"{run_dir} was made with --exact: only {run_dir / 'burn-in'} is a chain to follow"
+        )
+    return settings
 
 
 def check_same(settings: RunSettings, run_dir: Path) -> None:
