@@ -1,11 +1,13 @@
 """What a trusted call costs, and whether calls and new frames stay as cheap as the frames pile up.
 
-Three tables, written to benchmarks/results/surrogate_cost.csv, times in ms:
+Four tables, written to benchmarks/results/surrogate_cost.csv, times in ms:
 
 - aluminium, 256 atoms: forces through `ProximaCalculator` on trusted calls, beside featomic's own time for the
   descriptor with its gradients on the same atoms, asked in turn;
 - bayesian_soap on aluminium, 32 atoms: prediction and addition of a frame against the number of frames;
-- gradient_gp on methane: the same, up to and beyond the cap on stored frames.
+- gradient_gp on methane: the same, up to and beyond the cap on stored frames;
+- methane with as many frames as the cap allows: whole trusted calls through `ProximaCalculator`, energy and
+  forces, for a bound on the energy and for one on the largest force.
 
 EMT is the target throughout.
 """
@@ -25,10 +27,11 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from ase_proxima import ProximaCalculator
+from ase_proxima.controllers.fixed import FixedController, FixedState
 from ase_proxima.protocols import Surrogate
 from ase_proxima.surrogates.bayesian_soap import BayesianSoap
 from ase_proxima.surrogates.descriptors import PowerSpectrum, default_settings
-from ase_proxima.surrogates.gradient_gp import GradientGP
+from ase_proxima.surrogates.gradient_gp import MAX_FRAMES, GradientGP
 from ase_proxima.types import Decision, Frame
 
 RESULTS = Path(__file__).parent / "results"
@@ -78,6 +81,35 @@ def measure_call(n_trusted: int) -> list[dict[str, Any]]:
     ]
 
 
+class TrustsLate(FixedController):
+    """Trusts nothing until the surrogate has dropped frames for the first time, and everything after that."""
+
+    def trusts(self, state: FixedState, uncertainty: float) -> bool:  # noqa: ARG002
+        """Whether more frames than the cap were asked for."""
+        return state.n_errors > MAX_FRAMES
+
+
+def measure_methane(metric: str, n_trusted: int) -> dict[str, Any]:
+    """Median of whole trusted calls of methane with a surrogate at its cap."""
+    calculator = ProximaCalculator(
+        EMT(),
+        error_bound=1.0,
+        error_metric=metric,
+        controller=TrustsLate(np.inf),
+        when_not_worthwhile="ignore",
+    )
+    took: list[float] = []
+    for atoms in rattled(molecule("CH4"), 0.05):
+        atoms.calc = calculator
+        ms = timed_ms(atoms.get_forces)
+        if calculator.last_decision is Decision.SURROGATE:
+            took.append(ms)
+        if len(took) == n_trusted:
+            break
+    name = f"CH4, a trusted call, {metric}"
+    return {"what": name, "frames": calculator.surrogate.n_frames, "call_ms": np.median(took)}
+
+
 def measure_growth(
     what: str, surrogate: Surrogate, structures: Iterator[Atoms], at: Sequence[int], properties: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -113,6 +145,7 @@ def main(trusted: int, soap_frames: int, gp_frames: int) -> None:
     """Measure, write the table and print it."""
     results = ("energy", "forces", "stress")
     rows = measure_call(trusted)
+    rows += [measure_methane(metric, 50 * trusted) for metric in ("energy", "force_max")]
     at = [n for n in (10, 20, 40, 80, 160, 320) if n <= soap_frames]
     aluminium = rattled(bulk("Al", cubic=True) * 2, 0.1)
     rows += measure_growth("bayesian_soap, Al32", BayesianSoap(), aluminium, at, results)

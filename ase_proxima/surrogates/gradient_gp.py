@@ -60,8 +60,8 @@ class GradientGP:
     max_permutations : int
         Largest number of permutations of equivalent atoms.
     force_std : bool
-        Whether to predict the standard deviations of the forces too, which takes some 3n times as long as
-        that of the energy.
+        Whether to predict the standard deviations of the forces too, which makes a prediction take
+        some three times as long.
     prior : Prior, optional
         What is believed about length scales and amplitude before any data.
 
@@ -183,12 +183,11 @@ class GradientGP:
         """
         self._require_fit()
         self._molecule.check(x)
-        positions = x.positions
-        energy, forces, energy_std = self._process.predict(positions)
-        std: dict[str, Any] = {"energy": energy_std}
+        std: dict[str, Any] = {}
         if self.force_std:
-            known = np.isfinite(energy_std)
-            std["forces"] = self._process.force_std(positions) if known else np.full_like(forces, np.nan)
+            energy, forces, std["energy"], std["forces"] = self._process.predict_with_force_std(x.positions)
+        else:
+            energy, forces, std["energy"] = self._process.predict(x.positions)
         return Prediction({"energy": self._offset + energy, "forces": forces}, std)
 
     def save(self, folder: Path) -> None:

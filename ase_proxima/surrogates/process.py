@@ -95,7 +95,8 @@ class GradientProcess:
         z = self._factor.solve_lower(self._values[:n][known])
         self.amplitude = self._prior.posterior_amplitude(self._lengths, z)
         weights = np.zeros(known.shape)
-        weights[known] = self._factor.solve_upper(z)
+        self._dual = self._factor.solve_upper(z)
+        weights[known] = self._dual
         self._all_known = bool(known.all())
         q = self._q[:n]
         gradient_weights = np.einsum("nmd,nm->nd", self._basis[:n], weights[:, 1:])
@@ -167,20 +168,51 @@ class GradientProcess:
         variance = max(own / p - (half @ half) / p**2, self._prior.energy_noise)
         return energy, forces, float(np.sqrt(self.amplitude * variance))
 
-    def force_std(self, positions: np.ndarray) -> np.ndarray:
-        """Posterior standard deviations of the force components, eV/Å, (n_atoms, 3).
+    def predict_with_force_std(self, positions: np.ndarray) -> tuple[float, np.ndarray, float, np.ndarray]:
+        """Predict energy and forces, and the posterior standard deviations of both.
 
-        The atoms must not coincide.
+        All four follow from the covariance of the labels with the energy and its derivatives here, so
+        that nothing is worked out twice.
+
+        Parameters
+        ----------
+        positions : (n_atoms, 3) array
+            Positions, Å.
+
+        Returns
+        -------
+        energy : float
+            eV, from the offset of the labels.
+        forces : (n_atoms, 3) array
+            eV/Å.
+        std : float
+            Standard deviation of the energy, eV.
+        force_std : (n_atoms, 3) array
+            Standard deviations of the force components, eV/Å.  All are NaN where two atoms coincide.
         """
         molecule, n = self._molecule, self.size
+        vectors = positions[molecule.first] - positions[molecule.second]
+        if not np.einsum("ij,ij->i", vectors, vectors).min() > 0.0:
+            nothing = np.full(positions.shape, np.nan)
+            return np.nan, nothing, np.nan, nothing
         descriptor, jacobian = inverse_distances(positions, (molecule.first, molecule.second))
         directions = internal_basis(jacobian, molecule.n_internal)
         q = descriptor * self._scale - self._centre
         basis = (jacobian @ directions).T * self._scale
         images = q[molecule.images], basis[:, molecule.images].swapaxes(0, 1)
-        cross = covariance_blocks(self._q[:n], self._basis[:n], *images)[self._known[:n]][:, 1:]
+        blocks = covariance_blocks(self._q[:n], self._basis[:n], *images)
+        cross = blocks[self._known[:n]]
+        expected = self._dual @ cross
         half = np.array([self._factor.solve_lower(column) for column in cross.T])
-        own = covariance_blocks(q[None], basis[None], *images)[0, 1:, 1:]
-        variance = np.einsum("im,mk,ik->i", directions, own - half @ half.T, directions)
-        variance = np.maximum(variance, self._prior.noise(basis)[1])
-        return np.asarray(np.sqrt(self.amplitude * variance)).reshape(-1, 3)
+        own = covariance_blocks(q[None], basis[None], *images)[0]
+        own -= half @ half.T
+        variance = np.einsum("im,mk,ik->i", directions, own[1:, 1:], directions)
+        variance = self.amplitude * np.maximum(variance, self._prior.noise(basis)[1])
+        energy_variance = self.amplitude * max(own[0, 0], self._prior.energy_noise)
+        forces = -(directions @ expected[1:]).reshape(positions.shape)
+        return (
+            float(expected[0]),
+            forces,
+            float(np.sqrt(energy_variance)),
+            np.sqrt(variance).reshape(positions.shape),
+        )

@@ -51,11 +51,22 @@ def test_standard_deviations_are_those_of_draws_from_the_process():
         values = (root @ np.random.default_rng(seed).normal(size=len(root))).reshape(36, -1)
         process = fitted([Labels(a.q, a.basis, v) for a, v in zip(labels[:6], values[:6], strict=True)])
         for each, value in zip(atoms[6:], values[6:], strict=True):
-            energy, forces, std = process.predict(each.positions)
+            energy, forces, std, force_std = process.predict_with_force_std(each.positions)
             z_energy.append((energy - value[0]) / std)
-            z_force.append((forces - forces_of(each, value[1:])) / process.force_std(each.positions))
+            z_force.append((forces - forces_of(each, value[1:])) / force_std)
     assert 0.8 < np.sqrt(np.mean(np.square(z_energy))) < 1.2
     assert 0.8 < np.sqrt(np.mean(np.square(z_force))) < 1.2
+
+
+def test_both_ways_to_predict_agree():
+    atoms = structures(6, 0.2)
+    rng = np.random.default_rng(1)
+    labels = [Labels(a.q, a.basis, rng.normal(size=4)) for a in map(unlabelled, atoms)]
+    labels[1].values[1:] = np.nan
+    process = fitted(labels[:5])
+    short = process.predict(atoms[5].positions)
+    for mine, other in zip(process.predict_with_force_std(atoms[5].positions), short, strict=False):
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-9)
 
 
 def test_prediction_is_the_textbook_formula():
