@@ -111,7 +111,7 @@ def flags(data: TrainingData, split_by: str) -> np.ndarray:
     flagged = np.zeros(len(data), dtype=bool)
     for train_rows, test_rows in split(data, split_by, 10, 0):
         part = data.rows(train_rows)
-        inner = evaluate(part, ("auto",), split_by=split_by, folds=3)
+        inner = evaluate(part, ("auto",), split_by=split_by, folds=5)
         error = np.abs(inner.predictions["auto"] - part.y) / np.maximum(part.y, 1e-3 * np.median(part.y))
         domain = Domain.fit(
             part.X.to_numpy(float), groups=groups_of(part, split_by), errors=error, tolerance=TOLERANCE

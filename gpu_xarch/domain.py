@@ -13,6 +13,8 @@ __all__ = ["Domain", "FeatureSpace"]
 
 Floats = NDArray[np.float64]
 _ROWS = 4000
+_STEPS = 200  # distances that are tried as thresholds
+_DOUBT = 0.1  # how likely, at most, groups predicted this often would be if half of all groups could be
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,10 @@ class Domain:
         - `X` alone: a share `flag_rate` of rows like those of training is flagged (leave-one-out distances).
         - with `groups`: distances are to runs of other groups, so that `flag_rate` of the rows of a new group like
           those of training are flagged; each group weighs the same.
-        - with `groups` and `errors`: the largest distance up to which the median error, each group weighing
-          the same, is within `tolerance`. Where the model generalises nowhere, every row of a new group is flagged.
+        - with `groups` and `errors`: the largest distance up to which most groups are predicted, that is, have a
+          median error within `tolerance`. Most means that a sign test rejects, at 10 %, that half of all such groups
+          or fewer would be: four of four, or seven of nine. Where the model generalises nowhere, or too few
+          groups were seen to tell, every row is flagged.
 
         Parameters
         ----------
@@ -189,7 +193,7 @@ class Domain:
         if errors is None:
             threshold = _weighted_quantile(distances[tested], weights[tested], 1.0 - flag_rate)
         else:
-            threshold = _threshold_by_error(distances, errors, weights, tolerance)
+            threshold = _threshold_by_error(distances, errors, codes, tolerance)
         return cls(space, reference, threshold, neighbours)
 
     def distances(self, X: ArrayLike) -> Floats:
@@ -219,7 +223,11 @@ def _weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
     return float(values[order][place])
 
 
-def _threshold_by_error(distances: Floats, errors: ArrayLike, weights: Floats, tolerance: float) -> float:
+def _threshold_by_error(
+    distances: Floats, errors: ArrayLike, codes: NDArray[np.intp], tolerance: float
+) -> float:
+    from scipy.stats import binom
+
     wrong = np.asarray(errors, dtype=np.float64)
     if wrong.shape != distances.shape:
         raise InputError(f"errors must have shape {distances.shape}, got {wrong.shape}: one a row")
@@ -227,9 +235,14 @@ def _threshold_by_error(distances: Floats, errors: ArrayLike, weights: Floats, t
         raise InputError("errors must be finite")
     if not tolerance > 0:
         raise InputError(f"tolerance must be above 0, got {tolerance}")
-    order = np.argsort(distances, kind="stable")
-    share = weights[order]
-    good = np.cumsum(share * (np.abs(wrong[order]) <= tolerance)) / np.cumsum(share)
-    held = np.flatnonzero(good >= 0.5)
-    held = held[held >= min(5, len(order)) - 1]  # a few lucky rows make no domain
-    return float(distances[order][held[-1]]) if len(held) else -1.0
+    right = np.abs(wrong) <= tolerance
+    tried = np.unique(np.quantile(distances, np.linspace(0.0, 1.0, _STEPS), method="inverted_cdf"))
+    for distance in tried[::-1]:
+        near = distances <= distance
+        rows, good = (np.bincount(codes[here]) for here in (near, near & right))
+        good = np.pad(good, (0, len(rows) - len(good)))[rows > 0]
+        rows = rows[rows > 0]
+        predicted = int((2 * good >= rows).sum())
+        if binom.sf(predicted - 1, len(rows), 0.5) <= _DOUBT:
+            return float(distance)
+    return -1.0

@@ -255,9 +255,15 @@ class Trained:
 
 
 def fit_model(model: Model, data: TrainingData) -> Model:
-    """Fit a model; a classifier's folds keep applications together."""
+    """Fit a model; where it makes folds of its own, they keep applications or kernels together."""
+    from gpu_xarch.evaluation import groups_of
+    from gpu_xarch.models.auto import Auto
     from gpu_xarch.models.forest import BoundClassifier
 
+    if isinstance(model, Auto):
+        applications = groups_of(data, "application")
+        enough = len(set(applications)) >= Auto.FOLDS
+        return model.fit(data.X, data.y, applications if enough else groups_of(data, "kernel"))
     if isinstance(model, BoundClassifier):
         return model.fit(data.X, data.y, list(data.keys["application"]))
     fitted: Model = model.fit(data.X, data.y)

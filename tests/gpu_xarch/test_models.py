@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,15 @@ def test_the_default_learns_a_ratio_that_the_forest_cannot_extrapolate(data: Tra
         errors[name] = score(halved.y[high], model.predict(halved.X.iloc[high]))["median_ape"]
     assert errors["boosting"] < 0.02
     assert errors["auto"] < 0.5 * errors["forest"]
+
+
+def test_a_member_that_spoils_the_mean_is_left_out(data: TrainingData) -> None:
+    kin = replace(data, y=1.05 * data.problem.old(data.X))
+    learnt = fit_model(make_model("auto", IPC, n_estimators=20, trust=0.0), kin)
+    assert learnt.weights == [1.0, 0.0, 0.0]  # the ratio is the same everywhere, the value is not
+    np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=1e-6)
+    alone = make_model("auto", IPC, n_estimators=20, trust=0.0).fit(kin.X, kin.y)
+    assert alone.weights == [1 / 3] * 3
 
 
 def test_missing_and_constant_metrics_are_left_out_and_named(pairs: pd.DataFrame) -> None:

@@ -304,6 +304,17 @@ def test_errors_set_the_threshold():
     assert not everywhere.flags(X).any()
 
 
+@pytest.mark.parametrize(
+    ("n_groups", "n_wrong", "trusted"), [(3, 0, False), (4, 0, True), (9, 2, True), (9, 3, False)]
+)
+def test_few_groups_prove_a_domain_only_if_nearly_all_are_predicted(n_groups, n_wrong, trusted):
+    groups = np.repeat(np.arange(n_groups), 50)
+    X = np.random.default_rng(0).normal(size=(len(groups), 2))
+    errors = np.where(groups < n_wrong, 1.0, 0.1)
+    domain = Domain.fit(X, groups=groups, errors=errors, tolerance=0.3)
+    assert domain.flags(X).all() != trusted
+
+
 def test_metrics_that_never_varied_count_when_they_do():
     X = np.column_stack([np.random.default_rng(0).normal(size=100), np.zeros(100)])
     domain = Domain.fit(X)
