@@ -112,6 +112,10 @@ def main(
         for seed in seeds:
             name = f"T{temperature:04g}K-s{seed}"
             run_dir = out if len(temperatures) * len(seeds) == 1 else out / name
+            if run_dir in tasks:
+                raise InputError(
+                    f"--temp and --seed ask for {name} twice: give each temperature (in six digits) and seed once"
+                )
             one = replace(base, temperature_K=temperature, seed=seed, reference=_reference(reference, name))
             tasks[run_dir] = _exactly(one, burn_in, inner_steps) if exact else one
             tasks[run_dir].check()
