@@ -96,6 +96,7 @@ def main(
     proxima-mc --temp 500 --exact --steps 500
     """  # noqa: D301  click takes the backspace for "keep these lines as they are"
     from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
+    from ase_proxima.store import discard_unstarted
 
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {jobs}")
@@ -126,7 +127,7 @@ def main(
         if run_dir.exists() and any(run_dir.iterdir()):
             if not resume:
                 raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
-            if not exact:
+            if not exact and not discard_unstarted(run_dir):
                 check_same(one, run_dir)
     summaries, failures = _run_all(tasks, steps, resume=resume, jobs=jobs)
     _close(summaries, out, as_json=as_json, plot=plot)

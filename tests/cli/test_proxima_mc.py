@@ -167,6 +167,13 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     assert not any(tmp_path.iterdir())
 
 
+def test_a_run_killed_before_its_first_call_is_resumed(tmp_path):
+    (tmp_path / "r" / "models").mkdir(parents=True)
+    assert "exists already: add --resume" in run(*FAST, "--out", tmp_path / "r").stderr
+    [resumed] = summaries("--out", tmp_path / "r", "--resume")
+    assert resumed["n_calls"] == 41
+
+
 def test_a_run_directory_in_use_is_not_overwritten(tmp_path):
     summaries("--out", tmp_path / "r")
     result = run(*FAST, "--out", tmp_path / "r")
