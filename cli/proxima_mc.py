@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ase_proxima.errors import InputError, ProximaError
+from proxima_cli.json_output import echo_json
 from proxima_cli.options import (
     NumberList,
     OneLineCommand,
-    echo_json,
     echo_table,
     ends_cleanly,
     json_option,
