@@ -22,7 +22,8 @@ from ase_proxima.executor import Criterion
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, energy_per_atom, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
-from ase_proxima.training import make_training_policy
+from ase_proxima.training import NeverTraining, make_training_policy
+from ase_proxima.uncertainty.posterior import PosteriorUncertainty
 
 __all__ = ["Parts", "assemble", "make_controller"]
 
@@ -72,7 +73,7 @@ class Parts:
                     f"the error metric {name!r} needs {needed}; there is {', '.join(self.properties)}"
                 )
             make_controller(self.controller, bound, self.bound_over, self.audit_rate, None)
-        make_training_policy(self.training)
+        self._check_trained()
         for what, value, known in (
             ("surrogate", self.surrogate, SURROGATES),
             ("uncertainty", self.uncertainty, UNCERTAINTIES),
@@ -86,6 +87,26 @@ class Parts:
             )
         if not isinstance(self.seed, int) or self.seed < 0:
             raise InputError(f"seed must be a non-negative integer, got {self.seed!r}")
+
+    @property
+    def came_trained(self) -> bool:
+        """Whether the surrogate is used as it came."""
+        return isinstance(make_training_policy(self.training), NeverTraining)
+
+    def _check_trained(self) -> None:
+        """Raise an `InputError` where the surrogate, or the uncertainty, would never learn anything."""
+        if not self.came_trained or self.controller == "baseline":
+            return
+        if isinstance(self.surrogate, str):
+            raise InputError(
+                f'training="never" uses a surrogate as it came, got surrogate={self.surrogate!r}, which is made '
+                'untrained: pass a fitted surrogate object, or use training="lazy"'
+            )
+        if self.uncertainty == "coulomb":
+            raise InputError(
+                'uncertainty="coulomb" is the distance to frames that were trained on, of which there are none with '
+                'training="never": use uncertainty="posterior", or pass a fitted CoulombDistance'
+            )
 
     def describe(self) -> dict[str, Any]:
         """JSON values: names and numbers as they are, an object as its representation."""
@@ -180,7 +201,7 @@ def assemble(
     training : TrainingPolicy
     """
     if parts.controller == "baseline":
-        parts = replace(parts, surrogate=NoSurrogate(), uncertainty=NoUncertainty())
+        parts = replace(parts, surrogate=NoSurrogate(), uncertainty=NoUncertainty(), training="lazy")
     forces_bounded = any(_ranked_by_forces(metric, parts.properties) for metric in parts.bounds)
     surrogate = _make_surrogate(parts.surrogate, atoms, forces_bounded)
     periodic = atoms.pbc.all() and atoms.cell.rank == 3
@@ -199,7 +220,10 @@ def assemble(
             )
         known = isinstance(metric, str)
         ranking = name if known else "force_max" if "forces" in properties else "energy"
-        uncertainty = _make_uncertainty(parts.uncertainty, surrogate, ranking)
+        posterior = surrogate.incremental or parts.came_trained
+        uncertainty = _make_uncertainty(parts.uncertainty, posterior, ranking)
+        if isinstance(uncertainty, PosteriorUncertainty) and getattr(surrogate, "force_std", True) is False:
+            _check_force_std(surrogate, ranking)
         # the standard deviation of another quantity ranks, but its ratio to the error is not known beforehand
         prior_ratio = getattr(uncertainty, "prior_ratio", None) if known else None
         controller = make_controller(parts.controller, bound, parts.bound_over, parts.audit_rate, prior_ratio)
@@ -233,14 +257,23 @@ def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bo
     return SoapRidge()
 
 
-def _make_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate, metric: str) -> Uncertainty:
+def _check_force_std(surrogate: Surrogate, metric: str) -> None:
+    """Refuse a surrogate that was told to leave out the deviations by which the errors are ranked."""
+    if METRIC_PROPERTIES.get(metric) == "forces":
+        name = type(surrogate).__name__
+        raise InputError(
+            f"{metric} is ranked by deviations of the forces, which this {name} does not predict: "
+            f"make it with {name}(force_std=True)"
+        )
+
+
+def _make_uncertainty(uncertainty: str | Uncertainty, posterior: bool, metric: str) -> Uncertainty:
+    """Make the uncertainty; `posterior` says which one "auto" stands for."""
     if not isinstance(uncertainty, str):
         return uncertainty
     if uncertainty == "auto":
-        uncertainty = "posterior" if surrogate.incremental else "coulomb"
+        uncertainty = "posterior" if posterior else "coulomb"
     if uncertainty == "posterior":
-        from ase_proxima.uncertainty.posterior import PosteriorUncertainty
-
         return PosteriorUncertainty(metric)
     from ase_proxima.uncertainty.coulomb import CoulombDistance
 

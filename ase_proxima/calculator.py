@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from zipfile import BadZipFile
 
 import numpy as np
@@ -196,7 +197,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         properties, surrogate, criteria, training = assemble(self._parts, atoms)
         self.implemented_properties = list(properties)
         self._executor = Executor(
-            lambda x: _run_target(self.target, x.copy(), properties),
+            self._ask_target,
             surrogate,
             criteria,
             training,
@@ -209,6 +210,35 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             _restore(self._executor, self._store, self._store.state)
         else:
             self._executor.checkpoint()
+
+    def _ask_target(self, atoms: Atoms) -> Results:
+        return _run_target(self.target, atoms.copy(), self.implemented_properties)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ProximaCalculator:
+        """Copy the run so far, with its target: from here on the two go on independently."""
+        if isinstance(self._store, RunDirectory):
+            raise InputError(
+                f"a ProximaCalculator that writes a run directory cannot be copied, got {self._store.path}: "
+                "make another one with a run_dir of its own, or share this one"
+            )
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        try:
+            copied.__dict__.update(deepcopy(self.__dict__, memo))
+        except Exception as error:  # foreign code: the target, or parts of the user's own
+            raise InputError(
+                f"a ProximaCalculator with the target {type(self.target).__name__} cannot be copied ({error}): "
+                "make another one with a target of its own"
+            ) from error
+        return copied
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled or copied shallowly: one run would become several that do not know of each other."""
+        raise InputError(
+            "a ProximaCalculator cannot be pickled or sent to another process: send the atoms without it "
+            "(atoms.copy()) and make one there, or close it and go on there with "
+            "ProximaCalculator.resume(run_dir, target)"
+        )
 
     @property
     def last_decision(self) -> Decision | None:

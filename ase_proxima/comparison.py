@@ -73,7 +73,8 @@ def compare_runs(runs: Sequence[RunData]) -> dict[str, Any]:
         JSON values: `runs`, a list of what `report_run` returns with `true_error` added (None where no baseline
         shares at least half of the structures), and `notes`.
     """
-    baselines = [run for run in runs if run.chain and not run.trusted.any()]
+    # The calls of an exact run are no steps of its chain: its energies belong to other structures.
+    baselines = [run for run in runs if run.chain and not run.exact and not run.trusted.any()]
     reports, notes = [], []
     for run in runs:
         report = report_run(run)

@@ -17,8 +17,9 @@ from ase_proxima.executor import Criterion, Executor
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.store import MemoryStore
-from ase_proxima.training import make_training_policy
+from ase_proxima.training import NeverTraining, make_training_policy
 from ase_proxima.types import Decision, Frame, Results, Stats
+from ase_proxima.uncertainty.posterior import PosteriorUncertainty
 
 __all__ = ["ProximaFunction", "proxima"]
 
@@ -84,8 +85,11 @@ def proxima(
     def decorate(function: Callable[P, R]) -> ProximaFunction[P, R]:
         if not callable(function):
             raise InputError(f"proxima wraps a function, got {type(function).__name__}")
+        policy = make_training_policy(training)
         model = _make_surrogate(surrogate)
         measure = _make_uncertainty(uncertainty, model)
+        if isinstance(policy, NeverTraining):
+            _check_trained(surrogate, measure, uncertainty)
         parts = Parts(
             error_bound,
             error_metric,
@@ -109,7 +113,7 @@ def proxima(
             function,
             model,
             Criterion(name, metric, measure, rule),
-            make_training_policy(training),
+            policy,
             seed,
             when_not_worthwhile,
         )
@@ -265,6 +269,20 @@ def _make_surrogate(surrogate: Any) -> Surrogate:
     return SklearnSurrogate(default_regressor() if surrogate is None else surrogate)
 
 
+def _check_trained(surrogate: Any, measure: Uncertainty, uncertainty: str | Uncertainty) -> None:
+    """Raise where a surrogate or an uncertainty that was made here would stay untrained."""
+    if not isinstance(surrogate, Surrogate):
+        raise InputError(
+            'training="never" uses a surrogate as it came, and a regressor is cloned untrained: pass a fitted '
+            'SklearnSurrogate, or use training="lazy"'
+        )
+    if measure is not uncertainty and not isinstance(measure, PosteriorUncertainty):
+        raise InputError(
+            'the distance is one to inputs that were trained on, of which there are none with training="never": '
+            'use uncertainty="posterior", or pass a fitted InputDistance'
+        )
+
+
 def _make_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate) -> Uncertainty:
     if not isinstance(uncertainty, str):
         return uncertainty
@@ -276,8 +294,6 @@ def _make_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate) -> U
     if uncertainty == "posterior" and gives_std is False:
         raise InputError('this regressor gives no standard deviation: use uncertainty="distance"')
     if uncertainty == "posterior" or (uncertainty == "auto" and gives_std):
-        from ase_proxima.uncertainty.posterior import PosteriorUncertainty
-
         return PosteriorUncertainty("value")
     from ase_proxima.uncertainty.distance import InputDistance
 

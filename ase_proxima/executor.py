@@ -15,6 +15,7 @@ from ase_proxima.errors import InputError, NotWorthwhileWarning, TargetError
 from ase_proxima.metrics import ErrorMetric
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.serialisation import state_from_json, state_to_json
+from ase_proxima.training import NeverTraining
 from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats
 
 __all__ = ["Criterion", "Executor"]
@@ -100,6 +101,7 @@ class Executor:
         )
         self._times = dict.fromkeys((*_TIMES, "time_decision"), 0.0)
         self._costs = Costs()
+        self._came_trained = isinstance(training, NeverTraining)
         self._needs_checkpoint = False
         self._uniform: float | None = None
 
@@ -166,7 +168,7 @@ class Executor:
         if self._is_due(trusted=trusted or self.surrogate.incremental):
             self._train()
         nothing = [float("nan")] * len(self.criteria)
-        if self._counts["n_trained"] < self.surrogate.min_frames:
+        if self._counts["n_trained"] < self.surrogate.min_frames and not self._came_trained:
             return None, nothing
         start = self.clock()
         prediction = self.surrogate.predict(x)

@@ -21,7 +21,8 @@ class Surrogate(Protocol):
         True if `fit` on a longer list of the same frames extends the model in place, at a cost that is small
         beside a target call.  Such a surrogate is brought up to date after every new frame.
     min_frames
-        Number of frames below which `fit` must not be called.
+        Number of frames below which `fit` must not be called; a surrogate that came trained (training "never") answers
+        without any.
     properties
         Names of the results that it can predict.
     """

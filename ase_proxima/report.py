@@ -10,6 +10,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from ase_proxima.apps.delayed_acceptance_report import exact_rows, report_exact
 from ase_proxima.assembly import make_controller
 from ase_proxima.costs import long_run_speedup, present_speedup
 from ase_proxima.formatting import (
@@ -26,6 +27,11 @@ from ase_proxima.types import Observation
 
 __all__ = ["report_run", "report_table"]
 
+EXACT_NOTE = (
+    "made with --exact, where the surrogate only proposes: there is no trusted call to report on; "
+    "for the training see proxima report RUN/burn-in"
+)
+SPEEDUPS = ("speedup", "speedup_present", "speedup_long_run")
 TIME_NAMES = {
     "time_target": "target",
     "time_surrogate": "surrogate",
@@ -42,27 +48,30 @@ def report_run(run: RunData) -> dict[str, Any]:
     -------
     dict
         JSON values: counts of calls, one entry a bound under `bounds`, times in s, what the chain of a Monte Carlo
-        run gives under `monte_carlo` (None for other runs), `notes`.  What is not known is NaN or None.
+        run gives under `monte_carlo` (None for other runs), what `report_exact` gives under `exact` (None for other
+        runs), `notes`.  What is not known is NaN or None; an exact run has no bounds and no speedups.
     """
     n_target, n_audit = int(run.target.sum()), int(run.audit.sum())
     summary = run.summary if run.summary and run.summary.get("n_calls") == run.n_calls else None
-    bounds, notes = [], []
-    for i, bound in enumerate(run.bounds):
+    exact = report_exact(run.path, run.n_calls, summary) if run.exact else None
+    bounds: list[dict[str, Any]] = []
+    notes: list[str] = [EXACT_NOTE, *(summary or {}).get("notes", ())] if exact else []
+    for i, bound in enumerate(() if exact else run.bounds):
         entry, remarks = _report_bound(run, i, bound)
         bounds.append(entry)
         notes += remarks
     chain = _report_chain(run)
-    if chain and not chain["reliable_error_bars"]:
+    if chain and not exact and not chain["reliable_error_bars"]:
         notes.append(
             "the chain is shorter than 20 autocorrelation times: its error bars are uncertain themselves"
         )
     costs = count_costs(run)
-    if costs.complaint and run.settings.get("when_not_worthwhile") != "ignore":
+    if costs.complaint and not exact and run.settings.get("when_not_worthwhile") != "ignore":
         notes.append(costs.complaint)
     return {
         "run": run.name,
         "status": _status(run),
-        "simulation": dict((run.simulation or {}).get("monte_carlo") or {}),
+        "simulation": {**run.exact, "strategy": "exact"} if run.exact else dict(run.monte_carlo),
         "controller": _name(run.settings.get("controller")),
         "n_calls": run.n_calls,
         "n_target": n_target,
@@ -73,9 +82,11 @@ def report_run(run: RunData) -> dict[str, Any]:
         "model_version": int(run.model_version[-1]),
         "bounds": bounds,
         "monte_carlo": chain,
+        "exact": exact,
         **_report_times(run, summary),
         "speedup_present": present_speedup(costs),
         "speedup_long_run": long_run_speedup(costs),
+        **(dict.fromkeys(SPEEDUPS, math.nan) if exact else {}),
         "notes": list(dict.fromkeys(notes)),
     }
 
@@ -176,7 +187,10 @@ def _controller_report(run: RunData, i: int, bound: BoundData) -> dict[str, Any]
 def _report_chain(run: RunData) -> dict[str, Any] | None:
     if run.chain is None:
         return None
-    gyration, energy = mean_of_chain(run.chain.radius_of_gyration), mean_of_chain(run.chain.energy)
+    start = 1 if run.exact and len(run.chain.step) > 1 else 0  # as in its summary
+    gyration, energy = (
+        mean_of_chain(values[start:]) for values in (run.chain.radius_of_gyration, run.chain.energy)
+    )
     moves = run.chain.accepted[1:]
     return {
         "acceptance": float(moves.mean()) if len(moves) else math.nan,
@@ -241,25 +255,28 @@ def report_rows(report: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
                 ("strategy", str(settings.get("strategy"))),
             ]
         )
-    sections.append(
-        [
-            ("controller", report["controller"]),
-            ("calls", f"{report['n_calls']:,}"),
-            (
-                "target calls",
-                f"{report['n_target_runs']:,}: {report['n_target']:,} flagged, {report['n_audit']:,} audits",
-            ),
-            ("share trusted", format_share(report["share_trusted"])),
-            ("model versions", f"{report['model_version']:,}"),
-        ]
-    )
+    sections.append(exact_rows(report["exact"]) if report["exact"] else _call_rows(report))
     sections += [_bound_rows(bound, several=len(report["bounds"]) > 1) for bound in report["bounds"]]
     if report["monte_carlo"]:
-        sections.append(_chain_rows(report["monte_carlo"]))
+        rows = _chain_rows(report["monte_carlo"])
+        sections.append(rows[:-1] if report["exact"] else rows)  # whose acceptance is that of the target
     sections.append(_time_rows(report))
     if report["notes"]:
         sections.append([("note", note) for note in report["notes"]])
     return sections
+
+
+def _call_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("controller", report["controller"]),
+        ("calls", f"{report['n_calls']:,}"),
+        (
+            "target calls",
+            f"{report['n_target_runs']:,}: {report['n_target']:,} flagged, {report['n_audit']:,} audits",
+        ),
+        ("share trusted", format_share(report["share_trusted"])),
+        ("model versions", f"{report['model_version']:,}"),
+    ]
 
 
 def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, str]]:
@@ -301,14 +318,19 @@ def _chain_rows(chain: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _time_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     wall = report["wall_s"] if math.isfinite(report["wall_s"]) else report["time_calls"]
     parts = {f"time, {TIME_NAMES[name]}": report[name] for name in TIMES}
+    rest = "time, simulation and rest"
+    if report["exact"]:
+        parts, rest = {"time, target": report["time_target"]}, "time, surrogate's steps, burn-in and rest"
     if math.isfinite(report["wall_s"]):
-        parts["time, simulation and rest"] = max(wall - report["time_calls"], 0.0)
+        parts[rest] = max(wall - sum(parts.values()), 0.0)
     rows = [
         (name, f"{format_time(seconds):>7} s {format_share(seconds / wall if wall > 0 else math.nan):>8}")
         for name, seconds in parts.items()
     ]
     name = "wall time" if math.isfinite(report["wall_s"]) else "time, all calls"
     rows.append((name, f"{format_time(wall):>7} s"))
+    if report["exact"]:
+        return rows
     cost = report["baseline_energy_s"]
     if math.isfinite(cost):
         total, source = format_time(cost * report["n_calls"]), report["baseline_source"]

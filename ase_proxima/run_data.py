@@ -132,6 +132,16 @@ class RunData:
         return self.surrogate | self.audit
 
     @property
+    def monte_carlo(self) -> Mapping[str, Any]:
+        """Settings of a Monte Carlo run; empty for other runs."""
+        return (self.simulation or {}).get("monte_carlo") or {}
+
+    @property
+    def exact(self) -> Mapping[str, Any]:
+        """Settings of a run made with --exact; empty for other runs."""
+        return (self.simulation or {}).get("exact") or {}
+
+    @property
     def name(self) -> str:
         """Name of the folder."""
         return self.path.resolve().name

@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -24,9 +25,13 @@ from ase_proxima.errors import RunDirectoryError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.types import Frame, Results
 
-__all__ = ["MemoryStore", "RunDirectory", "same_structure", "write_json"]
+__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "same_structure", "write_json"]
 
 KEPT_VERSIONS = 2
+BEFORE_THE_FIRST_CALL = re.compile(
+    r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(-wal|-shm|-journal)?"
+)
+"""Names of all that is in a run directory by then."""
 
 
 def same_structure(a: Atoms, b: Atoms) -> bool:
@@ -44,6 +49,36 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(data))
     os.replace(temporary, path)
+
+
+def discard_unstarted(path: Path) -> bool:
+    """Empty a run directory in which no call was made, and return whether it is empty now.
+
+    That is what a process leaves that was killed while it began; anything else is left as it is.
+
+    Raises
+    ------
+    RunDirectoryError
+        If another process is about to begin there.
+    """
+    inside = list(path.iterdir()) if path.is_dir() else [path]
+    if not inside:
+        return True
+    models, state, database = path / "models", path / "state.json", path / "frames.db"
+    if not all(BEFORE_THE_FIRST_CALL.fullmatch(item.name) for item in inside):
+        return False
+    if not models.is_dir() or any(models.iterdir()) or (database.exists() and not state.exists()):
+        return False
+    try:
+        if state.exists() and json.loads(state.read_text())["run"] is not None:
+            return False
+    except (ValueError, LookupError, TypeError):  # whoever opens it says what is wrong with it
+        return False
+    with _lock(path):
+        for file in sorted(set(path.iterdir()) - {models}):
+            file.unlink()
+        models.rmdir()  # last, so that what a kill leaves of this is as good as before
+    return True
 
 
 class MemoryStore:

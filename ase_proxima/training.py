@@ -60,7 +60,7 @@ class EveryTraining:
 
 @dataclass(frozen=True)
 class NeverTraining:
-    """Use a surrogate that came trained, as it is."""
+    """Use a surrogate that came trained as it is, from the first call on."""
 
     before_answer: bool = False
 

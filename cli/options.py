@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
+    "FigureFile",
     "NumberList",
     "OneLineCommand",
     "OneLineGroup",
-    "echo_json",
     "echo_table",
     "ends_cleanly",
     "json_option",
-    "json_text",
     "write_figure",
 ]
 
@@ -115,34 +113,6 @@ def ends_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def json_text(data: Mapping[str, Any] | list[Any]) -> str:
-    """Data as JSON, numbers that JSON does not know as null.
-
-    Examples
-    --------
-    >>> print(json_text({"error": float("nan")}))
-    {
-      "error": null
-    }
-    """
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: clean(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [clean(item) for item in value]
-        if isinstance(value, float) and value not in (float("inf"), float("-inf")) and value == value:
-            return value
-        return None if isinstance(value, float) else value
-
-    return json.dumps(clean(data), indent=2)
-
-
-def echo_json(data: Mapping[str, Any] | list[Any]) -> None:
-    """Print data as JSON."""
-    click.echo(json_text(data))
-
-
 def echo_table(table: Table) -> None:
     """Print a table; as wide as it needs to be where there is no terminal, or its columns may not be cut."""
     from rich.console import Console
@@ -156,21 +126,35 @@ def echo_table(table: Table) -> None:
     console.print(table)
 
 
+class FigureFile(click.Path):
+    """A file to draw into; its format is that of its ending, which is checked before anything is done."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Turn the text into a path."""
+        file: Path = super().convert(value, param, ctx)
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        known = sorted(FigureCanvasBase.filetypes)
+        if file.suffix[1:].lower() not in known:
+            self.fail(f"{file} must end in a picture format such as .png, .pdf or .svg ({', '.join(known)})")
+        return file
+
+
 def write_figure(figure: Figure, file: Path) -> None:
     """Save a figure in the format of the file's ending, and say so.
 
     Raises
     ------
     InputError
-        If the ending is none that matplotlib writes, or the file cannot be written.
+        If the file cannot be written.
     """
     from ase_proxima.errors import InputError
 
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if file.suffix[1:].lower() not in known:
-        raise InputError(
-            f"{file} must end in a picture format such as .png, .pdf or .svg ({', '.join(known)})"
-        )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxima_cli.json_output import echo_json, json_text
 from proxima_cli.options import (
+    FigureFile,
     OneLineGroup,
-    echo_json,
     echo_table,
     ends_cleanly,
     json_option,
-    json_text,
     write_figure,
 )
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 plot_option = click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it into a .png, .pdf or .svg file."
+    "--plot", type=FigureFile(), metavar="FILE", help="Draw it into a .png, .pdf or .svg file."
 )
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ase_proxima.errors import InputError, ProximaError
+from proxima_cli.json_output import echo_json
 from proxima_cli.options import (
     NumberList,
     OneLineCommand,
-    echo_json,
     echo_table,
     ends_cleanly,
     json_option,
@@ -96,6 +96,7 @@ def main(
     proxima-mc --temp 500 --exact --steps 500
     """  # noqa: D301  click takes the backspace for "keep these lines as they are"
     from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
+    from ase_proxima.store import discard_unstarted
 
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {jobs}")
@@ -112,6 +113,10 @@ def main(
         for seed in seeds:
             name = f"T{temperature:04g}K-s{seed}"
             run_dir = out if len(temperatures) * len(seeds) == 1 else out / name
+            if run_dir in tasks:
+                raise InputError(
+                    f"--temp and --seed ask for {name} twice: give each temperature (in six digits) and seed once"
+                )
             one = replace(base, temperature_K=temperature, seed=seed, reference=_reference(reference, name))
             tasks[run_dir] = _exactly(one, burn_in, inner_steps) if exact else one
             tasks[run_dir].check()
@@ -122,7 +127,7 @@ def main(
         if run_dir.exists() and any(run_dir.iterdir()):
             if not resume:
                 raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
-            if not exact:
+            if not exact and not discard_unstarted(run_dir):
                 check_same(one, run_dir)
     summaries, failures = _run_all(tasks, steps, resume=resume, jobs=jobs)
     _close(summaries, out, as_json=as_json, plot=plot)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.xarch_output import echo_json, echo_table, file_progress, number
+from proxima_cli.json_output import echo_json
+from proxima_cli.xarch_output import echo_table, file_progress, number
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from proxima_cli.xarch_output import echo_json, echo_table, file_progress, number
+from proxima_cli.json_output import echo_json
+from proxima_cli.xarch_output import echo_table, file_progress, number
 
 __all__ = ["info", "ingest"]
 

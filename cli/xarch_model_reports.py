@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from proxima_cli.json_output import echo_json
 from proxima_cli.xarch_models import load_data, problem_options
-from proxima_cli.xarch_output import echo_json, echo_table, finite, number, percent, write_text
+from proxima_cli.xarch_output import echo_table, number, percent, write_text
 
 __all__ = ["report", "select"]
 
@@ -48,17 +49,15 @@ def select(
     found = select_metrics(rows, budget=budget, measure=measure, most=most, candidates=candidates, seed=seed)
     if as_json:
         echo_json(
-            finite(
-                {
-                    "metrics": found.metrics,
-                    "steps": [{"metric": name, "error": error} for name, error in found.steps],
-                    "all_metrics_error": found.full,
-                    "budget": found.budget,
-                    "measure": found.measure,
-                    "met": found.met,
-                    "simulated_rows": rows.simulated,
-                }
-            )
+            {
+                "metrics": found.metrics,
+                "steps": [{"metric": name, "error": error} for name, error in found.steps],
+                "all_metrics_error": found.full,
+                "budget": found.budget,
+                "measure": found.measure,
+                "met": found.met,
+                "simulated_rows": rows.simulated,
+            }
         )
         return
     if rows.simulated:

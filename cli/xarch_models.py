@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.xarch_output import echo_json, echo_table, finite, number, percent, write_text
+from proxima_cli.json_output import echo_json, json_text
+from proxima_cli.xarch_output import echo_table, number, percent, write_text
 
 if TYPE_CHECKING:
     from gpu_xarch.training import TrainingData
@@ -135,7 +135,7 @@ def train(
     trained = fit(rows, name, seed=seed, n_jobs=jobs, **options)
     save_model(trained, out)
     if as_json:
-        echo_json(finite(trained.card))
+        echo_json(trained.card)
         return
     problem, card = trained.problem, trained.card
     where = f"on {problem.source}" if problem.same_gpu else f"{problem.source} -> {problem.dest}"
@@ -186,7 +186,7 @@ def predict(
         click.echo(f"{len(frame)} predictions written to {out}", err=True)
     records = frame.to_dict("records")
     if as_json:
-        echo_json(finite(records))
+        echo_json(records)
     elif out is None:
         echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
     far = int(frame["out_of_domain"].sum())
@@ -249,23 +249,21 @@ def evaluate(
     rows = load_data(target, source, dest, data, metrics)
     result = cross_validate(rows, names, split_by=split, folds=folds, nested=nested, seed=seed, n_jobs=jobs)
     scores = result.scores(seed=seed)
-    report = finite(
-        {
-            "target": rows.problem.target,
-            "unit": rows.problem.unit,
-            "source": rows.problem.source,
-            "dest": rows.problem.dest,
-            "split": split,
-            "rows": len(rows),
-            "simulated_rows": rows.simulated,
-            "scores": scores,
-            "by_application": {name: result.by("application", name) for name in result.predictions},
-            "words": [result.words(name) for name in names],
-            "options": result.options,
-        }
-    )
+    report = {
+        "target": rows.problem.target,
+        "unit": rows.problem.unit,
+        "source": rows.problem.source,
+        "dest": rows.problem.dest,
+        "split": split,
+        "rows": len(rows),
+        "simulated_rows": rows.simulated,
+        "scores": scores,
+        "by_application": {name: result.by("application", name) for name in result.predictions},
+        "words": [result.words(name) for name in names],
+        "options": result.options,
+    }
     if out is not None:
-        write_text(out, json.dumps(report, indent=2, allow_nan=False) + "\n")
+        write_text(out, json_text(report) + "\n")
     if as_json:
         echo_json(report)
         return

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
-__all__ = ["echo_json", "echo_table", "file_progress", "finite", "number", "percent", "write_text"]
-
-
-def echo_json(value: object) -> None:
-    """Print a report for scripts."""
-    click.echo(json.dumps(value, indent=2, default=str, allow_nan=False))
+__all__ = ["echo_table", "file_progress", "number", "percent", "write_text"]
 
 
 def number(value: float) -> str:
@@ -40,23 +32,6 @@ def percent(value: float) -> str:
     '12.3'
     """
     return f"{100 * value:.1f}"
-
-
-def finite(value: Any) -> Any:
-    """Return a report with numbers that JSON does not know as null.
-
-    Examples
-    --------
-    >>> finite({"r2": float("nan"), "n": [1.0]})
-    {'r2': None, 'n': [1.0]}
-    """
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write_text(path: Path, text: str) -> None:

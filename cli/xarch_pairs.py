@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from proxima_cli.xarch_output import echo_json, echo_table
+from proxima_cli.json_output import echo_json
+from proxima_cli.xarch_output import echo_table
 
 __all__ = ["label", "pair"]
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import click
 
-from proxima_cli.xarch_output import echo_json, echo_table, number
+from proxima_cli.json_output import echo_json
+from proxima_cli.xarch_output import echo_table, number
 
 __all__ = ["gpus", "metrics"]
 

@@ -13,7 +13,9 @@ from gpu_xarch.specs import canonical_device
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 __all__ = ["MIN_PAIRS", "NextRuns", "next_runs"]
 
@@ -95,27 +97,10 @@ def next_runs(
     import numpy as np
 
     source, dest = canonical_device(source), canonical_device(dest)
-    ours = frame[frame["device"] == source]
-    if ours.empty:
-        names = ", ".join(sorted(str(name) for name in frame["device"].unique()))
-        raise InputError(f"no runs of the GPU {source!r} in the table, it has {names}")
-    place = ours["file"].astype(str) + ":" + ours["line"].astype(str)
-    pairs = None
-    if (frame["device"] == dest).any():
-        pairing = pair_runs(frame, source=source, target=dest, on=on, repeats="mean")
-        pairs = pairing.pairs
-        free = {item["example"] for item in pairing.unmatched if item["side"] == "source"}
-        candidates = ours[place.isin(free) & ~place.duplicated()]
-    else:
-        candidates = ours[~ours.duplicated([name for name in on if name in ours.columns])]
-    if candidates.empty:
-        raise InputError(f"every run of {source} is on {dest} already: there is nothing left to profile")
+    ours, candidates, pairs = _split(frame, source, dest, on)
     values, answers = ours.iloc[:0], np.empty(0)
     if pairs is not None and len(pairs):
-        if TARGET + metric not in pairs.columns:
-            pair_values(pairs, TARGET, [metric])  # says what the pairs have
-        pairs = pairs[pairs[TARGET + metric].notna()]
-        values, answers = pair_values(pairs, SOURCE), pairs[TARGET + metric].to_numpy(float)
+        values, answers = _known(pairs, metric)
     enough = len(answers) >= MIN_PAIRS
     if not enough and strategy in ("variance", "density"):
         raise InputError(
@@ -123,16 +108,7 @@ def next_runs(
             " profile some first, those that --strategy diversity names"
         )
     used = [name for name in frame.attrs.get("units", {}) if candidates[name].notna().any()]
-    full = [
-        name
-        for name in used
-        if candidates[name].notna().all()
-        and (not len(answers) or (name in values.columns and values[name].notna().all()))
-    ]
-    if not full:
-        raise InputError(
-            "no metric is there for every run of the source: profile them with one set of metrics"
-        )
+    full = _without_gaps(used, candidates, values if len(answers) else None)
     X = np.concatenate([values[full].to_numpy(float), candidates[full].to_numpy(float)])
     y = np.concatenate([answers, np.full(len(candidates), np.nan)])
     picks, utilities = query(strategy, X, y, batch_size=n, seed=seed, n_jobs=n_jobs)
@@ -156,3 +132,48 @@ def next_runs(
         simulated=int(ours["simulated"].sum()),
         gain=gain,
     )
+
+
+def _split(
+    frame: pd.DataFrame, source: str, dest: str, on: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
+    """Runs of the source, those of them that `dest` lacks, and the pairs; None where `dest` has no run at all."""
+    ours = frame[frame["device"] == source]
+    if ours.empty:
+        names = ", ".join(sorted(str(name) for name in frame["device"].unique()))
+        raise InputError(f"no runs of the GPU {source!r} in the table, it has {names}")
+    pairs = None
+    if (frame["device"] == dest).any():
+        pairing = pair_runs(frame, source=source, target=dest, on=on, repeats="mean")
+        pairs = pairing.pairs
+        place = ours["file"].astype(str) + ":" + ours["line"].astype(str)
+        free = {item["example"] for item in pairing.unmatched if item["side"] == "source"}
+        candidates = ours[place.isin(free) & ~place.duplicated()]
+    else:
+        candidates = ours[~ours.duplicated([name for name in on if name in ours.columns])]
+    if candidates.empty:
+        raise InputError(f"every run of {source} is on {dest} already: there is nothing left to profile")
+    return ours, candidates, pairs
+
+
+def _known(pairs: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """Metrics of the pairs that have the answer, and the answers."""
+    if TARGET + metric not in pairs.columns:
+        pair_values(pairs, TARGET, [metric])  # says what the pairs have
+    pairs = pairs[pairs[TARGET + metric].notna()]
+    return pair_values(pairs, SOURCE), pairs[TARGET + metric].to_numpy(float)
+
+
+def _without_gaps(used: Sequence[str], candidates: pd.DataFrame, known: pd.DataFrame | None) -> list[str]:
+    """Those of the metrics that every candidate has, and every pair."""
+    full = [
+        name
+        for name in used
+        if candidates[name].notna().all()
+        and (known is None or (name in known.columns and known[name].notna().all()))
+    ]
+    if not full:
+        raise InputError(
+            "no metric is there for every run of the source: profile them with one set of metrics"
+        )
+    return full

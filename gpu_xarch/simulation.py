@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    State = dict[str, NDArray[np.float64]]  # of each run: what is asked of the GPU, and what comes of it
+
 __all__ = ["MODEL_VERSION", "RunPlan", "plan_runs", "simulate"]
 
 MODEL_VERSION = "1"
@@ -50,6 +52,7 @@ _INSTRUCTIONS = (
     ),
     *("loads", "stores", "shared_loads", "shared_stores", "barriers", "atomics"),
 )
+_BOUNDS = ("issue", "fp32", "fp64", "special", "lsu", "l2", "atomic", "dram", "latency")
 _LAUNCH_CYCLES = 1500.0
 _DRAM_EFFICIENCY = 0.86
 
@@ -209,8 +212,21 @@ def simulate(
         raise InputError(f"no model constants for the architecture {gpu.architecture}")
     traits = _TRAITS[gpu.architecture]
     w = _columns(plan)
-    s: dict[str, NDArray[np.float64]] = {}
-    # occupancy
+    s: State = {}
+    _occupy(gpu, w, s)
+    _count_instructions(plan, w, s)
+    _move_memory(gpu, traits, w, s)
+    schedulers = _bound_cycles(gpu, traits, w, s)
+    rng = np.random.default_rng([seed, int(float(gpu.compute_capability) * 10), gpu.sms])
+    jitter = np.exp(rng.normal(0.0, noise, len(plan))) if noise else np.ones(len(plan))
+    _take_time(gpu, jitter, s)
+    return metrics_of(gpu, schedulers, w, s)
+
+
+def _occupy(gpu: GpuSpec, w: State, s: State) -> None:
+    """Blocks that are resident, multiprocessors that work, and how evenly."""
+    import numpy as np
+
     warps_block = np.ceil(w["block"] / 32)
     registers = np.ceil(w["registers"] / 8) * 8 * warps_block * 32
     shared_limit = np.where(
@@ -219,43 +235,50 @@ def simulate(
     resident_blocks = np.minimum.reduce(
         [
             np.floor(gpu.warps / warps_block),
-            np.full(len(plan), float(gpu.blocks)),
+            np.full(len(warps_block), float(gpu.blocks)),
             np.floor(gpu.registers / registers),
             shared_limit,
         ]
     )
     resident_blocks = np.maximum(resident_blocks, 1.0)
     blocks = np.ceil(w["threads"] / w["block"])
-    s["blocks"], s["warps"] = blocks, blocks * warps_block
     active_sms = np.minimum(blocks, gpu.sms)
     blocks_sm = np.ceil(blocks / gpu.sms)
     waves = np.ceil(blocks_sm / resident_blocks)
-    resident = np.minimum(resident_blocks, blocks / active_sms) * warps_block
-    s["balance"] = blocks / (waves * resident_blocks * gpu.sms)
+    balance = blocks / (waves * resident_blocks * gpu.sms)
+    s["blocks"], s["warps"] = blocks, blocks * warps_block
     s["balance"] = np.clip(
-        np.where(blocks < gpu.sms, 1.0, np.maximum(s["balance"], blocks / (blocks_sm * gpu.sms))), 0.05, 1
+        np.where(blocks < gpu.sms, 1.0, np.maximum(balance, blocks / (blocks_sm * gpu.sms))), 0.05, 1
     )
     s["active_sms"] = active_sms
-    s["resident"] = resident
-    # instructions of a warp
+    s["resident_blocks"] = resident_blocks
+    s["resident"] = np.minimum(resident_blocks, blocks / active_sms) * warps_block
+
+
+def _count_instructions(plan: RunPlan, w: State, s: State) -> None:
+    """Warp instructions of the launch, by kind and in all, and those issued again."""
+    import numpy as np
+
     for name in _INSTRUCTIONS:
-        s[name] = w[name] * w["loop"] * s["warps"]  # warp instructions of the launch
-    half = w["special"] * 0.0
+        s[name] = w[name] * w["loop"] * s["warps"]
     is_half = np.array([model.application == "haxpy" for model in KERNELS])[plan.kernel]
-    s["half_fma"] = half + np.where(is_half, s["warps"], 0.0)
-    executed = sum(
-        s[name] for name in list(s) if name not in ("blocks", "warps", "balance", "active_sms", "resident")
-    )
-    s["executed"] = np.asarray(executed)
-    replay = 0.002 + 0.03 * (w["conflicts"] - 1) * (s["shared_loads"] + s["shared_stores"]) / s["executed"]
-    s["replay"] = replay
-    s["issued"] = s["executed"] * (1 + replay)
-    # memory traffic, in sectors
+    s["half_fma"] = w["special"] * 0.0 + np.where(is_half, s["warps"], 0.0)
+    s["executed"] = np.asarray(sum(s[name] for name in (*_INSTRUCTIONS, "half_fma")))
+    shared = s["shared_loads"] + s["shared_stores"]
+    s["replay"] = 0.002 + 0.03 * (w["conflicts"] - 1) * shared / s["executed"]
+    s["issued"] = s["executed"] * (1 + s["replay"])
+
+
+def _move_memory(gpu: GpuSpec, traits: Traits, w: State, s: State) -> None:
+    """Sectors that move between the caches and the device memory."""
+    import numpy as np
+
     scale = 32.0 / 128.0 if gpu.architecture == "Kepler" else 1.0
     s["load_transactions"] = s["loads"] * w["load_sectors"] * max(scale, 0.5)
     s["store_transactions"] = s["stores"] * w["store_sectors"]
     compulsory = np.minimum(w["footprint"] / _SECTOR * 0.7, s["load_transactions"])
-    per_sm = w["footprint"] * np.clip(resident_blocks * active_sms / blocks, 0, 1) / active_sms
+    resident = np.clip(s["resident_blocks"] * s["active_sms"] / s["blocks"], 0, 1)
+    per_sm = w["footprint"] * resident / s["active_sms"]
     l1 = gpu.l1 * traits.caches_loads
     s["l1_hit"] = w["local_reuse"] * (1 - np.exp(-l1 / np.maximum(per_sm, 64.0)))
     s["l2_reads"] = s["load_transactions"] * (1 - s["l1_hit"])
@@ -266,9 +289,14 @@ def simulate(
     s["l2_hit"] = far
     s["dram_reads"] = s["l2_reads"] * (1 - far)
     s["dram_writes"] = s["l2_writes"] * (1 - 0.55 * fits)
-    # cycles of an active multiprocessor
+
+
+def _bound_cycles(gpu: GpuSpec, traits: Traits, w: State, s: State) -> int:
+    """Cycles of an active multiprocessor, each as if it alone were the limit; return its schedulers."""
+    import numpy as np
+
     clock = gpu.boost_hz
-    share = 1.0 / (active_sms * s["balance"])
+    share = 1.0 / (s["active_sms"] * s["balance"])
     dual = 1.25 if gpu.issue_width > traits.schedulers else 1.0
     schedulers = min(traits.schedulers, gpu.issue_width)
     schedulers = 2 if gpu.compute_capability == "6.0" else schedulers
@@ -276,6 +304,16 @@ def simulate(
     fp32 = s["add"] + s["mul"] + s["fma"] + s["integer"] * 0.8 + s["half_fma"]
     fp64 = s["dadd"] + s["dmul"] + s["dfma"]
     shared = (s["shared_loads"] + s["shared_stores"]) * w["conflicts"]
+    load_latency = s["l1_hit"] * traits.l1_latency + (1 - s["l1_hit"]) * (
+        s["l2_hit"] * traits.l2_latency + (1 - s["l2_hit"]) * traits.dram_latency
+    )
+    arithmetic = s["executed"] - s["loads"] - s["shared_loads"]
+    waiting = s["loads"] * load_latency / (w["parallelism"] * 1.4)
+    chain = (
+        arithmetic * traits.dependent
+        + s["shared_loads"] * (traits.l1_latency * 0.8 + 2 * (w["conflicts"] - 1))
+        + s["barriers"] * 25
+    ) / w["parallelism"] + waiting
     bounds = {
         "issue": s["issued"] * share / (schedulers * dual),
         "fp32": fp32 * share * 32 / gpu.fp32_lanes,
@@ -285,30 +323,23 @@ def simulate(
         "l2": (s["l2_reads"] + s["l2_writes"]) * _SECTOR * clock / (gpu.bandwidth * traits.l2_ratio),
         "atomic": s["atomics"] * 32 * clock / (gpu.bandwidth / 8.0),
         "dram": (s["dram_reads"] + s["dram_writes"]) * _SECTOR * clock / (gpu.bandwidth * _DRAM_EFFICIENCY),
+        "latency": chain * share / np.maximum(s["resident"], 1.0),
     }
-    load_latency = s["l1_hit"] * traits.l1_latency + (1 - s["l1_hit"]) * (
-        far * traits.l2_latency + (1 - far) * traits.dram_latency
-    )
-    arithmetic = s["executed"] - s["loads"] - s["shared_loads"]
-    chain = (
-        arithmetic * traits.dependent
-        + s["shared_loads"] * (traits.l1_latency * 0.8 + 2 * (w["conflicts"] - 1))
-        + s["barriers"] * 25
-    ) / w["parallelism"] + s["loads"] * load_latency / (w["parallelism"] * 1.4)
-    bounds["latency"] = chain * share / np.maximum(resident, 1.0)
-    cycles = sum(bound**4 for bound in bounds.values()) ** 0.25 + 200.0
-    rng = np.random.default_rng([seed, int(float(gpu.compute_capability) * 10), gpu.sms])
-    jitter = np.exp(rng.normal(0.0, noise, len(plan))) if noise else np.ones(len(plan))
-    s["cycles"] = np.asarray(cycles) * jitter
-    s["time"] = (s["cycles"] + _LAUNCH_CYCLES) / clock
-    s["parts_issue"] = bounds["issue"] / s["cycles"]
-    s["parts_fp"] = np.maximum(bounds["fp32"], bounds["fp64"]) / s["cycles"]
-    s["part_fp32"] = bounds["fp32"] / s["cycles"]
-    s["part_fp64"] = bounds["fp64"] / s["cycles"]
-    s["part_special"] = bounds["special"] / s["cycles"]
-    s["part_lsu"] = bounds["lsu"] / s["cycles"]
-    s["part_l2"] = bounds["l2"] / s["cycles"]
-    s["part_dram"] = bounds["dram"] * _DRAM_EFFICIENCY / s["cycles"]
-    s["memory_share"] = s["loads"] * load_latency / (w["parallelism"] * 1.4) / chain
+    s.update({f"bound_{name}": bounds[name] for name in _BOUNDS})
+    s["memory_share"] = waiting / chain
     s["shared_transactions"] = shared
-    return metrics_of(gpu, schedulers, w, s)
+    return schedulers
+
+
+def _take_time(gpu: GpuSpec, jitter: NDArray[np.float64], s: State) -> None:
+    """Cycles and run time from the bounds, and what share of the cycles each of them takes."""
+    import numpy as np
+
+    cycles = sum(s[f"bound_{name}"] ** 4 for name in _BOUNDS) ** 0.25 + 200.0
+    s["cycles"] = np.asarray(cycles) * jitter
+    s["time"] = (s["cycles"] + _LAUNCH_CYCLES) / gpu.boost_hz
+    s["parts_issue"] = s["bound_issue"] / s["cycles"]
+    s["parts_fp"] = np.maximum(s["bound_fp32"], s["bound_fp64"]) / s["cycles"]
+    for name in ("fp32", "fp64", "special", "lsu", "l2"):
+        s[f"part_{name}"] = s[f"bound_{name}"] / s["cycles"]
+    s["part_dram"] = s["bound_dram"] * _DRAM_EFFICIENCY / s["cycles"]

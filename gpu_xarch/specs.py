@@ -127,15 +127,33 @@ def _bare(device: str) -> str:
     return re.sub(r"^(?:GeForce|Tesla|Quadro)[ -]+", "", text, flags=re.IGNORECASE)
 
 
+def _key(name: str) -> str:
+    """Return a name without case, blanks, hyphens, underscores and its maker's prefixes."""
+    return re.sub(r"^(?:nvidia|geforce|tesla|quadro)+", "", re.sub(r"[\s_-]+", "", name.casefold()))
+
+
+@cache
+def _keys() -> Mapping[str, str]:
+    """Return the name of every known GPU by its key, and by its number alone where only one has that."""
+    keys = {_key(name): name for name in gpus()}
+    numbers = [(match[1], name) for key, name in keys.items() if (match := re.match(r"[gr]tx(\d.*)", key))]
+    for number, name in numbers:
+        if [one for one, _ in numbers].count(number) == 1:
+            keys.setdefault(number, name)
+    return keys
+
+
 @lru_cache(maxsize=1024)
 def _match(device: str) -> str | None:
     bare = _bare(device)
     board = r"(?:[- ](?:PCIE|SXM\d?|\d+GB|DGXS|FHHL))*"
+    known = _keys().get(_key(bare))
+    if known is not None:
+        return known
+    # the maker's prefix may be joined to the name: TeslaK40c, tesla_p100-pcie-16gb
+    joined = re.sub(r"^(?:(?:NVIDIA|GeForce|Tesla|Quadro)[\s_-]*)+", "", bare, flags=re.IGNORECASE)
     for spec in gpus().values():
-        if bare.casefold() == spec.name.casefold():
-            return spec.name
-    for spec in gpus().values():
-        if re.fullmatch(f"(?:{spec.pattern}){board}", bare, re.IGNORECASE):
+        if re.fullmatch(f"(?:{spec.pattern}){board}", joined.replace("_", " "), re.IGNORECASE):
             return spec.name
     return None
 
@@ -143,8 +161,12 @@ def _match(device: str) -> str | None:
 def canonical_device(device: str) -> str:
     """Return the short name of a device: the table's where it is known, else its own, bare.
 
+    Case, blanks, hyphens and underscores do not count, nor does the maker's prefix.
+
     Examples
     --------
+    >>> [canonical_device(name) for name in ("gtx950", "1080ti", "rtx-3090", "nvidia_tesla_v100")]
+    ['GTX 950', 'GTX 1080 Ti', 'RTX 3090', 'V100']
     >>> canonical_device("GeForce GTX 1080 Ti (0)"), canonical_device("Tesla P100-PCIE-16GB (1)")
     ('GTX 1080 Ti', 'P100')
     >>> canonical_device("NVIDIA H100 80GB HBM3"), canonical_device("GeForce MX150 (0)")
@@ -168,7 +190,8 @@ def find_gpu(name: str) -> GpuSpec:
     """
     known = _match(name)
     if known is None:
-        near = get_close_matches(name, gpus(), n=3, cutoff=0.4)
+        keys = {_key(one): one for one in gpus()}
+        near = [keys[key] for key in get_close_matches(_key(_bare(name)), keys, n=3, cutoff=0.4)]
         hint = f"did you mean {', '.join(near)}?" if near else "`xarch gpus` lists all"
         raise InputError(f"no data-sheet facts for the GPU {name!r}: {hint}")
     return gpus()[known]

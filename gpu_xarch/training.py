@@ -119,20 +119,47 @@ def training_data(
         If the table is of other GPUs, lacks the target or a metric, or has fewer than 20 rows for it.
     """
     import numpy as np
-    import pandas as pd
 
     is_pairs = SOURCE + "device" in table.columns
-    name = "dram_throughput" if problem.classifies else problem.target
+    rows = _rows_of(table, problem, is_pairs)
+    values = pair_values(rows) if is_pairs else _run_values(rows)
+    y = _answers(rows, values, problem, is_pairs)
+    known = np.isfinite(y)
+    if known.sum() < MIN_PAIRS:
+        what = "runs" if problem.same_gpu else "pairs"
+        raise InputError(
+            f"{int(known.sum())} {what} have {_learned(problem)} on {problem.dest}, at least {MIN_PAIRS} are needed: "
+            "profile more"
+        )
+    values, gone = _choose_metrics(values[known], problem, metrics)
+    simulated = rows[SOURCE + "simulated"] | rows[TARGET + "simulated"] if is_pairs else rows["simulated"]
+    return TrainingData(
+        problem,
+        values.astype(float).reset_index(drop=True),
+        y[known],
+        _keys(rows, SOURCE if is_pairs else "")[known].reset_index(drop=True),
+        int(simulated.to_numpy(bool)[known].sum()),
+        gone,
+        int((~known).sum()),
+    )
+
+
+def _learned(problem: Problem) -> str:
+    """Name of the metric from which the answers come."""
+    return "dram_throughput" if problem.classifies else problem.target
+
+
+def _rows_of(table: pd.DataFrame, problem: Problem, is_pairs: bool) -> pd.DataFrame:
+    """Rows of the problem's GPUs."""
+    import numpy as np
+
     if not is_pairs and not problem.same_gpu:
         raise InputError(
             f"{problem.source} -> {problem.dest} needs a table of pairs: `xarch pair` writes one"
         )
-    left = SOURCE + "device" if is_pairs else "device"
-    sides: tuple[tuple[str, str], ...] = (
-        ((left, problem.source), (TARGET + "device", problem.dest))
-        if is_pairs and not problem.same_gpu
-        else ((left, problem.source),)
-    )
+    sides = [(SOURCE + "device" if is_pairs else "device", problem.source)]
+    if not problem.same_gpu:
+        sides.append((TARGET + "device", problem.dest))
     here = np.ones(len(table), dtype=bool)
     for column, device in sides:
         match = (table[column] == device).to_numpy(bool)
@@ -140,23 +167,24 @@ def training_data(
             there = ", ".join(sorted(map(str, table[column].unique()))) or "none"
             raise InputError(f"the table has no {column} {device!r}, it has {there}")
         here &= match
-    rows = table[here]
-    values = pair_values(rows) if is_pairs else _run_values(rows)
-    wanted_side = TARGET if is_pairs and not problem.same_gpu else (SOURCE if is_pairs else "")
-    if wanted_side + name not in rows.columns:
+    return table[here]
+
+
+def _answers(rows: pd.DataFrame, values: pd.DataFrame, problem: Problem, is_pairs: bool) -> Floats:
+    """Target of each row, NaN where it was not measured; `values` are the metrics that there are."""
+    side = "" if not is_pairs else SOURCE if problem.same_gpu else TARGET
+    column = side + _learned(problem)
+    if column not in rows.columns:
         has = paired_metrics(rows, TARGET) if is_pairs else list(values.columns)
-        raise InputError(
-            f"the table has no {wanted_side}{name} to learn from, it has {', '.join(has[:8])}, ..."
-        )
-    new = rows[wanted_side + name].to_numpy(float)
-    y = _label(new, problem) if problem.classifies else new
-    known = np.isfinite(y)
-    if known.sum() < MIN_PAIRS:
-        what = "runs" if problem.same_gpu else "pairs"
-        raise InputError(
-            f"{int(known.sum())} {what} have {name} on {problem.dest}, at least {MIN_PAIRS} are needed: profile more"
-        )
-    values = values[known]
+        raise InputError(f"the table has no {column} to learn from, it has {', '.join(has[:8])}, ...")
+    new = rows[column].to_numpy(float)
+    return _label(new, problem) if problem.classifies else new
+
+
+def _choose_metrics(
+    values: pd.DataFrame, problem: Problem, metrics: Sequence[str] | None
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Metrics to learn from, without gaps, and why others are left out."""
     gone: dict[str, str] = {}
     if problem.same_gpu:
         gone = {one: "gives the target away" for one in values.columns if one in aliases_of(problem.target)}
@@ -172,7 +200,7 @@ def training_data(
                 continue
             if values[one].isna().any():
                 gone[one] = f"missing in {int(values[one].isna().sum())} rows"
-            elif values[one].nunique() < 2 and one != name:
+            elif values[one].nunique() < 2 and one != _learned(problem):
                 gone[one] = "the same in every row"
         values = values.drop(columns=list(gone))
     if values.isna().any().any():
@@ -180,29 +208,20 @@ def training_data(
         raise InputError(f"some rows lack {', '.join(gaps)}: leave them out of --metrics, or profile them")
     if values.shape[1] == 0:
         raise InputError("no metric is present in every row: profile the same metrics for all runs")
-    keys = pd.DataFrame(
+    return values, gone
+
+
+def _keys(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """What each row is, and where it stands."""
+    import pandas as pd
+
+    places = zip(rows[prefix + "file"], rows[prefix + "line"], strict=True)
+    return pd.DataFrame(
         {
             "application": rows["application"].astype(str).to_numpy(),
             "kernel": rows["kernel"].astype(str).to_numpy(),
-            "place": [
-                f"{f}:{n}"
-                for f, n in zip(
-                    rows[(SOURCE if is_pairs else "") + "file"],
-                    rows[(SOURCE if is_pairs else "") + "line"],
-                    strict=True,
-                )
-            ],
+            "place": [f"{file}:{line}" for file, line in places],
         }
-    )[known].reset_index(drop=True)
-    simulated = rows[SOURCE + "simulated"] | rows[TARGET + "simulated"] if is_pairs else rows["simulated"]
-    return TrainingData(
-        problem,
-        values.astype(float).reset_index(drop=True),
-        y[known],
-        keys,
-        int(simulated.to_numpy(bool)[known].sum()),
-        gone,
-        int((~known).sum()),
     )
 
 

@@ -27,6 +27,19 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def needs_psi4():
+    """Skips the test where there is no Psi4."""
+    from ase_proxima.errors import InputError
+    from ase_proxima.targets.psi4 import Psi4Calculator
+
+    with Psi4Calculator("HF", "STO-3G") as calculator:
+        try:
+            calculator.validate()
+        except InputError as error:
+            pytest.skip(str(error))
+
+
 STEPS_COLUMNS = (
     "step,structure,model_version,n_trained,uncertainty,threshold,alpha,error,decision,audit_probability,"
     "time_target,time_surrogate,time_uncertainty,time_training,time_decision"

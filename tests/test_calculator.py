@@ -282,6 +282,8 @@ def test_the_error_per_atom_is_that_of_the_energy_over_the_atoms():
         ({"controller": "risk", "bound_over": "all", "audit_rate": 0.0}, "audit_rate must lie above 0"),
         ({"training": "sometimes"}, "unknown training 'sometimes'"),
         ({"training": 0}, "retrain interval"),
+        ({"training": "never", "surrogate": "auto"}, "pass a fitted surrogate object, or use training"),
+        ({"training": "never", "uncertainty": "coulomb"}, "pass a fitted CoulombDistance"),
         ({"seed": -1}, "seed"),
         ({"properties": ("dipole",)}, "properties"),
         ({"properties": ()}, "properties"),

@@ -325,3 +325,28 @@ def test_impossible_distances_are_refused(arguments, message):
         InputDistance(**arguments)
     with pytest.raises(InputError, match="at least one input"):
         InputDistance().fit([])
+
+
+def test_a_surrogate_that_came_trained_is_used_as_it_is():
+    trained = SklearnSurrogate(GaussianProcessRegressor(random_state=0), min_frames=5)
+    trained.fit([Frame(np.array([x]), {"value": x * x}) for x in np.linspace(0.0, 1.0, 12)])
+
+    @proxima(error_bound=0.01, surrogate=trained, training="never", controller="fixed:0.5")
+    def slow(x: float) -> float:
+        raise AssertionError("the surrogate answers")
+
+    assert slow(0.33) == pytest.approx(0.33**2, abs=1e-3)
+    assert (slow.stats.n_surrogate, len(slow.frames)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "pass a fitted SklearnSurrogate"),
+        ({"surrogate": LinearRegression()}, "pass a fitted SklearnSurrogate"),
+        ({"surrogate": SklearnSurrogate(LinearRegression())}, "pass a fitted InputDistance"),
+    ],
+)
+def test_what_would_stay_untrained_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        proxima(error_bound=0.01, training="never", **options)(abs)

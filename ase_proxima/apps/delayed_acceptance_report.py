@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ase_proxima.apps.delayed_acceptance import OuterRow
+from ase_proxima.apps.delayed_acceptance import OuterLog, OuterRow
 from ase_proxima.apps.monte_carlo import ChainRow
 from ase_proxima.formatting import (
     format_number,
@@ -22,7 +23,7 @@ from ase_proxima.formatting import (
 from ase_proxima.statistics import mean_of_chain
 from ase_proxima.types import Stats
 
-__all__ = ["acceptance_of", "equilibrated", "exact_table", "summarise"]
+__all__ = ["acceptance_of", "equilibrated", "exact_rows", "exact_table", "report_exact", "summarise"]
 
 LOW_ACCEPTANCE = 0.2
 """Acceptance below which the summary says that the surrogate is poor."""
@@ -115,6 +116,61 @@ def summarise(
         "baseline_energy_s": trained["baseline_energy_s"],
         "notes": [*stats.notes, *notes],
     }
+
+
+def report_exact(run_dir: Path, n_calls: int, summary: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Numbers that only an exact run has, as JSON values; NaN for those of the summary where there is none yet.
+
+    Parameters
+    ----------
+    n_calls
+        Calls of the target that are written down.
+    summary
+        Contents of summary.json; None while the run goes on.
+
+    Returns
+    -------
+    dict
+        `inner_steps`, None before the first step that counts; target calls of chain, trials and burn-in;
+        `acceptance`, the share of the chain's target calls that accepted; the effective numbers of samples and
+        their ratio as in `summarise`; `chain_s_per_sample`, time of the chain for one independent sample, in s.
+    """
+    rows = OuterLog.read(run_dir / "chain.csv")
+    n_asked = sum(row.asked for row in rows)
+    known = summary or {}
+    rate = known.get("ess_per_target_call", math.nan)
+    n_samples = rate * n_asked
+    return {
+        "inner_steps": len(rows[-1].inner) if len(rows) > 1 else None,
+        "n_target_chain": n_asked,
+        "n_target_trials": n_calls - n_asked,
+        "n_target_burn_in": known.get("n_target_burn_in"),
+        "acceptance": acceptance_of(rows),
+        "ess_per_target_call": rate,
+        "plain_ess_per_target_call": known.get("plain_ess_per_target_call", math.nan),
+        "ess_gain": known.get("ess_gain", math.nan),
+        "chain_s_per_sample": known.get("chain_s", math.nan) / n_samples if n_samples > 0 else math.nan,
+    }
+
+
+def exact_rows(exact: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values, in words, of what `report_exact` returned."""
+    trained = "" if exact["n_target_burn_in"] is None else f", {exact['n_target_burn_in']:,} in the burn-in"
+    rows = [
+        ("inner steps", "-" if exact["inner_steps"] is None else f"{exact['inner_steps']:,}"),
+        (
+            "target calls",
+            f"{exact['n_target_chain']:,} in the chain, {exact['n_target_trials']:,} in the trials{trained}",
+        ),
+        ("accepted by the target", format_share(exact["acceptance"])),
+    ]
+    if math.isfinite(exact["chain_s_per_sample"]):
+        calls, seconds = 1.0 / exact["ess_per_target_call"], format_time(exact["chain_s_per_sample"])
+        rows.append(("an independent sample", f"{format_number(calls)} target calls, {seconds} s"))
+    if math.isfinite(exact["ess_gain"]):
+        plain, gain = 1.0 / exact["plain_ess_per_target_call"], format_speedup(exact["ess_gain"])
+        rows.append(("by a plain chain", f"{format_number(plain)} target calls: gain {gain}"))
+    return rows
 
 
 def exact_table(summaries: Sequence[Mapping[str, Any]]) -> Table:

@@ -24,14 +24,13 @@ from ase_proxima.apps.monte_carlo_run import (
     RunSettings,
     asked_structures,
     make_arguments,
-    refuse_other_settings,
 )
+from ase_proxima.apps.run_folder import open_run, refuse_other_settings
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.statistics import autocorrelation_time
 from ase_proxima.store import write_json
-from ase_proxima.targets import parse_target
 from ase_proxima.types import Stats
 
 __all__ = ["DEFAULT_BURN_IN", "MOST_INNER_STEPS", "ExactSettings", "run"]
@@ -112,21 +111,15 @@ def run(
         If the target fails on a structure, which is saved; the run can be resumed.
     """
     settings.check()
-    if not n_steps >= 1:
-        raise InputError(f"the number of steps must be at least 1, got {n_steps}")
-    resume = resume and run_dir.exists()
-    if resume:
-        _check_same(settings, run_dir)
-    target = parse_target(settings.chain.target)
-    calculator = None
-    try:
+    with open_run(
+        run_dir,
+        target=settings.chain.target,
         # Every call of the target, its retries and its results: as in a run without a surrogate.
-        arguments = make_arguments(replace(settings.chain, strategy="baseline"))
-        if resume:
-            calculator = ProximaCalculator.resume(run_dir, target, **arguments)
-        else:
-            calculator = ProximaCalculator(target, run_dir=run_dir, **arguments)
-        write_json(run_dir / "simulation.json", {"exact": settings.describe(), "n_steps": n_steps})
+        arguments=make_arguments(replace(settings.chain, strategy="baseline")),
+        simulation={"exact": settings.describe(), "n_steps": n_steps},
+        resume=resume,
+        check_same=lambda: _check_same(settings, run_dir),
+    ) as (calculator, target):
         total = settings.burn_in + n_steps
 
         def report(step: int, acceptance: float, stats: Stats) -> None:
@@ -146,11 +139,6 @@ def run(
         )
         write_json(run_dir / "summary.json", summary)
         return summary
-    finally:
-        if calculator is not None:
-            calculator.close()
-        if hasattr(target, "close"):
-            target.close()
 
 
 def _check_same(settings: ExactSettings, run_dir: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -21,11 +21,11 @@ from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
+from ase_proxima.apps.run_folder import open_run, refuse_other_settings
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
 from ase_proxima.statistics import mean_of_chain
 from ase_proxima.store import read_steps, write_json
-from ase_proxima.targets import parse_target
 from ase_proxima.types import Stats
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "check_same",
     "load_structure",
     "make_arguments",
-    "refuse_other_settings",
     "run",
     "summarise",
 ]
@@ -179,20 +178,14 @@ def run(
         If the target fails on a structure, which is saved; the run can be resumed.
     """
     settings.check()
-    if not n_steps >= 1:
-        raise InputError(f"the number of steps must be at least 1, got {n_steps}")
-    resume = resume and run_dir.exists()
-    if resume:
-        check_same(settings, run_dir)
-    target = parse_target(settings.target)
-    calculator = None
-    try:
-        arguments = make_arguments(settings)
-        if resume:
-            calculator = ProximaCalculator.resume(run_dir, target, **arguments)
-        else:
-            calculator = ProximaCalculator(target, run_dir=run_dir, **arguments)
-        write_json(run_dir / "simulation.json", {"monte_carlo": asdict(settings), "n_steps": n_steps})
+    with open_run(
+        run_dir,
+        target=settings.target,
+        arguments=make_arguments(settings),
+        simulation={"monte_carlo": asdict(settings), "n_steps": n_steps},
+        resume=resume,
+        check_same=lambda: check_same(settings, run_dir),
+    ) as (calculator, target):
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
         finished = _finished_summary(run_dir, done, n_steps)
         if finished is not None:
@@ -220,11 +213,6 @@ def run(
         summary = summarise(settings, done, calculator.stats, wall_s, baseline_s)
         write_json(run_dir / "summary.json", summary)
         return summary
-    finally:
-        if calculator is not None:
-            calculator.close()
-        if hasattr(target, "close"):
-            target.close()
 
 
 def _finished_summary(run_dir: Path, done: list[ChainRow], n_steps: int) -> dict[str, Any] | None:
@@ -311,16 +299,6 @@ def read_settings(run_dir: Path) -> RunSettings:
 def check_same(settings: RunSettings, run_dir: Path) -> None:
     """Raise a `RunDirectoryError` that names the first setting in which a run differs."""
     refuse_other_settings(asdict(read_settings(run_dir)), asdict(settings), run_dir)
-
-
-def refuse_other_settings(saved: Mapping[str, Any], settings: Mapping[str, Any], run_dir: Path) -> None:
-    """Raise a `RunDirectoryError` that names the first of the settings that is not as it was saved."""
-    for name, value in settings.items():
-        if saved[name] != value:
-            raise RunDirectoryError(
-                f"{run_dir} was made with {name} = {saved[name]!r}, now it is {value!r}: "
-                "resume with the same settings, or choose another run directory"
-            )
 
 
 def _progress(label: str, rows: list[ChainRow], n_steps: int, calculator: ProximaCalculator) -> Progress:

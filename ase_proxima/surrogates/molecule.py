@@ -61,14 +61,15 @@ class Molecule:
             raise InputError(
                 f"gradient_gp needs ase.Atoms, got {type(atoms).__name__}: use surrogate='sklearn'"
             )
-        n_atoms = len(atoms)
-        if n_atoms < 2:
-            raise InputError(
-                f"gradient_gp needs at least two atoms, got {n_atoms}: nothing is there to learn"
-            )
         if np.any(atoms.pbc):
             raise InputError(
                 "gradient_gp is for molecules, got a periodic structure: use surrogate='bayesian_soap'"
+            )
+        n_atoms = len(atoms)
+        if n_atoms < 2:
+            raise InputError(
+                f"gradient_gp learns from distances and needs at least two atoms, got {n_atoms}: "
+                "use controller='baseline', which asks the target on every call"
             )
         first, second = np.triu_indices(n_atoms, 1)
         rows = np.arange(len(first))

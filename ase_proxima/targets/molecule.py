@@ -1,18 +1,98 @@
-"""What every quantum-chemistry target asks of a molecule."""
+"""What quantum-chemistry targets have in common."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.units import Bohr
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
 
-__all__ = ["charge_and_multiplicity", "nuclear_repulsion"]
+__all__ = ["MoleculeCalculator", "charge_and_multiplicity", "nuclear_repulsion"]
+
+
+class MoleculeCalculator(Calculator):  # type: ignore[misc]
+    """Energies and forces of a molecule by a method in a basis; a subclass asks its program in `_compute`.
+
+    Parameters
+    ----------
+    method, basis
+        As the program names them.
+    charge
+        Total charge of the molecule, in elementary charges.
+    multiplicity
+        2S + 1; None for the lowest that the number of electrons allows.
+    at_least_one
+        Parameters to check, by name.
+    **parameters
+        Further parameters on which the results depend.
+
+    Attributes
+    ----------
+    n_calls
+        Calculations that succeeded.
+
+    Raises
+    ------
+    InputError
+        If a parameter is out of range.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+    discard_results_on_any_change = True
+    program: ClassVar[str]
+
+    def __init__(
+        self,
+        method: str,
+        basis: str,
+        *,
+        charge: int,
+        multiplicity: int | None,
+        at_least_one: Mapping[str, float],
+        **parameters: Any,
+    ) -> None:
+        for label, value in at_least_one.items():
+            if not value >= 1:
+                raise InputError(f"{label} must be at least 1, got {value}")
+        if multiplicity is not None and not multiplicity >= 1:
+            raise InputError(f"multiplicity must be at least 1 (singlet), got {multiplicity}")
+        super().__init__(method=method, basis=basis, charge=charge, multiplicity=multiplicity, **parameters)
+        self.n_calls = 0
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Run the program on `atoms`; see `ase.calculators.calculator.Calculator.calculate`."""
+        super().calculate(atoms, properties, system_changes)
+        energy, gradient = self._compute(self.atoms, "forces" in properties)
+        results: dict[str, Any] = {"energy": energy * Hartree}
+        if gradient is not None:
+            results["forces"] = -gradient * (Hartree / Bohr)
+        if not all(np.isfinite(value).all() for value in results.values()):
+            raise CalculationFailed(
+                f"{self.program} returned an energy or a force that is not finite for "
+                f"{self.atoms.get_chemical_formula()}"
+            )
+        self.n_calls += 1
+        self.results.update(results)
+
+    def _compute(self, atoms: Atoms, wants_forces: bool) -> tuple[float, NDArray[np.float64] | None]:
+        """Energy in Hartree, and its gradient, shape (n_atoms, 3), in Hartree/Bohr where it is wanted."""
+        raise NotImplementedError
+
+    def _charge_and_multiplicity(self, atoms: Atoms) -> tuple[int, int]:
+        """Those of `atoms`, checked."""
+        return charge_and_multiplicity(atoms, self.parameters.charge, self.parameters.multiplicity)
 
 
 def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None) -> tuple[int, int]:

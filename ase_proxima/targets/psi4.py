@@ -8,17 +8,18 @@ repulsion energy that it reports is compared with that of the positions sent, on
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator, SCFError, all_changes
-from ase.units import Bohr, Hartree
+from ase.calculators.calculator import CalculationFailed, SCFError
+from ase.units import Bohr
+from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
-from ase_proxima.targets.molecule import charge_and_multiplicity, nuclear_repulsion
+from ase_proxima.targets.molecule import MoleculeCalculator, nuclear_repulsion
 from ase_proxima.targets.psi4_program import INSTALL, environment, interpreters
 from ase_proxima.targets.worker_process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
 
@@ -30,7 +31,7 @@ _START_S = 120.0
 _CONVERGENCE = {"e_convergence": 1e-8, "d_convergence": 1e-8}
 
 
-class Psi4Calculator(Calculator):  # type: ignore[misc]
+class Psi4Calculator(MoleculeCalculator):
     """Energies and forces of a molecule from Psi4.
 
     Positions and forces are in the frame of the atoms, which is neither moved nor turned.  Asking for forces
@@ -84,9 +85,8 @@ class Psi4Calculator(Calculator):  # type: ignore[misc]
     Parrish et al., J. Chem. Theory Comput. 13, 3185 (2017). doi:10.1021/acs.jctc.7b00174
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
-    discard_results_on_any_change = True
     name = "psi4"
+    program = "Psi4"
 
     def __init__(
         self,
@@ -103,19 +103,18 @@ class Psi4Calculator(Calculator):  # type: ignore[misc]
         max_calls: int = 1000,
         timeout_s: float | None = 3600.0,
     ) -> None:
-        for label, value in (("memory_mb", memory_mb), ("n_threads", n_threads), ("max_calls", max_calls)):
-            if not value >= 1:
-                raise InputError(f"{label} must be at least 1, got {value}")
         if timeout_s is not None and not timeout_s > 0:
             raise InputError(f"timeout_s must be positive, or None for no limit, got {timeout_s}")
-        if multiplicity is not None and not multiplicity >= 1:
-            raise InputError(f"multiplicity must be at least 1 (singlet), got {multiplicity}")
         if scratch is not None and not Path(scratch).is_dir():
             raise InputError(f"scratch must be an existing folder, got {scratch}")
         super().__init__(
-            method=method, basis=basis, charge=charge, multiplicity=multiplicity, options=dict(options or {})
+            method,
+            basis,
+            charge=charge,
+            multiplicity=multiplicity,
+            at_least_one={"memory_mb": memory_mb, "n_threads": n_threads, "max_calls": max_calls},
+            options=dict(options or {}),
         )
-        self.n_calls = 0
         self.n_starts = 0
         self.version: str | None = None
         self._n_threads = int(n_threads)
@@ -164,41 +163,22 @@ class Psi4Calculator(Calculator):  # type: ignore[misc]
         if atoms is None:
             atoms = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]])
             # Hydrogen stands for an unknown molecule, whose charge and spin say nothing about it.
-            request = self._request("validate", atoms, charge=0, multiplicity=1)
+            request = self._request("validate", atoms, (0, 1))
         else:
             request = self._request("validate", atoms)
         answer = self._ask(request)
         _compare_repulsion(answer, atoms)
         self.implemented_properties = ["energy", "forces"] if answer["has_gradient"] else ["energy"]  # type: ignore[misc]
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Run Psi4 on `atoms`; see `ase.calculators.calculator.Calculator.calculate`."""
-        super().calculate(atoms, properties, system_changes)
-        wants_forces = "forces" in properties
-        answer = self._ask(self._request("gradient" if wants_forces else "energy", self.atoms))
-        _compare_repulsion(answer, self.atoms)
-        results: dict[str, Any] = {"energy": answer["energy"] * Hartree}
-        if wants_forces:
-            gradient = np.asarray(answer["gradient"], dtype=float).reshape(-1, 3)
-            results["forces"] = -gradient * (Hartree / Bohr)
-        if not all(np.isfinite(value).all() for value in results.values()):
-            raise CalculationFailed(
-                "Psi4 returned an energy or a force that is not finite for "
-                f"{self.atoms.get_chemical_formula()}"
-            )
-        self.n_calls += 1
-        self.results.update(results)
+    def _compute(self, atoms: Atoms, wants_forces: bool) -> tuple[float, NDArray[np.float64] | None]:
+        answer = self._ask(self._request("gradient" if wants_forces else "energy", atoms))
+        _compare_repulsion(answer, atoms)
+        gradient = np.asarray(answer["gradient"], dtype=float).reshape(-1, 3) if wants_forces else None
+        return answer["energy"], gradient
 
-    def _request(self, op: str, atoms: Atoms, **spin: int) -> dict[str, Any]:
+    def _request(self, op: str, atoms: Atoms, electrons: tuple[int, int] | None = None) -> dict[str, Any]:
         parameters = self.parameters
-        charge, multiplicity = charge_and_multiplicity(
-            atoms, spin.get("charge", parameters.charge), spin.get("multiplicity", parameters.multiplicity)
-        )
+        charge, multiplicity = electrons or self._charge_and_multiplicity(atoms)
         options = {**_CONVERGENCE, "reference": "rhf" if multiplicity == 1 else "uhf", **parameters.options}
         return {
             "op": op,

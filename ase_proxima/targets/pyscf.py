@@ -6,21 +6,22 @@ import difflib
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator, SCFError, all_changes
+from ase.calculators.calculator import SCFError
 from ase.data import chemical_symbols
-from ase.units import Bohr, Hartree
+from ase.units import Bohr
+from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
-from ase_proxima.targets.molecule import charge_and_multiplicity
+from ase_proxima.targets.molecule import MoleculeCalculator
 
 __all__ = ["PySCFCalculator"]
 
 
-class PySCFCalculator(Calculator):  # type: ignore[misc]
+class PySCFCalculator(MoleculeCalculator):
     """Energies and forces of a molecule from PySCF.
 
     Every call starts from the same guess, so that results do not depend on the calls before.
@@ -57,9 +58,8 @@ class PySCFCalculator(Calculator):  # type: ignore[misc]
     Sun et al., J. Chem. Phys. 153, 024109 (2020). doi:10.1063/5.0006074
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
-    discard_results_on_any_change = True
     name = "pyscf"
+    program = "PySCF"
 
     def __init__(
         self,
@@ -71,13 +71,14 @@ class PySCFCalculator(Calculator):  # type: ignore[misc]
         max_cycles: int = 100,
         n_threads: int = 1,
     ) -> None:
-        for label, value in (("max_cycles", max_cycles), ("n_threads", n_threads)):
-            if not value >= 1:
-                raise InputError(f"{label} must be at least 1, got {value}")
         super().__init__(
-            method=method, basis=basis, charge=charge, multiplicity=multiplicity, max_cycles=max_cycles
+            method,
+            basis,
+            charge=charge,
+            multiplicity=multiplicity,
+            at_least_one={"max_cycles": max_cycles, "n_threads": n_threads},
+            max_cycles=max_cycles,
         )
-        self.n_calls = 0
         self._n_threads = int(n_threads)
 
     def validate(self, atoms: Atoms | None = None) -> None:
@@ -95,46 +96,31 @@ class PySCFCalculator(Calculator):  # type: ignore[misc]
         """
         _check_method(self.parameters.method)
         if atoms is not None:
-            charge_and_multiplicity(atoms, self.parameters.charge, self.parameters.multiplicity)
+            self._charge_and_multiplicity(atoms)
         numbers = [1] if atoms is None else sorted(set(atoms.numbers.tolist()))
         _check_basis(self.parameters.basis, [chemical_symbols[number] for number in numbers])
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Run PySCF on `atoms`; see `ase.calculators.calculator.Calculator.calculate`."""
-        super().calculate(atoms, properties, system_changes)
+    def _compute(self, atoms: Atoms, wants_forces: bool) -> tuple[float, NDArray[np.float64] | None]:
         from pyscf import lib
 
-        self.validate(self.atoms)
+        self.validate(atoms)
         with lib.with_omp_threads(self._n_threads):
-            field = self._mean_field(self.atoms)
-            results: dict[str, Any] = {"energy": float(field.kernel()) * Hartree}
+            field = self._mean_field(atoms)
+            energy = float(field.kernel())
             if not field.converged:
                 raise SCFError(
                     f"PySCF's SCF did not converge in {self.parameters.max_cycles} iterations for "
-                    f"{self.atoms.get_chemical_formula()}: check the geometry, or raise max_cycles"
+                    f"{atoms.get_chemical_formula()}: check the geometry, or raise max_cycles"
                 )
-            if "forces" in properties:
-                gradient = np.asarray(field.nuc_grad_method().kernel(), dtype=float)
-                results["forces"] = -gradient * (Hartree / Bohr)
-        if not all(np.isfinite(value).all() for value in results.values()):
-            raise CalculationFailed(
-                "PySCF returned an energy or a force that is not finite for "
-                f"{self.atoms.get_chemical_formula()}"
-            )
-        self.n_calls += 1
-        self.results.update(results)
+            gradient = field.nuc_grad_method().kernel() if wants_forces else None
+        return energy, None if gradient is None else np.asarray(gradient, dtype=float)
 
     def _mean_field(self, atoms: Atoms) -> Any:
         """PySCF's object for the calculation, not yet run."""
         from pyscf import dft, gto, scf
 
         parameters = self.parameters
-        charge, multiplicity = charge_and_multiplicity(atoms, parameters.charge, parameters.multiplicity)
+        charge, multiplicity = self._charge_and_multiplicity(atoms)
         molecule = gto.M(
             atom=list(zip(atoms.get_chemical_symbols(), (atoms.positions / Bohr).tolist(), strict=True)),
             unit="Bohr",

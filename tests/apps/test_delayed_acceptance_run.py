@@ -21,6 +21,7 @@ from ase_proxima.apps.delayed_acceptance_run import ExactSettings, run
 from ase_proxima.apps.monte_carlo_run import RunSettings
 from ase_proxima.store import RunDirectory, read_steps
 from ase_proxima.surrogates.gradient_gp import GradientGP
+from ase_proxima.targets import parse_target
 
 TARGET = '''
 """Water of three harmonic wells that writes down every run."""
@@ -140,7 +141,7 @@ def test_the_surrogate_is_trained_in_the_burn_in_and_never_after(paid, tmp_path,
     monkeypatch.undo()
     frozen = monte_carlo_run.ProximaCalculator.resume(
         tmp_path / "run" / "burn-in",
-        monte_carlo_run.parse_target("emt"),
+        parse_target("emt"),
         **monte_carlo_run.make_arguments(CHAIN),
     )
     with RunDirectory.open(tmp_path / "run") as opened:

@@ -254,6 +254,53 @@ def test_bad_input_is_one_clear_line(changes, n_steps, message, paid, tmp_path):
     assert not paid.exists()
 
 
+def die_before_the_first_call(folder, paid, how):
+    """Leave what a process leaves that is killed while it makes its run directory."""
+    if how in ("folder", "folder of models"):
+        (folder / ("models" if how == "folder of models" else "")).mkdir(parents=True)
+        return
+
+    def dying(path, data):
+        path.with_name(path.name + ".tmp").write_text("{")
+        raise DiedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ase_proxima.apps.run_folder.write_json", dying)
+        with pytest.raises(DiedError):
+            run(replace(SETTINGS, temperature_K=900.0), 20, folder)
+    assert not paid.exists()
+    if how == "no state":
+        (folder / "state.json").unlink()
+        (folder / "frames.db").unlink()
+
+
+@pytest.mark.parametrize("how", ["folder", "folder of models", "no state", "all but simulation.json"])
+def test_a_run_killed_before_its_first_call_begins_anew(how, paid, tmp_path):
+    die_before_the_first_call(tmp_path / "died", paid, how)
+    whole = run(SETTINGS, 20, tmp_path / "whole")
+    assert counts(run(SETTINGS, 20, tmp_path / "died", resume=True)) == counts(whole)
+    assert_same_run(tmp_path / "died", tmp_path / "whole")
+
+
+def test_a_run_directory_of_something_else_does_not_begin_anew(paid, tmp_path):
+    run(SETTINGS, 5, tmp_path / "run")
+    (tmp_path / "run" / "simulation.json").unlink()
+    before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
+    for gone in ("", "steps.csv", "chain.csv", "summary.json"):
+        if gone:
+            (tmp_path / "run" / gone).unlink()
+            del before[tmp_path / "run" / gone]
+        with pytest.raises(RunDirectoryError, match="is no Monte Carlo run: it has no"):
+            run(SETTINGS, 5, tmp_path / "run", resume=True)
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_run_that_is_just_beginning_elsewhere_is_left_alone(paid, tmp_path):
+    with RunDirectory.create(tmp_path / "run", {}), pytest.raises(RunDirectoryError, match="is in use"):
+        run(SETTINGS, 5, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "state.json").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

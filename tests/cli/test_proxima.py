@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from proxima_cli.json_output import json_text
 from proxima_cli.proxima import main
 
 
@@ -85,7 +88,25 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message):
     assert result.stderr.count("\n") == 1
 
 
-def test_a_picture_format_that_is_none_is_bad_input(write_run, tmp_path):
-    result = invoke("report", write_run(), "--plot", tmp_path / "run.xyz")
+@pytest.mark.parametrize(
+    "command", [("report",), ("compare",), ("replay", "--controller", "risk")], ids=lambda c: c[0]
+)
+def test_a_picture_format_that_is_none_is_bad_input_before_anything_is_printed(command, write_run, tmp_path):
+    name, *options = command
+    result = invoke(name, write_run(), *options, "--plot", tmp_path / "run.foo")
     assert result.exit_code == 2
-    assert "must end in a picture format" in result.stderr
+    assert "run.foo must end in a picture format such as .png" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_a_picture_that_cannot_be_written_is_bad_input(write_run, tmp_path):
+    (tmp_path / "file").write_text("x")
+    result = invoke("report", write_run(), "--plot", tmp_path / "file" / "run.png")
+    assert result.exit_code == 2
+    assert "run.png cannot be written" in result.stderr
+
+
+def test_json_knows_no_nan_and_no_numbers_of_numpy():
+    data = {"a": np.float64("nan"), "b": (np.int64(3), np.array([1.5, np.inf])), "c": Path("x"), "d": True}
+    assert json.loads(json_text(data)) == {"a": None, "b": [3, [1.5, None]], "c": "x", "d": True}

@@ -137,6 +137,9 @@ def test_plots_are_written(tmp_path):
         (["--temp", "1:inf:1"], "'1:inf:1' is no number, list"),
         (["--target", "xtb:GFN9"], "GFN9"),
         (["--temp", "-5"], "temperature must be positive, got -5.0 K"),
+        (["--temp", "500,500"], "--temp and --seed ask for T0500K-s1 twice"),
+        (["--temp", "500.00001,500.00002"], "--temp and --seed ask for T0500K-s1 twice"),
+        (["--seed", "3,3"], "--temp and --seed ask for T0500K-s3 twice"),
         (["--temp", "warm"], "'warm' is no number, list a,b,c or range first:last:step"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
@@ -162,6 +165,13 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not any(tmp_path.iterdir())
+
+
+def test_a_run_killed_before_its_first_call_is_resumed(tmp_path):
+    (tmp_path / "r" / "models").mkdir(parents=True)
+    assert "exists already: add --resume" in run(*FAST, "--out", tmp_path / "r").stderr
+    [resumed] = summaries("--out", tmp_path / "r", "--resume")
+    assert resumed["n_calls"] == 41
 
 
 def test_a_run_directory_in_use_is_not_overwritten(tmp_path):

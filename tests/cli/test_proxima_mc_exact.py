@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from proxima_cli.proxima import main as proxima
 from proxima_cli.proxima_mc import main
 
 ARGUMENTS = (
@@ -39,6 +40,53 @@ def test_an_exact_run_ends_with_its_table_and_goes_on(tmp_path):
     assert (summary["strategy"], summary["n_outer"], summary["burn_in"]) == ("exact", 15, 60)
     assert summary["n_target_chain"] <= 15
     assert (out / "chain.csv").read_text().splitlines()[:14] == chain
+
+
+def report(folder, *options):
+    result = CliRunner().invoke(proxima, ["report", str(folder), *options])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_report_of_an_exact_run_says_what_means_something(tmp_path):
+    out = tmp_path / "run"
+    (summary,) = json.loads(invoke(*ARGUMENTS, "--out", out, "--steps", "40", "--json").stdout)
+    numbers = json.loads(report(out, "--json"))
+    exact = numbers["exact"]
+    for name in ("inner_steps", "n_target_chain", "n_target_trials", "n_target_burn_in", "acceptance"):
+        assert exact[name] == summary[name]
+    assert numbers["monte_carlo"]["radius_of_gyration"] == pytest.approx(summary["radius_of_gyration"])
+    assert numbers["wall_s"] == summary["wall_s"]
+    assert exact["ess_per_target_call"] == pytest.approx(1.0, abs=0.5)
+    n_samples = exact["ess_per_target_call"] * summary["n_target_chain"]
+    assert exact["chain_s_per_sample"] == pytest.approx(summary["chain_s"] / n_samples)
+    assert (numbers["bounds"], numbers["speedup"], numbers["speedup_long_run"]) == ([], None, None)
+    text = report(out)
+    for shown in ("accepted by the target", "an independent sample", "made with --exact", "wall time"):
+        assert shown in text
+    for hidden in ("speedup", "mean error", "upper limit", "bound", "baseline"):
+        assert hidden not in text
+    assert "mean error, estimated" in report(out / "burn-in")
+
+
+def test_the_report_of_an_interrupted_exact_run_counts_what_there_is(tmp_path):
+    out = tmp_path / "run"
+    invoke(*ARGUMENTS, "--out", out)
+    (out / "summary.json").unlink()
+    exact = json.loads(report(out, "--json"))["exact"]
+    assert (exact["n_target_burn_in"], exact["ess_gain"], exact["chain_s_per_sample"]) == (None, None, None)
+    assert 0 < exact["n_target_chain"] <= 12
+    assert "an independent sample" not in report(out)
+    (out / "chain.csv").unlink()
+    assert json.loads(report(out, "--json"))["exact"]["inner_steps"] is None
+
+
+def test_an_exact_run_is_no_baseline_to_compare_with(tmp_path):
+    out = tmp_path / "run"
+    invoke(*ARGUMENTS, "--out", out)
+    result = CliRunner().invoke(proxima, ["compare", str(out), str(out / "burn-in")])
+    assert result.exit_code == 0, result.output
+    assert "no run among these asked the target for every structure" in " ".join(result.stdout.split())
 
 
 def test_several_temperatures_side_by_side_with_plots(tmp_path):

@@ -105,6 +105,27 @@ def test_published_gpus_are_there_with_sources() -> None:
         ("NVIDIA H100 PCIe", "H100 PCIe"),
         ("NVIDIA H200", "H200"),
         ("p100", "P100"),
+        ("gtx950", "GTX 950"),
+        ("GTX950", "GTX 950"),
+        ("nvidia-geforce-gtx-950", "GTX 950"),
+        ("1080ti", "GTX 1080 Ti"),
+        ("1080", "GTX 1080"),
+        ("rtx-3090", "RTX 3090"),
+        ("RTX_4090", "RTX 4090"),
+        ("geforcertx2080ti", "RTX 2080 Ti"),
+        ("tesla_k40c", "K40"),
+        ("TeslaP100-PCIE-16GB", "P100"),
+        ("Tesla P40-24GB", "P40"),
+        ("a100-80gb", "A100 80GB"),
+        ("a10080gb", "A100 80GB"),
+        ("h100-pcie", "H100 PCIe"),
+        ("gtx-titan-x", "GTX TITAN X"),
+        # not those that only look alike: two generations are called TITAN X, laptops have a 950M
+        ("TITAN X (Pascal)", "TITAN X (Pascal)"),
+        ("TITAN X", "TITAN X"),
+        ("GeForce GTX 950M", "GTX 950M"),
+        ("rtx 1080 ti", "rtx 1080 ti"),
+        ("3090 Ti", "3090 Ti"),
         ("Brand New 9000 (0)", "Brand New 9000"),
     ],
 )
@@ -115,6 +136,19 @@ def test_devices_are_known_under_their_many_names(device: str, name: str) -> Non
 def test_unknown_gpu_names_the_nearest() -> None:
     with pytest.raises(InputError, match=r"did you mean .*P100"):
         find_gpu("P10")
+    with pytest.raises(InputError) as raised:
+        find_gpu("nvidia geforce gtx1070ti")
+    assert str(raised.value) == (
+        "no data-sheet facts for the GPU 'nvidia geforce gtx1070ti': did you mean "
+        "GTX 1080 Ti, GTX 1080, RTX 2080 Ti?"
+    )
+
+
+def test_every_known_gpu_is_found_in_any_spelling() -> None:
+    for name in gpus():
+        for spelling in (name.lower(), name.upper(), name.replace(" ", ""), name.replace(" ", "-")):
+            for prefix in ("", "NVIDIA ", "NVIDIA GeForce ", "Tesla-", "tesla"):
+                assert find_gpu(prefix + spelling).name == name
 
 
 def test_mangled_names_are_read() -> None:

@@ -9,19 +9,6 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from ase_proxima.errors import InputError
-
-
-@pytest.fixture(scope="session")
-def needs_psi4() -> None:
-    from ase_proxima.targets.psi4 import Psi4Calculator
-
-    with Psi4Calculator("HF", "STO-3G") as calculator:
-        try:
-            calculator.validate()
-        except InputError as error:
-            pytest.skip(str(error))
-
 
 @pytest.fixture
 def methane() -> Atoms:

@@ -1,0 +1,83 @@
+"""The Python of README and docs runs: the blocks of a page one after the other."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ase_proxima import Decision
+from ase_proxima.apps.monte_carlo_run import RunSettings, run
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def play(name, folder, monkeypatch):
+    """Names that the blocks of a page leave, run in a folder of their own."""
+    monkeypatch.chdir(folder)
+    names = {"__name__": name}
+    for block in blocks(ROOT / name):
+        exec(compile(block, name, "exec"), names)  # noqa: S102  our own text
+    return names
+
+
+def test_every_page_with_python_is_run_here():
+    text = Path(__file__).read_text()
+    with_python = [str(page.relative_to(ROOT)) for page in PAGES if blocks(page)]
+    assert len(with_python) >= 6
+    assert [name for name in with_python if f'play("{name}"' not in text] == []
+
+
+def test_calculator(tmp_path, monkeypatch):
+    names = play("docs/calculator.md", tmp_path, monkeypatch)
+    assert (names["atoms"].calc.stats.n_calls, len(names["atoms"].calc.frames)) == (1, 1)
+    names["atoms"].calc.close()
+
+
+def test_costs(tmp_path, monkeypatch):
+    names = play("docs/costs.md", tmp_path, monkeypatch)
+    assert np.isfinite(names["atoms"].get_potential_energy())
+
+
+def test_functions(tmp_path, monkeypatch):
+    slow = play("docs/functions.md", tmp_path, monkeypatch)["slow"]
+    assert slow.last_decision is Decision.TARGET
+    assert slow.frames[0].results["value"] == pytest.approx(np.sin(0.1) + np.sin(0.2))
+
+
+def test_reports(tmp_path, monkeypatch):
+    settings = RunSettings(
+        molecule="CH4",
+        temperature_K=500.0,
+        perturb=0.01,
+        seed=1,
+        target="emt",
+        strategy="proxima",
+        error_bound=0.002,
+    )
+    (tmp_path / "runs").mkdir()
+    run(settings, 20, tmp_path / "runs" / "methane")
+    play("docs/reports.md", tmp_path, monkeypatch)
+    assert (tmp_path / "methane.png").stat().st_size > 10_000
+
+
+@pytest.mark.psi4
+@pytest.mark.usefixtures("needs_psi4")
+def test_targets(tmp_path, monkeypatch):
+    names = play("docs/targets.md", tmp_path, monkeypatch)
+    assert names["forces"].shape == (5, 3)
+    assert np.abs(names["forces"].sum(axis=0)).max() < 1e-3
+
+
+@pytest.mark.psi4
+@pytest.mark.usefixtures("needs_psi4")
+def test_readme(tmp_path, monkeypatch):
+    atoms = play("README.md", tmp_path, monkeypatch)["atoms"]
+    assert atoms.get_potential_energy() == pytest.approx(-1093.7, abs=0.5)
+    assert atoms.calc.last_decision is Decision.TARGET
+    atoms.calc.target.close()
