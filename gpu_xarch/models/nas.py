@@ -37,7 +37,7 @@ EVALUATORS = ("thread", "process", "ray", "mpicomm")
 UNITS = tuple(range(16, 97, 16))
 ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
 #: fewest epochs, and fewest steps of Adam, that a candidate and a network that is kept are trained for
-TRIED_EPOCHS, TRIED_STEPS = 20, 1000
+TRIED_EPOCHS, TRIED_STEPS = 20, 500
 KEPT_EPOCHS, KEPT_STEPS = 40, 3000
 
 
@@ -110,8 +110,8 @@ def epochs_for(n_rows: int, batch: int, epochs: int, steps: int) -> int:
 
     Examples
     --------
-    >>> epochs_for(22603, 250, 20, 1000), epochs_for(565, 250, 20, 1000)
-    (20, 334)
+    >>> epochs_for(22603, 250, 20, 500), epochs_for(565, 250, 20, 500)
+    (20, 167)
     """
     return max(epochs, -(-steps // -(-n_rows // batch)))
 
@@ -147,7 +147,7 @@ class Nas:
     best : int
         How many of them are trained again on all rows.
     epochs, final_epochs : int, optional
-        Of a candidate, and of those kept. Unless given, 20 and 40, and more where that is fewer than 1,000 and
+        Of a candidate, and of those kept. Unless given, 20 and 40, and more where that is fewer than 500 and
         3,000 steps.
     batch : int
     search : str
