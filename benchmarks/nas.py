@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import deephyper.evaluator  # noqa: F401  (so that its import is not timed)
+import deephyper.evaluator
 import deephyper.hpo  # noqa: F401
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
-from published import MARK, RUNS, TRAIN, Clock, Data, Report, Took, make_data, mape, memory
+from published_data import MARK, RUNS, TRAIN, Clock, Data, Report, Took, make_data, mape, memory
 
 from gpu_xarch.models import make_model, make_problem
 from gpu_xarch.models.nas import Nas

@@ -15,110 +15,27 @@ file makes one search on all the rows and retrains the published 50.
 
 from __future__ import annotations
 
-import os
-import resource
 import tempfile
-import time
 import tracemalloc
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
+from published_data import MARK, RUNS, TRAIN, Clock, Data, Report, fitted, make_data, mape, memory
 
-from gpu_xarch import find_gpu, published
+from gpu_xarch import find_gpu
 from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate
 from gpu_xarch.features import aliases_of
 from gpu_xarch.learning_curves import composition, composition_figure, curve_figure, sizes_of
 from gpu_xarch.models import make_model, make_problem
-from gpu_xarch.simulation import plan_runs, simulate
 from gpu_xarch.simulation_kernels import KERNELS
 from gpu_xarch.uncertainty import forest_variance
 
-RUNS, TRAIN = 32_291, 22_603
 #: candidates of the one search, and how many of the best are trained again on each training set
 CANDIDATES, NETWORKS = 100, 5
-MARK = "SIMULATED, not measured"
-
-
-@dataclass(frozen=True)
-class Took:
-    """Seconds on the clock and of the processor, in this process and the workers that it ended."""
-
-    wall: float
-    cpu: float
-
-
-class Clock:
-    """Time since it was made."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter(), sum(os.times()[:4])
-
-    def read(self) -> Took:
-        """Return the seconds so far."""
-        return Took(time.perf_counter() - self.start[0], sum(os.times()[:4]) - self.start[1])
-
-
-@dataclass
-class Report:
-    """Rows of published.csv; each is printed and written as it comes."""
-
-    path: Path
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(
-        self,
-        experiment: str,
-        what: str,
-        value: float,
-        unit: str,
-        published: str = "",
-        took: Took | None = None,
-    ) -> None:
-        """Note a number, beside the published one for real GPUs."""
-        wall, cpu = (took.wall, took.cpu) if took else (np.nan, np.nan)
-        self.rows.append(
-            {
-                "experiment": experiment,
-                "what": what,
-                "value": round(value, 4),
-                "unit": unit,
-                "published_on_real_data": published,
-                "seconds": round(wall, 1),
-                "cpu_seconds": round(cpu, 1),
-                "simulated": True,
-            }
-        )
-        pd.DataFrame(self.rows).to_csv(self.path, index=False)
-        spent = f" ({wall:.1f} s, {cpu:.1f} s of CPU)" if took else ""
-        said = f"   published, real data: {published}" if published else ""
-        click.echo(f"{experiment}: {what}: {value:.4g} {unit}{spent}{said}")
-
-
-@dataclass(frozen=True)
-class Data:
-    """Simulated pairs, split once.
-
-    Parameters
-    ----------
-    X : pandas.DataFrame
-        The 116 metrics on the P100.
-    target : dict of str to ndarray
-        The same on the V100.
-    applications : ndarray of str
-    train, test : ndarray of int
-        Rows.
-    """
-
-    X: pd.DataFrame
-    target: dict[str, np.ndarray]
-    applications: np.ndarray
-    train: np.ndarray
-    test: np.ndarray
+PARTS = ("costs", "curation", "same-gpu", "throughput", "classifier")
 
 
 class Build:
@@ -150,29 +67,6 @@ class Build:
             # many small steps: for the same number of them a quarter of the time of batches of 250
             options = {"budget": CANDIDATES, "best": NETWORKS, "batch": 64, "folder": str(self.folder)}
         return make_model(name, problem, **options)
-
-
-def make_data(runs: int, train: int) -> Data:
-    """Simulate the pairs and split them at random, as published."""
-    plan = plan_runs(runs)
-    old, new = (simulate(find_gpu(name), plan, seed=0) for name in ("P100", "V100"))
-    names = published()
-    applications = np.array([model.application for model in KERNELS])[plan.kernel]
-    shuffled = np.random.default_rng(0).permutation(runs)
-    frame = pd.DataFrame({name: old[name] for name in names})
-    return Data(frame, new, applications, shuffled[:train], shuffled[train:])
-
-
-def fitted(make: Callable[[], Any], X: pd.DataFrame, y: np.ndarray) -> tuple[Any, Took]:
-    """Fit a new model; return it and the time that it took."""
-    model, clock = make(), Clock()
-    model.fit(X, y)
-    return model, clock.read()
-
-
-def mape(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Mean absolute percentage error, percent."""
-    return float(100 * np.mean(np.abs(predicted / truth - 1)))
 
 
 def five_metrics(X: pd.DataFrame, y: np.ndarray) -> list[str]:
@@ -241,10 +135,24 @@ def throughput(data: Data, report: Report, build: Build, models: list[str]) -> N
         report.add("DRAM throughput", f"{name}, MAE", error, "GB/s", "15.82 GB/s", took)
 
 
+def architectures(data: Data, report: Report, build: Build) -> None:
+    """Search once, on the smallest random training set."""
+    size = sizes_of(len(data.train))[0]
+    answers = data.target["ipc"][data.train]
+    part = curate(data.X.iloc[data.train].to_numpy(), answers, size, strategy="random")
+    clock = Clock()
+    reward = build.search(data.X.iloc[data.train].iloc[part], answers[part])
+    what = f"best R² of {CANDIDATES} candidates, {size} random rows, a fifth held out"
+    report.add("architecture search", what, reward, "", took=clock.read())
+
+
 def curation(
     data: Data, report: Report, build: Build, models: list[str], path: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """IPC across GPUs: every model on random and on curated training sets of 12 sizes, written as they come."""
+    """IPC across GPUs: every model on random and on curated training sets of 12 sizes, written as they come.
+
+    Rows of other models that are in the file stay.
+    """
     problem = make_problem("ipc", "P100", "V100")
     pool, y = data.X.iloc[data.train], data.target["ipc"]
     answers, truth = y[data.train], y[data.test]
@@ -265,15 +173,13 @@ def curation(
         report.add(
             "curation", f"{strategy}, choosing {sizes[-1]} of {len(pool)} runs", took.wall, "s", took=took
         )
-    if "nas" in models:
-        part, clock = orders["random"][: sizes[0]], Clock()
-        reward = build.search(pool.iloc[part], answers[part])
-        what = f"best R² of {CANDIDATES} candidates, {len(part)} random rows, a fifth held out"
-        report.add("architecture search", what, reward, "", took=clock.read())
     test = data.X.iloc[data.test]
     places = {name: np.flatnonzero(data.applications[data.test] == name) for name in KERNEL_NAMES}
     places = {"all": np.arange(len(test)), **{name: rows for name, rows in places.items() if len(rows)}}
-    found = []
+    found: list[dict[str, Any]] = []
+    if path.exists():
+        kept = pd.read_csv(path)
+        found = kept[~kept["model"].isin(["old", *models])].to_dict("records")
     for name in ["old", *models]:
         strategies = ("variance", "diversity", "random") if name == "forest" else ("variance", "random")
         for strategy in strategies:
@@ -347,45 +253,53 @@ def costs(data: Data, report: Report, build: Build) -> None:
     memory(report, "data, forests and variance")
 
 
-def memory(report: Report, when: str) -> None:
-    """Note the largest resident memory of the process so far; Linux counts it in KiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    report.add("cost", f"largest resident memory of the process after: {when}", peak, "MB")
-
-
-@click.command(context_settings={"show_default": True})
-@click.option("--quick", is_flag=True, help="A twentieth of the size.")
-@click.option("--models", default="forest,mlp,nas", help="Beside old = new; nas needs DeepHyper.")
-@click.option("--n-jobs", default=1, help="Threads of the forests.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
-def main(quick: bool, models: str, n_jobs: int, out: Path) -> None:
-    """Run the published experiments on simulated runs."""
-    names = [name for name in models.split(",") if name]
-    data = make_data(RUNS // 20, TRAIN // 20) if quick else make_data(RUNS, TRAIN)
-    click.echo(f"{MARK}: {len(data.X)} pairs of {data.X.shape[1]} metrics, {len(data.train)} to train")
-    out.mkdir(parents=True, exist_ok=True)
-    prefix = "published_quick" if quick else "published"
-    report = Report(out / f"{prefix}.csv")
-    with tempfile.TemporaryDirectory(prefix="published-") as scratch:
-        build = Build(n_jobs, Path(scratch))
-        costs(data, report, build)
-        curve, parts = curation(data, report, build, names, out / f"{prefix}_curves.csv")
-        same_gpu(data, report, build, names, (0.1, 0.3) if quick else (451 / TRAIN, 4521 / TRAIN))
-        throughput(data, report, build, names)
-    classifier(data, report, n_jobs)
-    memory(report, "everything")
-    parts.round(5).to_csv(out / f"{prefix}_composition.csv", index=False)
-    title = f"{MARK}: IPC P100 -> V100, {len(data.train)} runs to choose from"
+def draw(curve: pd.DataFrame, parts: pd.DataFrame, stem: str, pool: int) -> None:
+    """Draw the learning curves and what the training sets are made of."""
+    title = f"{MARK}: IPC P100 -> V100, {pool} runs to choose from"
     for application in ("all", "stream"):
         part = curve[curve["application"] == application]
         old = part[part["model"] == "old"]["mape"].iloc[0]
         figure = curve_figure(
             part[part["model"] != "old"], title=f"{title}; {application}", lines={"old = new": old}
         )
-        figure.savefig(out / f"{prefix}_curve_{application}.png", dpi=120)
+        figure.savefig(f"{stem}_curve_{application}.png", dpi=120)
     some = parts[parts["strategy"].isin(["pool", "variance", "diversity", "random"])]
-    composition_figure(some, title=title).savefig(out / f"{prefix}_composition.png", dpi=90)
-    click.echo(f"wrote {prefix}*.csv and .png under {out}")
+    composition_figure(some, title=title).savefig(f"{stem}_composition.png", dpi=90)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--quick", is_flag=True, help="A twentieth of the size.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this; repeat for more.")
+@click.option("--models", default="forest,mlp,nas", help="Beside old = new; nas needs DeepHyper.")
+@click.option("--n-jobs", default=1, help="Threads of the forests.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
+def main(quick: bool, parts: tuple[str, ...], models: str, n_jobs: int, out: Path) -> None:
+    """Run the published experiments on simulated runs; rows of other parts and models stay in the files."""
+    wanted = parts or PARTS
+    names = [name for name in models.split(",") if name]
+    data = make_data(RUNS // 20, TRAIN // 20) if quick else make_data(RUNS, TRAIN)
+    click.echo(f"{MARK}: {len(data.X)} pairs of {data.X.shape[1]} metrics, {len(data.train)} to train")
+    out.mkdir(parents=True, exist_ok=True)
+    stem = str(out / ("published_quick" if quick else "published"))
+    report = Report(Path(f"{stem}.csv"))
+    with tempfile.TemporaryDirectory(prefix="published-") as scratch:
+        build = Build(n_jobs, Path(scratch))
+        if "costs" in wanted:
+            costs(data, report, build)
+        if "nas" in names and set(wanted) - {"costs", "classifier"}:
+            architectures(data, report, build)
+        if "same-gpu" in wanted:
+            same_gpu(data, report, build, names, (0.1, 0.3) if quick else (451 / TRAIN, 4521 / TRAIN))
+        if "classifier" in wanted:
+            classifier(data, report, n_jobs)
+        if "curation" in wanted:
+            curve, sets = curation(data, report, build, names, Path(f"{stem}_curves.csv"))
+            sets.round(5).to_csv(f"{stem}_composition.csv", index=False)
+            draw(curve, sets, stem, len(data.train))
+        if "throughput" in wanted:
+            throughput(data, report, build, names)
+    memory(report, ", ".join(wanted))
+    click.echo(f"wrote {stem}*")
 
 
 if __name__ == "__main__":
