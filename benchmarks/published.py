@@ -148,7 +148,7 @@ def architectures(data: Data, report: Report, build: Build) -> None:
 
 def curation(
     data: Data, report: Report, build: Build, models: list[str], path: Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """IPC across GPUs: every model on random and on curated training sets of 12 sizes, written as they come.
 
     Rows of other models that are in the file stay.
@@ -158,7 +158,8 @@ def curation(
     answers, truth = y[data.train], y[data.test]
     sizes = sizes_of(len(pool))
     orders: dict[str, np.ndarray] = {}
-    for strategy in STRATEGIES:
+    # the forest's sets are those whose composition is shown; the others need two strategies
+    for strategy in STRATEGIES if "forest" in models else ("variance", "random"):
         clock = Clock()
         orders[strategy] = curate(
             pool.to_numpy(),
@@ -219,8 +220,7 @@ def curation(
                 for share, value in ((2.5, line[0]), (30, line[-1])):
                     what = f"{name}, {strategy}, {share} % of the runs, {application}, MAPE"
                     report.add("IPC, P100 -> V100", what, 100 * value, "%", published_text)
-    parts = composition(orders, data.applications[data.train], sizes)
-    return curve, parts.assign(simulated=True)
+    return curve, orders
 
 
 KERNEL_NAMES = sorted({model.application for model in KERNELS})
@@ -253,17 +253,26 @@ def costs(data: Data, report: Report, build: Build) -> None:
     memory(report, "data, forests and variance")
 
 
-def draw(curve: pd.DataFrame, parts: pd.DataFrame, stem: str, pool: int) -> None:
-    """Draw the learning curves and what the training sets are made of."""
-    title = f"{MARK}: IPC P100 -> V100, {pool} runs to choose from"
+def draw_curves(curve: pd.DataFrame, stem: str, pool: int) -> None:
+    """Draw the learning curves, over all applications and of stream alone."""
     for application in ("all", "stream"):
         part = curve[curve["application"] == application]
         old = part[part["model"] == "old"]["mape"].iloc[0]
+        name = "all applications" if application == "all" else application
         figure = curve_figure(
-            part[part["model"] != "old"], title=f"{title}; {application}", lines={"old = new": old}
+            part[part["model"] != "old"],
+            title=f"{MARK}: IPC, P100 to V100, {pool:,} runs to choose from; {name}",
+            lines={"old = new": old},
         )
         figure.savefig(f"{stem}_curve_{application}.png", dpi=120)
+
+
+def draw_composition(parts: pd.DataFrame, stem: str) -> None:
+    """Write and draw what the training sets are made of."""
+    parts.assign(simulated=True).round(5).to_csv(f"{stem}_composition.csv", index=False)
     some = parts[parts["strategy"].isin(["pool", "variance", "diversity", "random"])]
+    pool = int(parts[parts["strategy"] == "pool"]["size"].iloc[0])
+    title = f"{MARK}: IPC, P100 to V100, {pool:,} runs to choose from"
     composition_figure(some, title=title).savefig(f"{stem}_composition.png", dpi=90)
 
 
@@ -271,9 +280,12 @@ def draw(curve: pd.DataFrame, parts: pd.DataFrame, stem: str, pool: int) -> None
 @click.option("--quick", is_flag=True, help="A twentieth of the size.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this; repeat for more.")
 @click.option("--models", default="forest,mlp,nas", help="Beside old = new; nas needs DeepHyper.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Keep the candidates of the search here.")
 @click.option("--n-jobs", default=1, help="Threads of the forests.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
-def main(quick: bool, parts: tuple[str, ...], models: str, n_jobs: int, out: Path) -> None:
+def main(
+    quick: bool, parts: tuple[str, ...], models: str, folder: Path | None, n_jobs: int, out: Path
+) -> None:
     """Run the published experiments on simulated runs; rows of other parts and models stay in the files."""
     wanted = parts or PARTS
     names = [name for name in models.split(",") if name]
@@ -283,7 +295,7 @@ def main(quick: bool, parts: tuple[str, ...], models: str, n_jobs: int, out: Pat
     stem = str(out / ("published_quick" if quick else "published"))
     report = Report(Path(f"{stem}.csv"))
     with tempfile.TemporaryDirectory(prefix="published-") as scratch:
-        build = Build(n_jobs, Path(scratch))
+        build = Build(n_jobs, folder or Path(scratch))
         if "costs" in wanted:
             costs(data, report, build)
         if "nas" in names and set(wanted) - {"costs", "classifier"}:
@@ -293,9 +305,11 @@ def main(quick: bool, parts: tuple[str, ...], models: str, n_jobs: int, out: Pat
         if "classifier" in wanted:
             classifier(data, report, n_jobs)
         if "curation" in wanted:
-            curve, sets = curation(data, report, build, names, Path(f"{stem}_curves.csv"))
-            sets.round(5).to_csv(f"{stem}_composition.csv", index=False)
-            draw(curve, sets, stem, len(data.train))
+            curve, orders = curation(data, report, build, names, Path(f"{stem}_curves.csv"))
+            draw_curves(curve, stem, len(data.train))
+            if "forest" in names:
+                applications = data.applications[data.train]
+                draw_composition(composition(orders, applications, sizes_of(len(data.train))), stem)
         if "throughput" in wanted:
             throughput(data, report, build, names)
     memory(report, ", ".join(wanted))
