@@ -231,7 +231,10 @@ class Nas:
             # on a cluster the caller's joblib.parallel_config says where; without one they are trained here
             here = self.evaluator in ("thread", "process")
             prefer = "threads" if self.evaluator == "thread" else "processes"
-            parallel = Parallel(n_jobs=self.workers if here else None, prefer=prefer if here else None)
+            # a copy of the rows for each network is cheap beside its training, and needs no shared memory
+            parallel = Parallel(
+                n_jobs=self.workers if here else None, prefer=prefer if here else None, max_nbytes=None
+            )
             trained = parallel(delayed(_train_again)(job) for job in jobs)
         self.rewards = [reward for _, reward in tried]
         self.networks = []
