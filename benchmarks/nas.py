@@ -4,8 +4,8 @@
 
 IPC, P100 -> V100, all 22,603 training runs of `published.py`, a fifth of them held out for the reward. Then the gain of
 a second worker: searches of fewer candidates with one and with two workers in turns, and the medians of their times.
-Writes nas.csv. Set OMP_NUM_THREADS=1; let the process use as many cores as there are workers. On cores that other work shares, the
-comparison says nothing: a second worker then gets no more of the processor.
+Writes nas.csv. Set OMP_NUM_THREADS=1; let the process use as many cores as there are workers. On cores that other work
+shares the comparison says nothing: a second worker then gets no more of the processor.
 """
 
 from __future__ import annotations
