@@ -1,116 +1,72 @@
 """The published experiments on P100 and V100 from end to end, at their size, on SIMULATED runs.
 
-    python benchmarks/published.py [--quick] [--models old,forest,mlp] [--n-jobs 1] [--out benchmarks/results]
+    python benchmarks/published.py [--quick] [--models forest,mlp,nas] [--n-jobs 1] [--out benchmarks/results]
 
 32,291 pairs of 116 metrics, 22,603 of them to train. Every number is of runs that the analytic model of `xarch
 simulate` made: the published numbers beside them were measured on real GPUs and cannot be compared one to one. Writes
 published.csv (scores), published_curves.csv (learning curves, by application too), published_composition.csv, and a
 figure of each of the last two. `--quick` does the same at a twentieth of the size, as a smoke test.
+
+The published study searched architectures for every training set. Here one search of 100 candidates is made, for IPC
+across GPUs, on the smallest random training set (2.5 % of the runs), which is part of every larger random one; its best
+five (as published: 50) are trained again on each training set and averaged, for every target. `nas.py` beside this
+file makes one search on all the rows and retrains the published 50.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
+from published_data import MARK, RUNS, TRAIN, Clock, Data, Report, fitted, make_data, mape, memory
 
-from gpu_xarch import find_gpu, published
+from gpu_xarch import find_gpu
 from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate
 from gpu_xarch.features import aliases_of
 from gpu_xarch.learning_curves import composition, composition_figure, curve_figure, sizes_of
 from gpu_xarch.models import make_model, make_problem
-from gpu_xarch.simulation import plan_runs, simulate
 from gpu_xarch.simulation_kernels import KERNELS
-from gpu_xarch.uncertainty import forest_variance, in_bag_counts
+from gpu_xarch.uncertainty import forest_variance
 
-RUNS, TRAIN = 32_291, 22_603
-MARK = "SIMULATED, not measured"
-
-
-@dataclass
-class Report:
-    """Rows of published.csv; each is printed and written as it comes."""
-
-    path: Path
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(
-        self,
-        experiment: str,
-        what: str,
-        value: float,
-        unit: str,
-        published: str = "",
-        seconds: float = np.nan,
-    ) -> None:
-        """Note a number, beside the published one for real GPUs."""
-        self.rows.append(
-            {
-                "experiment": experiment,
-                "what": what,
-                "value": round(value, 4),
-                "unit": unit,
-                "published_on_real_data": published,
-                "seconds": round(seconds, 1),
-                "simulated": True,
-            }
-        )
-        pd.DataFrame(self.rows).to_csv(self.path, index=False)
-        took = "" if np.isnan(seconds) else f" ({seconds:.1f} s)"
-        said = f"   published, real data: {published}" if published else ""
-        click.echo(f"{experiment}: {what}: {value:.4g} {unit}{took}{said}")
+#: candidates of the one search, and how many of the best are trained again on each training set
+CANDIDATES, NETWORKS = 100, 5
+PARTS = ("costs", "curation", "same-gpu", "throughput", "classifier")
 
 
-@dataclass(frozen=True)
-class Data:
-    """Simulated pairs, split once.
+class Build:
+    """Makes models by name.
 
     Parameters
     ----------
-    X : pandas.DataFrame
-        The 116 metrics on the P100.
-    target : dict of str to ndarray
-        The same on the V100.
-    applications : ndarray of str
-    train, test : ndarray of int
-        Rows.
+    n_jobs : int
+        Threads of the forests.
+    folder : Path
+        Where the candidates of the architecture search are kept.
     """
 
-    X: pd.DataFrame
-    target: dict[str, np.ndarray]
-    applications: np.ndarray
-    train: np.ndarray
-    test: np.ndarray
+    def __init__(self, n_jobs: int, folder: Path) -> None:
+        self.n_jobs, self.folder = n_jobs, folder
 
+    def search(self, X: pd.DataFrame, y: np.ndarray) -> float:
+        """Search architectures on these rows; return the best reward."""
+        options = {"budget": CANDIDATES, "best": 1, "final_epochs": 1, "folder": str(self.folder)}
+        model: Any = make_model("nas", make_problem("ipc", "P100", "V100"), **options)
+        return float(model.fit(X, y).rewards[0])
 
-def make_data(runs: int, train: int) -> Data:
-    """Simulate the pairs and split them at random, as published."""
-    plan = plan_runs(runs)
-    old, new = (simulate(find_gpu(name), plan, seed=0) for name in ("P100", "V100"))
-    names = published()
-    applications = np.array([model.application for model in KERNELS])[plan.kernel]
-    shuffled = np.random.default_rng(0).permutation(runs)
-    frame = pd.DataFrame({name: old[name] for name in names})
-    return Data(frame, new, applications, shuffled[:train], shuffled[train:])
-
-
-def fitted(make: Callable[[], Any], X: pd.DataFrame, y: np.ndarray) -> tuple[Any, float]:
-    """Fit a new model; return it and the seconds that it took."""
-    model = make()
-    start = time.perf_counter()
-    model.fit(X, y)
-    return model, time.perf_counter() - start
-
-
-def mape(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Mean absolute percentage error, percent."""
-    return float(100 * np.mean(np.abs(predicted / truth - 1)))
+    def __call__(self, name: str, problem: Any) -> Any:
+        """Return a model, not fitted."""
+        options: dict[str, Any] = {}
+        if name == "forest":
+            options = {"n_jobs": self.n_jobs}
+        elif name == "nas":
+            # many small steps: for the same number of them a quarter of the time of batches of 250
+            options = {"budget": CANDIDATES, "best": NETWORKS, "batch": 64, "folder": str(self.folder)}
+        return make_model(name, problem, **options)
 
 
 def five_metrics(X: pd.DataFrame, y: np.ndarray) -> list[str]:
@@ -127,7 +83,7 @@ def five_metrics(X: pd.DataFrame, y: np.ndarray) -> list[str]:
     return chosen
 
 
-def same_gpu(data: Data, report: Report, models: list[str], shares: tuple[float, ...]) -> None:
+def same_gpu(data: Data, report: Report, build: Build, models: list[str], shares: tuple[float, ...]) -> None:
     """IPC of the P100 from its other metrics, from few rows."""
     problem = make_problem("ipc", "P100")
     X = data.X.drop(columns=[name for name in data.X.columns if name in aliases_of("ipc")])
@@ -137,9 +93,7 @@ def same_gpu(data: Data, report: Report, models: list[str], shares: tuple[float,
         five = five_metrics(X.iloc[part], y[part])
         for title, columns in ((f"{X.shape[1]} metrics", list(X.columns)), ("5: " + " ".join(five), five)):
             for name in models:
-                model, took = fitted(
-                    lambda name=name: make_model(name, problem), X[columns].iloc[part], y[part]
-                )
+                model, took = fitted(lambda name=name: build(name, problem), X[columns].iloc[part], y[part])
                 score = mape(model.predict(X[columns].iloc[data.test]), y[data.test])
                 told = "4.11 % and 2.96 %"
                 report.add(
@@ -169,36 +123,44 @@ def classifier(data: Data, report: Report, n_jobs: int) -> None:
     report.add(title, "old = new, error rate", 100 * (before != truth).mean(), "%")
 
 
-def throughput(data: Data, report: Report, models: list[str], n_jobs: int) -> None:
+def throughput(data: Data, report: Report, build: Build, models: list[str]) -> None:
     """Device-memory throughput on the V100, capped at the peak."""
     problem = make_problem("dram_throughput", "P100", "V100")
     X = data.X.assign(dram_throughput=data.X["dram_read_throughput"] + data.X["dram_write_throughput"])
     y = data.target["dram_read_throughput"] + data.target["dram_write_throughput"]
     for name in ["old", *models]:
-        model, took = fitted(
-            lambda name=name: build(name, problem, n_jobs), X.iloc[data.train], y[data.train]
-        )
+        model, took = fitted(lambda name=name: build(name, problem), X.iloc[data.train], y[data.train])
         predicted = np.minimum(model.predict(X.iloc[data.test]), problem.cap)
         error = float(np.abs(predicted - y[data.test]).mean()) / 1e9
         report.add("DRAM throughput", f"{name}, MAE", error, "GB/s", "15.82 GB/s", took)
 
 
-def build(name: str, problem: Any, n_jobs: int) -> Any:
-    """Return a model, with threads where it takes them."""
-    return make_model(name, problem, **({} if name in ("old", "mlp") else {"n_jobs": n_jobs}))
+def architectures(data: Data, report: Report, build: Build) -> None:
+    """Search once, on the smallest random training set."""
+    size = sizes_of(len(data.train))[0]
+    answers = data.target["ipc"][data.train]
+    part = curate(data.X.iloc[data.train].to_numpy(), answers, size, strategy="random")
+    clock = Clock()
+    reward = build.search(data.X.iloc[data.train].iloc[part], answers[part])
+    what = f"best R² of {CANDIDATES} candidates, {size} random rows, a fifth held out"
+    report.add("architecture search", what, reward, "", took=clock.read())
 
 
 def curation(
-    data: Data, report: Report, models: list[str], n_jobs: int, path: Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """IPC across GPUs: every model on random and on curated training sets of 12 sizes, written as they come."""
+    data: Data, report: Report, build: Build, models: list[str], path: Path
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """IPC across GPUs: every model on random and on curated training sets of 12 sizes, written as they come.
+
+    Rows of other models that are in the file stay.
+    """
     problem = make_problem("ipc", "P100", "V100")
     pool, y = data.X.iloc[data.train], data.target["ipc"]
     answers, truth = y[data.train], y[data.test]
     sizes = sizes_of(len(pool))
     orders: dict[str, np.ndarray] = {}
-    for strategy in STRATEGIES:
-        start = time.perf_counter()
+    # the forest's sets are those whose composition is shown; the others need two strategies
+    for strategy in STRATEGIES if "forest" in models else ("variance", "random"):
+        clock = Clock()
         orders[strategy] = curate(
             pool.to_numpy(),
             answers,
@@ -206,23 +168,26 @@ def curation(
             strategy=strategy,
             batch_size=min(250, sizes[0]),
             initial=min(250, sizes[0]),
-            n_jobs=n_jobs,
+            n_jobs=build.n_jobs,
         )
-        took = time.perf_counter() - start
-        report.add("curation", f"{strategy}, choosing {sizes[-1]} of {len(pool)} runs", took, "s", "", took)
+        took = clock.read()
+        report.add(
+            "curation", f"{strategy}, choosing {sizes[-1]} of {len(pool)} runs", took.wall, "s", took=took
+        )
     test = data.X.iloc[data.test]
     places = {name: np.flatnonzero(data.applications[data.test] == name) for name in KERNEL_NAMES}
     places = {"all": np.arange(len(test)), **{name: rows for name, rows in places.items() if len(rows)}}
-    found = []
+    found: list[dict[str, Any]] = []
+    if path.exists():
+        kept = pd.read_csv(path)
+        found = kept[~kept["model"].isin(["old", *models])].to_dict("records")
     for name in ["old", *models]:
         strategies = ("variance", "diversity", "random") if name == "forest" else ("variance", "random")
         for strategy in strategies:
-            start = time.perf_counter()
+            clock = Clock()
             for size in sizes:
                 part = orders[strategy][:size]
-                model, took = fitted(
-                    lambda name=name: build(name, problem, n_jobs), pool.iloc[part], answers[part]
-                )
+                model, took = fitted(lambda name=name: build(name, problem), pool.iloc[part], answers[part])
                 predicted = model.predict(test)
                 for application, rows in places.items():
                     off = np.abs(predicted[rows] - truth[rows])
@@ -237,12 +202,14 @@ def curation(
                             "mape": float(shares.mean()),
                             "median_ape": float(np.median(shares)),
                             "mae": float(off.mean()),
-                            "fit_seconds": round(took, 2),
+                            "fit_seconds": round(took.wall, 2),
+                            "fit_cpu_seconds": round(took.cpu, 2),
                             "simulated": True,
                         }
                     )
             pd.DataFrame(found).round(5).to_csv(path, index=False)
-            click.echo(f"  {name}, {strategy}: {time.perf_counter() - start:.0f} s")
+            what = f"{name} on {len(sizes)} {strategy} training sets, fitted and scored"
+            report.add("curation", what, clock.read().wall, "s", took=clock.read())
     curve = pd.DataFrame(found)
     said = {"all": "about 12 %", "stream": "33 % to 3 %"}
     for name in ["old", *models]:
@@ -253,60 +220,100 @@ def curation(
                 for share, value in ((2.5, line[0]), (30, line[-1])):
                     what = f"{name}, {strategy}, {share} % of the runs, {application}, MAPE"
                     report.add("IPC, P100 -> V100", what, 100 * value, "%", published_text)
-    parts = composition(orders, data.applications[data.train], sizes)
-    return curve, parts.assign(simulated=True)
+    return curve, orders
 
 
 KERNEL_NAMES = sorted({model.application for model in KERNELS})
 
 
-def costs(data: Data, report: Report, n_jobs: int) -> None:
-    """Time of a forest and of its variance at full size."""
+def costs(data: Data, report: Report, build: Build) -> None:
+    """Time and memory of forests and of the variance at full size."""
     X, y = data.X.to_numpy(np.float32), data.target["ipc"]
-    forest, took = fitted(lambda: acquisition_forest(n_jobs=n_jobs), X[data.train], y[data.train])
+    forest, took = fitted(lambda: acquisition_forest(n_jobs=build.n_jobs), X[data.train], y[data.train])
+    rows = f"{len(data.train)} rows"
     report.add(
-        "cost", f"forest of 100 trees, {len(data.train)} rows, root of the metrics at a split", took, "s"
+        "cost", f"forest of 100 trees, {rows}, root of the metrics at a split", took.wall, "s", took=took
     )
+    problem = make_problem("ipc", "P100", "V100")
+    _, took = fitted(lambda: build("forest", problem), data.X.iloc[data.train], y[data.train])
+    report.add("cost", f"forest of 100 trees, {rows}, all metrics at a split", took.wall, "s", took=took)
     points = X[:10_000]
-    counts = in_bag_counts(forest)
-    best = np.inf
-    for _ in range(3):
-        start = time.perf_counter()
-        forest_variance(forest, points, counts=counts, n_jobs=n_jobs)
-        best = min(best, time.perf_counter() - start)
-    report.add("cost", f"variance of {len(points)} points", best, "s")
+    times = []
+    for _ in range(5):
+        clock = Clock()
+        forest_variance(forest, points, n_jobs=build.n_jobs)
+        times.append(clock.read())
+    took = min(times, key=lambda one: one.wall)
+    report.add("cost", f"variance of {len(points)} points, in-bag counts included", took.wall, "s", took=took)
+    tracemalloc.start()
+    forest_variance(forest, points, n_jobs=build.n_jobs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    report.add("cost", f"variance of {len(points)} points, peak of the memory it allocates", peak / 1e6, "MB")
+    memory(report, "data, forests and variance")
+
+
+def draw_curves(curve: pd.DataFrame, stem: str, pool: int) -> None:
+    """Draw the learning curves, over all applications and of stream alone."""
+    for application in ("all", "stream"):
+        part = curve[curve["application"] == application]
+        old = part[part["model"] == "old"]["mape"].iloc[0]
+        name = "all applications" if application == "all" else application
+        figure = curve_figure(
+            part[part["model"] != "old"],
+            title=f"{MARK}: IPC, P100 to V100, {pool:,} runs to choose from; {name}",
+            lines={"old = new": old},
+        )
+        figure.savefig(f"{stem}_curve_{application}.png", dpi=120)
+
+
+def draw_composition(parts: pd.DataFrame, stem: str) -> None:
+    """Write and draw what the training sets are made of."""
+    parts.assign(simulated=True).round(5).to_csv(f"{stem}_composition.csv", index=False)
+    some = parts[parts["strategy"].isin(["pool", "variance", "diversity", "random"])]
+    pool = int(parts[parts["strategy"] == "pool"]["size"].iloc[0])
+    title = f"{MARK}: IPC, P100 to V100, {pool:,} runs to choose from"
+    composition_figure(some, title=title).savefig(f"{stem}_composition.png", dpi=90)
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--quick", is_flag=True, help="A twentieth of the size.")
-@click.option("--models", default="forest,mlp", help="Beside old = new; nas where it is installed.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this; repeat for more.")
+@click.option("--models", default="forest,mlp,nas", help="Beside old = new; nas needs DeepHyper.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Keep the candidates of the search here.")
 @click.option("--n-jobs", default=1, help="Threads of the forests.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
-def main(quick: bool, models: str, n_jobs: int, out: Path) -> None:
-    """Run the published experiments on simulated runs."""
+def main(
+    quick: bool, parts: tuple[str, ...], models: str, folder: Path | None, n_jobs: int, out: Path
+) -> None:
+    """Run the published experiments on simulated runs; rows of other parts and models stay in the files."""
+    wanted = parts or PARTS
     names = [name for name in models.split(",") if name]
     data = make_data(RUNS // 20, TRAIN // 20) if quick else make_data(RUNS, TRAIN)
     click.echo(f"{MARK}: {len(data.X)} pairs of {data.X.shape[1]} metrics, {len(data.train)} to train")
     out.mkdir(parents=True, exist_ok=True)
-    prefix = "published_quick" if quick else "published"
-    report = Report(out / f"{prefix}.csv")
-    costs(data, report, n_jobs)
-    same_gpu(data, report, names, (0.1, 0.3) if quick else (451 / TRAIN, 4521 / TRAIN))
-    curve, parts = curation(data, report, names, n_jobs, out / f"{prefix}_curves.csv")
-    parts.round(5).to_csv(out / f"{prefix}_composition.csv", index=False)
-    title = f"{MARK}: IPC P100 -> V100, {len(data.train)} runs to choose from"
-    for application in ("all", "stream"):
-        part = curve[curve["application"] == application]
-        old = part[part["model"] == "old"]["mape"].iloc[0]
-        figure = curve_figure(
-            part[part["model"] != "old"], title=f"{title}; {application}", lines={"old = new": old}
-        )
-        figure.savefig(out / f"{prefix}_curve_{application}.png", dpi=120)
-    some = parts[parts["strategy"].isin(["pool", "variance", "diversity", "random"])]
-    composition_figure(some, title=title).savefig(out / f"{prefix}_composition.png", dpi=90)
-    throughput(data, report, names, n_jobs)
-    classifier(data, report, n_jobs)
-    click.echo(f"wrote {prefix}*.csv and .png under {out}")
+    stem = str(out / ("published_quick" if quick else "published"))
+    report = Report(Path(f"{stem}.csv"))
+    with tempfile.TemporaryDirectory(prefix="published-") as scratch:
+        build = Build(n_jobs, folder or Path(scratch))
+        if "costs" in wanted:
+            costs(data, report, build)
+        if "nas" in names and set(wanted) - {"costs", "classifier"}:
+            architectures(data, report, build)
+        if "same-gpu" in wanted:
+            same_gpu(data, report, build, names, (0.1, 0.3) if quick else (451 / TRAIN, 4521 / TRAIN))
+        if "classifier" in wanted:
+            classifier(data, report, n_jobs)
+        if "curation" in wanted:
+            curve, orders = curation(data, report, build, names, Path(f"{stem}_curves.csv"))
+            draw_curves(curve, stem, len(data.train))
+            if "forest" in names:
+                applications = data.applications[data.train]
+                draw_composition(composition(orders, applications, sizes_of(len(data.train))), stem)
+        if "throughput" in wanted:
+            throughput(data, report, build, names)
+    memory(report, ", ".join(wanted))
+    click.echo(f"wrote {stem}*")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ Indices = NDArray[np.intp]
 PUBLISHED_SIZES = tuple(round(0.025 * step, 3) for step in range(1, 13))
 
 
+_DASHES = {"variance": "-", "diversity": "-.", "density": ":", "random": "--"}
+
+
 class Regressor(Protocol):
     """What `learning_curve` needs of a model."""
 
@@ -157,6 +160,8 @@ def curve_figure(
 ) -> Figure:
     """Draw a learning curve: one line a strategy, the score over the size.
 
+    Lines of one model have one colour; without models each strategy has its own. Strategies differ in their dashes.
+
     Parameters
     ----------
     curve : pandas.DataFrame
@@ -169,24 +174,31 @@ def curve_figure(
         Scores to draw across, such as that of "old = new".
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     factor = 100.0 if score.endswith("ape") else 1.0
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     axes = figure.add_subplot()
     by = [name for name in ("model", "strategy") if name in curve.columns]
+    firsts = [str(name) for name in curve[by[0]].unique()]
     for names, part in curve.groupby(by, sort=False):
-        drawn = "--" if "random" in names else "-"
         axes.plot(
             part["size"],
             factor * part[score],
-            drawn,
+            _DASHES.get(str(names[-1]), "-"),
+            color=f"C{firsts.index(str(names[0]))}",
             marker="o",
             markersize=3,
             label=", ".join(str(name) for name in names),
         )
     for name, value in (lines or {}).items():
-        axes.axhline(factor * value, color="0.5", linestyle=":", label=name)
+        axes.axhline(factor * value, color="0.4", linewidth=0.8, label=name)
     axes.set_yscale("log")
+    # plain numbers at 1, 2, 5 and 10 even where the axis spans less than a decade
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(left=0)
     axes.set_xlabel("runs profiled on the target GPU")
     axes.set_ylabel({"mape": "MAPE, %", "median_ape": "median APE, %"}.get(score, score))
     axes.set_title(title, fontsize=10)
@@ -235,5 +247,7 @@ def composition_figure(table: pd.DataFrame, *, title: str) -> Figure:
     panels[0].set_ylabel("share of the runs")
     figure.supxlabel("runs in the set", fontsize=9)
     figure.suptitle(title, fontsize=10)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
+    handles, labels = panels[0].get_legend_handles_labels()
+    # from top to bottom as the bars are
+    figure.legend(handles[::-1], labels[::-1], loc="outside right center", fontsize=7)
     return figure

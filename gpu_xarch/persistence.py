@@ -27,6 +27,7 @@ TRUSTED = frozenset(
         "gpu_xarch.models.forest.BoundClassifier",
         "gpu_xarch.models.forest.Forest",
         "gpu_xarch.models.mlp.Mlp",
+        "gpu_xarch.models.mlp.bend",
         "gpu_xarch.models.nas.Nas",
         "gpu_xarch.models.problem.Problem",
         "gpu_xarch.training.Trained",

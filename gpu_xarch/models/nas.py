@@ -4,7 +4,8 @@ A candidate has up to ten cells, each an identity or a dense layer of 16 to 96 u
 tanh or sigmoid activation, and may add the output of any of the three cells before it through a projection.
 The reward is R² on rows that were not trained on. The best are trained again on all rows, and their mean
 predicts. The networks are small and are trained by plain NumPy (Adam on the squared error), so that workers
-start quickly and the result can be stored without foreign types.
+start quickly and the result can be stored without foreign types. A matrix product of theirs is too small to gain from
+threads: parallel are the candidates, each on one core.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
+from gpu_xarch.models.mlp import bend
 from gpu_xarch.models.network import Cell, fit_network, run_network
 from gpu_xarch.models.problem import Problem
 
@@ -23,14 +25,20 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    Floats = NDArray[np.floating[Any]]
 
 __all__ = ["EVALUATORS", "Nas", "search_space"]
 
 CELLS, SKIPS = 10, 3
+#: choices and reward of a candidate
+Tried = tuple[dict[str, Any], float]
+LOG = "tried.jsonl"
 EVALUATORS = ("thread", "process", "ray", "mpicomm")
 UNITS = tuple(range(16, 97, 16))
 ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
+#: fewest epochs, and fewest steps of Adam, that a candidate and a network that is kept are trained for
+TRIED_EPOCHS, TRIED_STEPS = 20, 500
+KEPT_EPOCHS, KEPT_STEPS = 40, 3000
 
 
 def search_space() -> dict[str, Any]:
@@ -79,8 +87,13 @@ def cells_of(choices: Mapping[str, Any]) -> list[Cell]:
 
 def try_candidate(job: Any, file: str, epochs: int, batch: int, seed: int) -> float:
     """Train a candidate and return its R² on the rows held out; DeepHyper's workers call this."""
-    import numpy as np
+    import multiprocessing
 
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    if multiprocessing.parent_process() is not None:
+        threadpool_limits(1)
     with np.load(file) as rows:
         X, y, X_test, y_test = (rows[name] for name in ("X", "y", "X_test", "y_test"))
     cells = cells_of(dict(job.parameters))
@@ -90,6 +103,37 @@ def try_candidate(job: Any, file: str, epochs: int, batch: int, seed: int) -> fl
     reward = 1.0 - error / total if total > 0 else -error
     # the search compares rewards: one diverged network must not stretch their scale
     return max(reward, -1.0) if np.isfinite(reward) else -1.0
+
+
+def epochs_for(n_rows: int, batch: int, epochs: int, steps: int) -> int:
+    """Return the epochs that make at least so many steps; few rows need more of them.
+
+    Examples
+    --------
+    >>> epochs_for(22603, 250, 20, 500), epochs_for(565, 250, 20, 500)
+    (20, 167)
+    """
+    return max(epochs, -(-steps // -(-n_rows // batch)))
+
+
+def population_for(budget: int) -> tuple[int, int]:
+    """Return the size of the population, and of the sample of which the best becomes a parent.
+
+    DeepHyper's own 100 and 10 leave nothing to evolution where the budget is 100: the first population is random.
+
+    Examples
+    --------
+    >>> population_for(1000), population_for(100), population_for(4)
+    ((100, 10), (25, 6), (2, 1))
+    """
+    size = max(2, min(100, budget // 4))
+    return size, max(1, min(10, size // 4))
+
+
+def _train_again(job: tuple[Any, ...]) -> list[list[Floats]]:
+    """Train a network that is kept on all rows."""
+    choices, scaled, target, epochs, batch, seed = job
+    return fit_network(cells_of(choices), scaled, target, epochs=epochs, batch=batch, seed=seed)
 
 
 class Nas:
@@ -102,8 +146,9 @@ class Nas:
         Candidates to try.
     best : int
         How many of them are trained again on all rows.
-    epochs : int
-        Of a candidate; those kept are trained for ten times as many.
+    epochs, final_epochs : int, optional
+        Of a candidate, and of those kept. Unless given, 20 and 40, and more where that is fewer than 500 and
+        3,000 steps.
     batch : int
     search : str
         "evolution" (regularised evolution: Real et al. 2019) or "bayesian".
@@ -111,7 +156,8 @@ class Nas:
         "thread", "process", "ray" or "mpicomm".
     workers : int
     folder : str, optional
-        Where tried candidates are kept; a search that finds some there goes on from them.
+        Where tried candidates are kept; a search that finds some there goes on from them. With all of the budget
+        in it, the best of them are trained on the rows given, and DeepHyper is not needed.
     seed, n_jobs : int
         `n_jobs` is the number of workers unless `workers` is given.
 
@@ -127,7 +173,8 @@ class Nas:
         *,
         budget: int = 100,
         best: int = 50,
-        epochs: int = 20,
+        epochs: int | None = None,
+        final_epochs: int | None = None,
         batch: int = 250,
         search: str = "evolution",
         evaluator: str = "process",
@@ -140,10 +187,19 @@ class Nas:
             raise InputError(f"the evaluator must be one of {', '.join(EVALUATORS)}, got {evaluator!r}")
         if search not in ("evolution", "bayesian"):
             raise InputError(f"the search must be evolution or bayesian, got {search!r}")
-        if budget < 1 or best < 1 or epochs < 1:
-            raise InputError(f"budget, best and epochs must be at least 1, got {budget}, {best}, {epochs}")
+        counts = {
+            "budget": budget,
+            "best": best,
+            "epochs": epochs,
+            "final_epochs": final_epochs,
+            "batch": batch,
+        }
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise InputError(f"{name} must be at least 1, got {count}")
         self.problem = problem
-        self.budget, self.best, self.epochs, self.batch = budget, best, epochs, batch
+        self.budget, self.best, self.batch = budget, best, batch
+        self.epochs, self.final_epochs = epochs, final_epochs
         self.search, self.evaluator, self.folder = search, evaluator, folder
         self.workers = workers or max(n_jobs, 1)
         self.seed = seed
@@ -153,11 +209,11 @@ class Nas:
 
     def fit(self, X: pd.DataFrame, y: Floats) -> Nas:
         """Search, then train the best candidates again on all rows."""
-        import tempfile
-
         import numpy as np
+        from joblib import Parallel, delayed
+        from threadpoolctl import threadpool_limits
 
-        values = _bend(X.to_numpy(float))
+        values = bend(X.to_numpy(float))
         self.scaling = {
             "center": values.mean(axis=0),
             "spread": np.where(values.std(axis=0) > 1e-12, values.std(axis=0), 1.0),
@@ -165,37 +221,60 @@ class Nas:
             "size": float(y.std()) or 1.0,
         }
         scaled, target = self._scale(X), (y - self.scaling["low"]) / self.scaling["size"]
-        order = np.random.default_rng(self.seed).permutation(len(y))
-        held = order[: max(len(y) // 5, 1)]
-        kept = order[len(held) :]
-        with tempfile.TemporaryDirectory(prefix="xarch-nas-") as scratch:
-            folder = Path(self.folder or scratch)
-            folder.mkdir(parents=True, exist_ok=True)
-            rows = folder / "rows.npz"
-            np.savez(rows, X=scaled[kept], y=target[kept], X_test=scaled[held], y_test=target[held])
-            tried = self._search(folder, rows)
-        tried.sort(key=lambda pair: -pair[1])
-        self.rewards = [reward for _, reward in tried]
-        for number, (choices, reward) in enumerate(tried[: self.best]):
-            cells = cells_of(choices)
-            weights = fit_network(
-                cells, scaled, target, epochs=10 * self.epochs, batch=self.batch, seed=self.seed + number
+        epochs = self.final_epochs or epochs_for(len(y), self.batch, KEPT_EPOCHS, KEPT_STEPS)
+        with threadpool_limits(1):
+            tried = sorted(self._search(scaled, target), key=lambda pair: -pair[1])
+            jobs = [
+                (choices, scaled, target, epochs, self.batch, self.seed + number)
+                for number, (choices, _) in enumerate(tried[: self.best])
+            ]
+            # on a cluster the caller's joblib.parallel_config says where; without one they are trained here
+            here = self.evaluator in ("thread", "process")
+            prefer = "threads" if self.evaluator == "thread" else "processes"
+            # a copy of the rows for each network is cheap beside its training, and needs no shared memory
+            parallel = Parallel(
+                n_jobs=self.workers if here else None, prefer=prefer if here else None, max_nbytes=None
             )
-            layers = [[cell.units, cell.activation, list(cell.skips)] for cell in cells]
+            trained = parallel(delayed(_train_again)(job) for job in jobs)
+        self.rewards = [reward for _, reward in tried]
+        self.networks = []
+        for (choices, reward), weights in zip(tried, trained, strict=False):
+            layers = [[cell.units, cell.activation, list(cell.skips)] for cell in cells_of(choices)]
             self.networks.append({"cells": layers, "weights": weights, "reward": reward})
         return self
 
     def _scale(self, X: pd.DataFrame) -> Floats:
-        scaled: Floats = (_bend(X.to_numpy(float)) - self.scaling["center"]) / self.scaling["spread"]
-        return scaled
+        import numpy as np
 
-    def _search(self, folder: Path, rows: Path) -> list[tuple[dict[str, Any], float]]:
+        scaled = (bend(X.to_numpy(float)) - self.scaling["center"]) / self.scaling["spread"]
+        narrow: Floats = np.asarray(scaled, dtype=np.float32)
+        return narrow
+
+    def _search(self, scaled: Floats, target: Floats) -> list[Tried]:
         """Return every candidate tried so far with its reward."""
-        log = folder / "tried.jsonl"
-        tried = _read_tried(log)
-        left = self.budget - len(tried)
-        if left <= 0:
-            return tried
+        import tempfile
+
+        import numpy as np
+
+        with tempfile.TemporaryDirectory(prefix="xarch-nas-") as scratch:
+            folder = Path(self.folder or scratch)
+            folder.mkdir(parents=True, exist_ok=True)
+            tried = _read_tried(folder / LOG)
+            if len(tried) >= self.budget:
+                return tried
+            order = np.random.default_rng(self.seed).permutation(len(target))
+            held = order[: max(len(target) // 5, 1)]
+            kept = order[len(held) :]
+            rows = folder / "rows.npz"
+            np.savez(rows, X=scaled[kept], y=target[kept], X_test=scaled[held], y_test=target[held])
+            epochs = self.epochs or epochs_for(len(kept), self.batch, TRIED_EPOCHS, TRIED_STEPS)
+            tried += self._try_more(folder, rows, epochs, tried)
+        if not tried:
+            raise InputError("no candidate could be trained: see the log of DeepHyper for the reason")
+        return tried
+
+    def _try_more(self, folder: Path, rows: Path, epochs: int, known: list[Tried]) -> list[Tried]:
+        """Try candidates until the budget is used up; return them with their rewards."""
         try:
             from deephyper.evaluator import Evaluator
             from deephyper.hpo import CBO, HpProblem, RegularizedEvolution
@@ -209,24 +288,34 @@ class Nas:
         options: dict[str, Any] = {} if self.evaluator == "mpicomm" else {"num_workers": self.workers}
         options["run_function_kwargs"] = {
             "file": str(rows),
-            "epochs": self.epochs,
+            "epochs": epochs,
             "batch": self.batch,
             "seed": self.seed,
         }
         workers = Evaluator.create(try_candidate, method=self.evaluator, method_kwargs=options)
-        kind = RegularizedEvolution if self.search == "evolution" else CBO
-        # a search that goes on must not draw the candidates of its first part again
-        searcher = kind(problem, random_state=self.seed + len(tried), log_dir=str(folder), verbose=0)
-        done = searcher.search(workers, max_evals=left, max_evals_strict=True)
-        found = []
-        for row in done.to_dict("records"):
-            choices = {key[2:]: value for key, value in row.items() if key.startswith("p:")}
-            if isinstance(row["objective"], float):
-                found.append((choices, float(row["objective"])))
-        _append_tried(log, found)
-        return tried + found
+        found: list[Tried] = []
+        with workers:
+            # of several MPI ranks the first searches, the others train candidates until this block ends
+            if getattr(workers, "is_master", True):
+                # a search that goes on must not draw the candidates of its first part again, but learn from them
+                common = {"random_state": self.seed + len(known), "log_dir": str(folder), "verbose": 0}
+                if self.search == "evolution":
+                    size, drawn = population_for(self.budget)
+                    searcher = RegularizedEvolution(
+                        problem, population_size=size, sample_size=drawn, **common
+                    )
+                else:
+                    searcher = CBO(problem, **common)
+                if known:
+                    searcher.tell(known)
+                done = searcher.search(workers, max_evals=self.budget - len(known), max_evals_strict=True)
+                found = _rewarded(done)
+                _append_tried(folder / LOG, found)
+        if self.evaluator == "mpicomm":
+            found = workers.comm.bcast(found, root=0)
+        return found
 
-    def predict(self, X: pd.DataFrame) -> Floats:
+    def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Return the mean of the networks, shape (n_runs,)."""
         import numpy as np
 
@@ -235,26 +324,28 @@ class Nas:
         for network in self.networks:
             cells = [Cell(int(units), kind, tuple(skips)) for units, kind, skips in network["cells"]]
             outputs.append(run_network(network["weights"], cells, scaled))
-        predicted: Floats = np.mean(outputs, axis=0) * self.scaling["size"] + self.scaling["low"]
-        return predicted
+        mean = np.mean(outputs, axis=0)
+        return np.asarray(mean * self.scaling["size"] + self.scaling["low"], dtype=np.float64)
 
 
-def _bend(values: Floats) -> Floats:
-    """Counts range over nine decades, which no network likes."""
-    import numpy as np
-
-    bent: Floats = np.sign(values) * np.log1p(np.abs(values))
-    return bent
-
-
-def _read_tried(log: Path) -> list[tuple[dict[str, Any], float]]:
+def _read_tried(log: Path) -> list[Tried]:
     if not log.exists():
         return []
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [(line["choices"], float(line["reward"])) for line in lines]
 
 
-def _append_tried(log: Path, found: list[tuple[dict[str, Any], float]]) -> None:
+def _rewarded(done: pd.DataFrame) -> list[Tried]:
+    """Return choices and rewards of a finished search, without candidates that failed."""
+    found = []
+    for row in done.to_dict("records"):
+        if isinstance(row["objective"], float):
+            choices = {str(key)[2:]: value for key, value in row.items() if str(key).startswith("p:")}
+            found.append((choices, row["objective"]))
+    return found
+
+
+def _append_tried(log: Path, found: list[Tried]) -> None:
     with log.open("a", encoding="utf-8") as file:
         for choices, reward in found:
             file.write(json.dumps({"choices": choices, "reward": reward}, default=str) + "\n")

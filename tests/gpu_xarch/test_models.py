@@ -366,7 +366,9 @@ def test_gradients_of_the_network_are_those_of_its_loss() -> None:
     def loss() -> float:
         return float(0.5 * ((run_network(weights, cells, X) - y) ** 2).mean())
 
-    found = _gradients(weights, _places(cells), X, y)
+    weights = [[w.astype(float) for w in layer] for layer in weights]
+    found = [[np.empty_like(w) for w in layer] for layer in weights]
+    _gradients(weights, _places(cells), X, y, found)
     for layer, slopes in zip(weights, found, strict=True):
         for w, slope in zip(layer, slopes, strict=True):
             place = tuple(0 for _ in w.shape)
@@ -415,14 +417,33 @@ def test_search_options_out_of_range(options: dict[str, Any], words: str) -> Non
 
 
 @pytest.mark.slow
-def test_deephyper_finds_a_network(data: TrainingData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"evaluator": "thread"}, {"evaluator": "process", "search": "bayesian"}])
+def test_deephyper_finds_a_network(options: dict[str, Any], data: TrainingData, tmp_path: Path) -> None:
     pytest.importorskip("deephyper", reason="the architecture search needs the extra nas")
-    options = {"evaluator": "thread", "epochs": 3, "best": 2, "folder": str(tmp_path)}
+    options |= {"epochs": 3, "final_epochs": 30, "best": 2, "workers": 2, "folder": str(tmp_path)}
     first = fit_model(make_model("nas", IPC, budget=4, **options), data)
     assert len(first.rewards) == 4  # type: ignore[attr-defined]
-    more = fit_model(make_model("nas", IPC, budget=6, **options), data)
+    more = fit_model(make_model("nas", IPC, budget=12, **options), data)
     assert set(first.rewards) <= set(more.rewards)  # type: ignore[attr-defined]
-    assert len(more.rewards) == 6  # type: ignore[attr-defined]
+    assert len(more.rewards) == 12  # type: ignore[attr-defined]
+    assert len((tmp_path / "tried.jsonl").read_text().splitlines()) == 12
+    assert score(data.y, more.predict(data.X))["r2"] > 0.5
+
+
+def test_networks_of_two_workers_are_those_of_one(data: TrainingData, tmp_path: Path) -> None:
+    import json
+
+    log = tmp_path / "tried.jsonl"
+    log.write_text(
+        "".join(json.dumps({"choices": {"cell0": n}, "reward": 0.5}) + "\n" for n in ("16-relu", "32-tanh"))
+    )
+    options = {"budget": 2, "final_epochs": 5, "folder": str(tmp_path)}
+    one, two = (
+        fit_model(make_model("nas", IPC, workers=workers, **options), data).predict(data.X)
+        for workers in (1, 2)
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+    assert np.std(one) > 0
 
 
 def test_unknown_names() -> None:
