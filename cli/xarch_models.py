@@ -173,7 +173,7 @@ def predict(
 ) -> None:
     """Predict every run of the model's source GPU in a table."""
     from gpu_xarch.persistence import load_model
-    from gpu_xarch.prediction import predict_table
+    from gpu_xarch.prediction import TOLERANCE, domain_of, predict_table
     from gpu_xarch.tables import load_table
 
     trained = load_model(model)
@@ -190,7 +190,13 @@ def predict(
     elif out is None:
         echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
     far = int(frame["out_of_domain"].sum())
-    if far:
+    if far == len(frame) and domain_of(trained).threshold < 0:
+        click.echo(
+            "no prediction is to be relied on: on applications left out the model was mostly off by more than"
+            f" {TOLERANCE:.0%}, or there were too few of them to tell ({len(set(trained.groups))})",
+            err=True,
+        )
+    elif far:
         click.echo(f"{far} of {len(frame)} runs are unlike anything the model has learnt from", err=True)
     if trained.card["simulated_rows"]:
         click.echo("SIMULATED: the model has learnt from runs that a model made, not measured", err=True)

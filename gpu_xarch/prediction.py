@@ -114,8 +114,8 @@ def intervals(trained: Trained, predicted: Floats, level: float) -> tuple[Floats
 def domain_of(trained: Trained) -> Domain:
     """Return the region in which the model has shown, on applications left out, that it predicts.
 
-    Runs are flagged beyond the distance up to which the median error stayed within 30 %; where it never did,
-    all of them are.
+    Runs are flagged beyond the distance up to which most applications had a median error within 30 %; where that
+    was never so, or too few were seen to tell, all of them are (a threshold below 0).
     """
     import numpy as np
 

@@ -52,6 +52,19 @@ def test_predict_prints_and_writes(folder: Path) -> None:
     assert rows[0]["predicted"] == pytest.approx(frame["predicted"][0])
 
 
+def test_too_few_applications_prove_nothing(tmp_path: Path) -> None:
+    pairs = own_pairs(200)
+    some = pairs[pairs["application"].isin(sorted(set(pairs["application"]))[:3])]
+    write_pairs(Pairing("P100", "V100", (), some, [], []), tmp_path / "pairs.parquet")
+    told = ("--model", "boosting", "--data", tmp_path / "pairs.parquet")
+    assert run("train", *ASKED, *told, "--out", tmp_path / "m.skops").exit_code == 0
+    out = tmp_path / "p.csv"
+    done = run("predict", tmp_path / "m.skops", "--data", tmp_path / "pairs.parquet", "--out", out)
+    assert "no prediction is to be relied on" in done.stderr
+    assert "too few of them to tell (3)" in done.stderr
+    assert pd.read_csv(out)["out_of_domain"].all()
+
+
 def test_evaluate_shows_the_baselines_and_words(folder: Path) -> None:
     done = run(
         *("evaluate", *ASKED, "--data", folder / "pairs.parquet", "--metrics", "ipc,inst_executed"),
