@@ -125,9 +125,9 @@ class Domain:
         - with `groups`: distances are to runs of other groups, so that `flag_rate` of the rows of a new group like
           those of training are flagged; each group weighs the same.
         - with `groups` and `errors`: the largest distance up to which most groups are predicted, that is, have a
-          median error within `tolerance`. Most means that a sign test rejects, at 10 %, that half of all such groups
-          or fewer would be: four of four, or seven of nine. Where the model generalises nowhere, or too few
-          groups were seen to tell, every row is flagged.
+          median error within `tolerance`. Most means that as many would be predicted in one case of ten if a half were
+          (a sign test): four of four, or seven of nine. It is a rule and no promise, as many distances are tried. Where
+          the model generalises nowhere, or too few groups were seen to tell, every row is flagged.
 
         Parameters
         ----------

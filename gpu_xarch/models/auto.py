@@ -278,17 +278,17 @@ class Auto(RatioModel):
         from sklearn.model_selection import GroupKFold
 
         n_members = 2 + with_machine
-        if groups is None or len(set(groups)) < 2:
-            return [1.0 / n_members] * n_members
         kept = np.sort(np.random.default_rng(self.seed).permutation(len(new))[: self.LARGE])
+        labels = np.zeros(len(kept)) if groups is None else np.asarray(groups)[kept]
+        names, codes = np.unique(labels, return_inverse=True)
+        if len(names) < 2:
+            return [1.0 / n_members] * n_members
         values, base, new = values[kept], base[kept], new[kept]
-        _, codes = np.unique(np.asarray(groups)[kept], return_inverse=True)
         share = 1.0 / np.bincount(codes)[codes]
+        n_estimators = max(self.n_estimators // 4, 1)
         error = np.zeros(n_members)
-        for train, test in GroupKFold(min(self.FOLDS, int(codes.max()) + 1)).split(kept, groups=codes):
-            ratios, direct = self._members(
-                values[train], base[train], new[train], self.n_estimators // 4, with_machine
-            )
+        for train, test in GroupKFold(min(self.FOLDS, len(names))).split(kept, groups=codes):
+            ratios, direct = self._members(values[train], base[train], new[train], n_estimators, with_machine)
             logs = self._logs(ratios, direct, values[test], base[test])
             error += (np.abs(logs - np.log(new[test] + self.offset)) * share[test]).sum(axis=1)
         weights = np.where(error <= self.SPOILS * error.min(), 1.0, 0.0)

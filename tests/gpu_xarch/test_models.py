@@ -114,8 +114,13 @@ def test_a_member_that_spoils_the_mean_is_left_out(data: TrainingData) -> None:
     learnt = fit_model(make_model("auto", IPC, n_estimators=20, trust=0.0), kin)
     assert learnt.weights == [1.0, 0.0, 0.0]  # the ratio is the same everywhere, the value is not
     np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=1e-6)
-    alone = make_model("auto", IPC, n_estimators=20, trust=0.0).fit(kin.X, kin.y)
-    assert alone.weights == [1 / 3] * 3
+    for groups in (None, ["one"] * len(kin)):
+        alone = make_model("auto", IPC, n_estimators=2, trust=0.0).fit(kin.X, kin.y, groups)
+        assert alone.weights == [1 / 3] * 3
+    assert (
+        len(make_model("auto", IPC, n_estimators=2).fit(kin.X, kin.y, list(kin.keys["application"])).weights)
+        == 3
+    )
 
 
 def test_missing_and_constant_metrics_are_left_out_and_named(pairs: pd.DataFrame) -> None:
