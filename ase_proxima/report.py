@@ -10,7 +10,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ase_proxima.apps.delayed_acceptance_report import exact_rows, report_exact
+from ase_proxima.apps.delayed_acceptance_report import SHORT_CHAIN, exact_rows, report_exact
 from ase_proxima.assembly import make_controller
 from ase_proxima.costs import long_run_speedup, present_speedup
 from ase_proxima.formatting import (
@@ -61,10 +61,8 @@ def report_run(run: RunData) -> dict[str, Any]:
         bounds.append(entry)
         notes += remarks
     chain = _report_chain(run)
-    if chain and not exact and not chain["reliable_error_bars"]:
-        notes.append(
-            "the chain is shorter than 20 autocorrelation times: its error bars are uncertain themselves"
-        )
+    if chain and not chain["reliable_error_bars"]:
+        notes.append(SHORT_CHAIN)
     costs = count_costs(run)
     if costs.complaint and not exact and run.settings.get("when_not_worthwhile") != "ignore":
         notes.append(costs.complaint)

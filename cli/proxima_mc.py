@@ -290,7 +290,6 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
         for run_dir, summary in summaries.items():
             for note in summary.get("notes", ()):
                 click.echo(f"note: {run_dir}: {note}", err=True)
-        run_dir = next(iter(summaries)) / ("burn-in" if exact else "")
-        click.echo(
-            f"runs in {out}; see {'the training' if exact else 'them'} again with: proxima report {run_dir}"
-        )
+        run_dir = next(iter(summaries))
+        training = f", their training with: proxima report {run_dir / 'burn-in'}" if exact else ""
+        click.echo(f"runs in {out}; see them again with: proxima report {run_dir}{training}")
