@@ -81,7 +81,8 @@ def summarise(
     dict
         Among others `ess_per_target_call`, the effective number of samples of the radius of gyration over the
         target's calls in the chain that counts; the same of a chain that asks the target at every step, from the
-        autocorrelation time of the burn-in; and their ratio, `ess_gain`. NaN where a chain is shorter than 20 autocorrelation times.
+        autocorrelation time of the burn-in; and their ratio, `ess_gain`. NaN where a chain is shorter than 20
+        autocorrelation times.
     """
     gyration = mean_of_chain([row.radius_of_gyration for row in rows[1:]])
     energy = mean_of_chain([row.energy for row in rows[1:]])
