@@ -267,13 +267,19 @@ def as_number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
+def _show_zero(axes: Axes) -> None:
+    """Let the axis begin at zero, with a margin for the markers at both ends: that of matplotlib is one of the data."""
+    top = axes.dataLim.y1 if axes.dataLim.y1 > 0 else 1.0
+    axes.set_ylim(-0.04 * top, 1.08 * top)
+
+
 def _plot_calls_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> None:
     for _, style, (kelvin, calls, flagged, audits) in _by_strategy(
         summaries, "n_calls", "n_target", "n_audit"
     ):
         axes.plot(kelvin, 100 * (flagged + audits) / calls, **style)
     axes.set(xlabel="temperature (K)", ylabel="target calls (% of all calls)")
-    axes.set_ylim(bottom=0)
+    _show_zero(axes)
     add_legend(axes, 4)
 
 
@@ -307,5 +313,5 @@ def _plot_speedup_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> N
         axes.plot(kelvin, speedup, **style)
     axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=":", label="no gain")
     axes.set(xlabel="temperature (K)", ylabel="speedup over the baseline")
-    axes.set_ylim(bottom=0)
+    _show_zero(axes)
     add_legend(axes, 4)

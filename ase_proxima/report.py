@@ -284,16 +284,18 @@ def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, s
     estimate = format_number(bound["error_estimate"], 2)
     if bound["error_estimate_std"] > 0:
         estimate += f" ± {format_number(bound['error_estimate_std'], 1)}"
+    known = bound["error_estimate"] == 0 and not bound["error_basis"]  # no call was trusted
+    mean = "mean error" if known else "mean error, estimated"
     return [
         (
             f"bound{of}",
             f"{format_number(bound['bound'])}{unit}, mean of {bound['metric']} error, {calls} calls",
         ),
-        (f"mean error, estimated{of}", f"{estimate}{unit if estimate != '-' else ''}"),
+        (f"{mean}{of}", f"{estimate}{unit if estimate != '-' else ''}"),
         (f"upper limit{of}", _with_unit(bound["error_upper"], unit)),
         (f"bound held?{of}", bound["verdict"]),
-        (f"threshold{of}", format_number(bound["threshold"])),
-        (f"alpha{of}", _with_unit(bound["alpha"], unit)),
+        (f"threshold{of}", _with_unit(bound["threshold"], ", in the unit of the uncertainty")),
+        (f"alpha{of}", _with_unit(bound["alpha"], f"{unit} per unit of uncertainty")),
     ]
 
 

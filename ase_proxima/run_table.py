@@ -83,10 +83,11 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         common.append(f"strategy: {summaries[0]['strategy']}")
     if summaries and not several["error_bound"]:
         common.append(f"bound of the mean error: {format_number(summaries[0].get('error_bound'))} eV")
+    estimated = " mean error: estimated;" * any(summary["strategy"] != "baseline" for summary in summaries)
     table.caption = "\n".join(
         [
             *(["; ".join(common)] if common else []),
-            "target calls: flagged calls and audits; mean error: estimated;",
+            f"target calls: flagged calls and audits;{estimated}",
             "baseline: what the target would have cost on every call",
             *unreliable_caption(summaries),
         ]

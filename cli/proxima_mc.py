@@ -268,8 +268,9 @@ class _ProgressBars:
         """Show what a run reports."""
         self._steps[progress.label] = progress.step
         stats = progress.stats
-        numbers = f"trusted {stats.share_trusted:.0%}  target {stats.n_target_runs}  "
-        numbers += f"error ~{stats.error_estimate:.1e} eV"
+        numbers = f"trusted {stats.share_trusted:.0%}  target {stats.n_target_runs}"
+        if stats.error_estimate > 0:  # known, and not of a run that trusts nothing
+            numbers += f"  error ~{stats.error_estimate:.1e} eV"
         if self._wide:
             numbers = f"accepted {progress.acceptance:.0%}  {numbers}"
         self._bars.update(

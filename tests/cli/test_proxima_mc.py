@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from proxima_cli.proxima_mc import main
+from ase_proxima.apps.monte_carlo_run import Progress
+from ase_proxima.types import Stats
+from proxima_cli.proxima_mc import _ProgressBars, main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "monte-carlo.md"
 pytestmark = pytest.mark.xtb
@@ -114,6 +116,16 @@ def wait_until(true, seconds):
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "shown"), [(float("nan"), ""), (0.0, ""), (0.0012, "  error ~1.2e-03 eV")]
+)
+def test_the_progress_bar_shows_an_error_once_one_is_known(estimate, shown, tmp_path):
+    bars = _ProgressBars([tmp_path], 10)
+    bars.update(Progress(tmp_path.name, 3, 10, 0.5, Stats(n_calls=3, n_target=3, error_estimate=estimate)))
+    numbers = bars._bars.tasks[0].fields["numbers"]
+    assert numbers.endswith(f"trusted 0%  target 3{shown}")
 
 
 def test_a_finished_run_resumed_keeps_its_summary(tmp_path):
