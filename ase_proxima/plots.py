@@ -71,14 +71,18 @@ def plot_temperatures(summaries: Sequence[Mapping[str, Any]]) -> Figure:
     Parameters
     ----------
     summaries : sequence of mapping
-        Contents of the runs' summary.json.
+        Contents of the runs' summary.json; panels for which they have no data are left out.
     """
-    panels: list[Panel] = [
-        partial(_plot_calls_at, summaries=summaries),
-        partial(_plot_error_at, summaries=summaries),
-        partial(_plot_gyration_at, summaries=summaries),
-        partial(_plot_speedup_at, summaries=summaries),
-    ]
+
+    def known(name: str) -> bool:
+        return any(as_number(summary.get(name)) > 0 for summary in summaries)
+
+    panels: list[Panel] = [partial(_plot_calls_at, summaries=summaries)]
+    if known("error_estimate"):
+        panels.append(partial(_plot_error_at, summaries=summaries))
+    panels.append(partial(_plot_gyration_at, summaries=summaries))
+    if known("speedup"):
+        panels.append(partial(_plot_speedup_at, summaries=summaries))
     first = summaries[0]
     return draw_panels(panels, f"{first['molecule']}, {first['target']}")
 

@@ -256,7 +256,7 @@ def test_markers_and_lines_against_temperature_keep_off_the_frame():
     summaries = [
         {
             "molecule": "CH4", "target": "emt", "strategy": "proxima", "temperature_K": kelvin, "n_calls": 100,
-            "n_target": n, "n_audit": 0, "speedup": speedup,
+            "n_target": n, "n_audit": 0, "speedup": speedup, "error_estimate": 0.001,
         }
         for kelvin, n, speedup in rows
     ]  # fmt: skip
@@ -268,6 +268,9 @@ def test_markers_and_lines_against_temperature_keep_off_the_frame():
         assert top == pytest.approx(1.08 * highest)
         assert left < 300.0 - 5
         assert right > 500.0 + 5
+    exact = [{**summary, "error_estimate": 0.0, "speedup": None} for summary in summaries]
+    labels = [axes.get_ylabel() for axes in plot_temperatures(exact).axes]
+    assert labels == ["target calls (% of all calls)", "radius of gyration (Å)"]
 
 
 def test_the_closing_table_has_a_row_a_run_and_the_seed_where_seeds_differ():
