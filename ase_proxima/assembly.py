@@ -58,13 +58,19 @@ class Parts:
 
     def check(self) -> None:
         """Raise an `InputError` for what can be known to be wrong before the first call."""
+        find_metric(self.error_metric)
         if not self.bounds:
             raise InputError("error_bound must name a metric, got an empty mapping")
         names = [find_metric(metric)[0] for metric in self.bounds]
         if len(set(names)) < len(names):
             raise InputError(f"error_bound names a metric twice: {', '.join(names)}")
+        _check_part("surrogate", self.surrogate, Surrogate)
+        _check_part("uncertainty", self.uncertainty, Uncertainty)
+        _check_part("controller", self.controller, Controller)
+        if not isinstance(self.training, int):
+            _check_part("training", self.training, TrainingPolicy)
         for metric, bound in self.bounds.items():
-            if not isinstance(bound, (int, float)) or not 0 < bound < math.inf:
+            if not isinstance(bound, (int, float)) or isinstance(bound, bool) or not 0 < bound < math.inf:
                 raise InputError(f"error_bound must be a positive number, got {bound!r}")
             name, _ = find_metric(metric)
             needed = METRIC_PROPERTIES.get(name)
@@ -80,6 +86,11 @@ class Parts:
         ):
             if isinstance(value, str) and value not in known:
                 raise InputError(f"unknown {what} {value!r}: use one of {', '.join(known)}, or an object")
+        if self.controller == "linear" and self.bound_over == "all":
+            raise InputError(
+                'controller="linear" knows the mean over the flagged calls alone, got bound_over="all": '
+                'use controller="risk", or leave bound_over out'
+            )
         if self.when_not_worthwhile not in WHEN_NOT_WORTHWHILE:
             raise InputError(
                 f"when_not_worthwhile must be one of {', '.join(WHEN_NOT_WORTHWHILE)}, "
@@ -141,6 +152,19 @@ class Parts:
                 )
 
 
+def _check_part(what: str, value: Any, protocol: type) -> None:
+    """Raise an `InputError` where `value` is neither a name nor an object with the protocol."""
+    if isinstance(value, type):
+        raise InputError(
+            f"{what} must be a name or an object, got the class {value.__name__}: pass {value.__name__}(...)"
+        )
+    if not isinstance(value, (str, protocol)):
+        raise InputError(
+            f"{what} must be a name or an object with the protocol ase_proxima.protocols.{protocol.__name__}, "
+            f"got {type(value).__name__}"
+        )
+
+
 def _is_object(setting: Any) -> bool:
     """Whether a described setting was an object, of which only the representation is known."""
     return isinstance(setting, dict) and "object" in setting
@@ -178,12 +202,22 @@ def make_controller(
         if name == "linear":
             return LinearController(error_bound)
         if name == "fixed" and argument:
-            return FixedController(float(argument))
+            return FixedController(_read_threshold(controller, argument))
         if name == "baseline":
             return BaselineController()
     except ValueError as error:
         raise InputError(str(error)) from error
     raise InputError(f"unknown controller {controller!r}: use one of {', '.join(CONTROLLERS)}, or an object")
+
+
+def _read_threshold(controller: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(
+            f"the threshold of the controller {controller!r} is no number: write one, such as fixed:0.3, "
+            "in the unit of the uncertainty"
+        ) from error
 
 
 def assemble(

@@ -16,7 +16,7 @@ from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 from ase_proxima.assembly import Parts, assemble
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Executor
-from ase_proxima.metrics import ErrorMetric
+from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.store import MemoryStore, RunDirectory
 from ase_proxima.types import Decision, Results, Stats
@@ -41,7 +41,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         metric names to bounds holds all of them at once.
     error_metric : str or callable
         See `ase_proxima.metrics.find_metric`.  By default `"force_max"` where the target gives forces, else
-        `"energy"`.
+        `"energy"`; left out where `error_bound` is a mapping.
     bound_over : {"trusted", "all"}
         Whether the mean is over the calls that the surrogate answered, or over all, those of the target counting
         as zero.
@@ -96,10 +96,15 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     ) -> None:
         super().__init__()
         _check_target(target)
+        if isinstance(error_bound, Mapping) and error_metric is not None:
+            raise InputError(
+                f"error_bound names the metrics itself, {', '.join(find_metric(m)[0] for m in error_bound)}, beside "
+                f"error_metric={error_metric!r}: leave error_metric out"
+            )
         self.target = target
         self._parts = Parts(
             error_bound=error_bound,
-            error_metric=error_metric or _default_metric(target),
+            error_metric=_default_metric(target) if error_metric is None else error_metric,
             bound_over=bound_over,
             surrogate=surrogate,
             uncertainty=uncertainty,
@@ -139,7 +144,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         run = RunDirectory.open(run_dir)
         try:
             Parts.check_saved(run.settings, run.path)
-            calculator = cls(target, **{**_saved_arguments(run.settings), **parts})
+            calculator = cls(target, **_merge(run.settings, parts))
             calculator._parts.check_same(run.settings, run.path)
             calculator._store = run
             if run.frames:
@@ -310,6 +315,10 @@ def _choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[s
     offered = _offered(target)
     if properties is None:
         return offered
+    if isinstance(properties, str):
+        raise InputError(
+            f"properties must be a sequence of names, got {properties!r}: write [{properties!r}]"
+        )
     missing = [name for name in properties if name not in offered]
     if missing or not properties:
         raise InputError(
@@ -318,12 +327,13 @@ def _choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[s
     return tuple(name for name in OFFERED if name in properties)
 
 
-def _saved_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Constructor arguments that a run directory keeps; what was an object is left out."""
-    names = [
-        name for name in settings if not (isinstance(settings[name], dict) and "object" in settings[name])
-    ]
-    return {name: settings[name] for name in names}
+def _merge(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments that a run directory keeps, which has no objects, and those that are given."""
+    objects = {name for name, value in settings.items() if isinstance(value, dict) and "object" in value}
+    saved = {name: value for name, value in settings.items() if name not in objects}
+    if isinstance({**saved, **given}["error_bound"], Mapping):  # which names the metrics
+        saved.pop("error_metric", None)
+    return {**saved, **given}
 
 
 def _run_target(target: Any, atoms: Atoms, properties: Sequence[str]) -> Results:

@@ -181,7 +181,7 @@ def _bound_section(reports: Sequence[Mapping[str, Any]], metric: str) -> list[tu
         (f"estimated mean {of}", each("error_estimate", 2)),
         (f"upper limit, {of}", each("error_upper", 2)),
         ("bound held?", [bound["verdict"] if bound else "-" for bound in found]),
-        ("threshold", each("threshold")),
+        ("threshold (unit of uncertainty)", each("threshold")),
     ]
 
 

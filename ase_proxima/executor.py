@@ -12,7 +12,7 @@ import numpy as np
 
 from ase_proxima.costs import Costs, add_call, long_run_speedup, present_speedup
 from ase_proxima.errors import InputError, NotWorthwhileWarning, TargetError
-from ase_proxima.metrics import ErrorMetric
+from ase_proxima.metrics import ErrorMetric, measure_error
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.serialisation import state_from_json, state_to_json
 from ase_proxima.training import NeverTraining
@@ -147,7 +147,7 @@ class Executor:
         else:
             results = self._run_target(x)
             if prediction is not None:
-                errors = [criterion.metric(results, prediction.results) for criterion in self.criteria]
+                errors = [measure_error(c.name, c.metric, results, prediction.results) for c in self.criteria]
         if not bypassed:
             self._observe(uncertainties, errors, trusted=trusted, probability=probability)
         row.update(self._tags("error", errors), decision=decision.value, audit_probability=probability)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ase_proxima.errors import InputError
 from ase_proxima.types import Results
 
-__all__ = ["METRIC_PROPERTIES", "METRIC_UNITS", "ErrorMetric", "energy_per_atom", "find_metric"]
+__all__ = [
+    "METRIC_PROPERTIES",
+    "METRIC_UNITS",
+    "ErrorMetric",
+    "energy_per_atom",
+    "find_metric",
+    "measure_error",
+]
 
 ErrorMetric = Callable[[Results, Results], float]
 
@@ -81,7 +90,7 @@ def find_metric(metric: str | ErrorMetric) -> tuple[str, ErrorMetric]:
     Raises
     ------
     InputError
-        If the name is unknown.
+        If the name is unknown, or it is neither a name nor a callable.
 
     Examples
     --------
@@ -92,6 +101,38 @@ def find_metric(metric: str | ErrorMetric) -> tuple[str, ErrorMetric]:
     if callable(metric):
         name = getattr(metric, "__name__", "error")
         return name if name.isidentifier() else "error", metric
-    if metric not in _METRICS:
+    if not isinstance(metric, str) or metric not in _METRICS:
         raise InputError(f"unknown error metric {metric!r}: use one of {', '.join(_METRICS)}, or a callable")
     return metric, _METRICS[metric]
+
+
+def measure_error(name: str, metric: ErrorMetric, target: Results, surrogate: Results) -> float:
+    """Error between two results by a metric, which may be anybody's function.
+
+    Returns
+    -------
+    float
+        Not negative; NaN or infinity where a result is not finite.
+
+    Raises
+    ------
+    InputError
+        If the metric returns anything else.
+
+    Examples
+    --------
+    >>> measure_error("energy", _energy, {"energy": -1.0}, {"energy": -1.5})
+    0.5
+    """
+    value: Any = metric(target, surrogate)
+    try:
+        error = math.nan if isinstance(value, (str, bytes)) else float(value)
+        wrong = error < 0 or isinstance(value, (str, bytes))
+    except (TypeError, ValueError):
+        wrong = True
+    if wrong:
+        raise InputError(
+            f"the error metric {name!r} must return a number that is not negative, got {value!r}: "
+            "return how far its two arguments are apart"
+        )
+    return error

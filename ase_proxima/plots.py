@@ -71,14 +71,18 @@ def plot_temperatures(summaries: Sequence[Mapping[str, Any]]) -> Figure:
     Parameters
     ----------
     summaries : sequence of mapping
-        Contents of the runs' summary.json.
+        Contents of the runs' summary.json; panels for which they have no data are left out.
     """
-    panels: list[Panel] = [
-        partial(_plot_calls_at, summaries=summaries),
-        partial(_plot_error_at, summaries=summaries),
-        partial(_plot_gyration_at, summaries=summaries),
-        partial(_plot_speedup_at, summaries=summaries),
-    ]
+
+    def known(name: str) -> bool:
+        return any(as_number(summary.get(name)) > 0 for summary in summaries)
+
+    panels: list[Panel] = [partial(_plot_calls_at, summaries=summaries)]
+    if known("error_estimate"):
+        panels.append(partial(_plot_error_at, summaries=summaries))
+    panels.append(partial(_plot_gyration_at, summaries=summaries))
+    if known("speedup"):
+        panels.append(partial(_plot_speedup_at, summaries=summaries))
     first = summaries[0]
     return draw_panels(panels, f"{first['molecule']}, {first['target']}")
 
@@ -267,13 +271,19 @@ def as_number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
+def _show_zero(axes: Axes) -> None:
+    """Let the axis begin at zero, with a margin for the markers at both ends: that of matplotlib is one of the data."""
+    top = axes.dataLim.y1 if axes.dataLim.y1 > 0 else 1.0
+    axes.set_ylim(-0.04 * top, 1.08 * top)
+
+
 def _plot_calls_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> None:
     for _, style, (kelvin, calls, flagged, audits) in _by_strategy(
         summaries, "n_calls", "n_target", "n_audit"
     ):
         axes.plot(kelvin, 100 * (flagged + audits) / calls, **style)
     axes.set(xlabel="temperature (K)", ylabel="target calls (% of all calls)")
-    axes.set_ylim(bottom=0)
+    _show_zero(axes)
     add_legend(axes, 4)
 
 
@@ -307,5 +317,5 @@ def _plot_speedup_at(axes: Axes, *, summaries: Sequence[Mapping[str, Any]]) -> N
         axes.plot(kelvin, speedup, **style)
     axes.axhline(1.0, color=INK, linewidth=1.0, linestyle=":", label="no gain")
     axes.set(xlabel="temperature (K)", ylabel="speedup over the baseline")
-    axes.set_ylim(bottom=0)
+    _show_zero(axes)
     add_legend(axes, 4)

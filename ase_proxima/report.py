@@ -10,7 +10,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ase_proxima.apps.delayed_acceptance_report import exact_rows, report_exact
+from ase_proxima.apps.delayed_acceptance_report import SHORT_CHAIN, exact_rows, report_exact
 from ase_proxima.assembly import make_controller
 from ase_proxima.costs import long_run_speedup, present_speedup
 from ase_proxima.formatting import (
@@ -61,10 +61,8 @@ def report_run(run: RunData) -> dict[str, Any]:
         bounds.append(entry)
         notes += remarks
     chain = _report_chain(run)
-    if chain and not exact and not chain["reliable_error_bars"]:
-        notes.append(
-            "the chain is shorter than 20 autocorrelation times: its error bars are uncertain themselves"
-        )
+    if chain and not chain["reliable_error_bars"]:
+        notes.append(SHORT_CHAIN)
     costs = count_costs(run)
     if costs.complaint and not exact and run.settings.get("when_not_worthwhile") != "ignore":
         notes.append(costs.complaint)
@@ -286,16 +284,18 @@ def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, s
     estimate = format_number(bound["error_estimate"], 2)
     if bound["error_estimate_std"] > 0:
         estimate += f" ± {format_number(bound['error_estimate_std'], 1)}"
+    known = bound["error_estimate"] == 0 and not bound["error_basis"]  # no call was trusted
+    mean = "mean error" if known else "mean error, estimated"
     return [
         (
             f"bound{of}",
             f"{format_number(bound['bound'])}{unit}, mean of {bound['metric']} error, {calls} calls",
         ),
-        (f"mean error, estimated{of}", f"{estimate}{unit if estimate != '-' else ''}"),
+        (f"{mean}{of}", f"{estimate}{unit if estimate != '-' else ''}"),
         (f"upper limit{of}", _with_unit(bound["error_upper"], unit)),
         (f"bound held?{of}", bound["verdict"]),
-        (f"threshold{of}", format_number(bound["threshold"])),
-        (f"alpha{of}", _with_unit(bound["alpha"], unit)),
+        (f"threshold{of}", _with_unit(bound["threshold"], ", in the unit of the uncertainty")),
+        (f"alpha{of}", _with_unit(bound["alpha"], f"{unit} per unit of uncertainty")),
     ]
 
 

@@ -16,7 +16,7 @@ from ase_proxima.formatting import (
     format_with_error,
 )
 
-__all__ = ["run_table"]
+__all__ = ["run_table", "unreliable_caption", "unreliable_mark"]
 
 RUN_COLUMNS = (
     "T\n(K)",
@@ -72,7 +72,7 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
             format_number(summary.get("error_estimate"), 2),
             *[format_number(summary.get("error_bound"))] * several["error_bound"],
             format_with_error(summary.get("radius_of_gyration"), summary.get("radius_of_gyration_error"))
-            + ("" if summary.get("reliable_error_bars", True) else " *"),
+            + unreliable_mark(summary),
             format_share(summary.get("acceptance")),
             format_time(summary.get("wall_s")),
             format_time(_product(summary, "baseline_energy_s", "n_calls")),
@@ -83,16 +83,28 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         common.append(f"strategy: {summaries[0]['strategy']}")
     if summaries and not several["error_bound"]:
         common.append(f"bound of the mean error: {format_number(summaries[0].get('error_bound'))} eV")
+    estimated = " mean error: estimated;" * any(summary["strategy"] != "baseline" for summary in summaries)
     table.caption = "\n".join(
         [
             *(["; ".join(common)] if common else []),
-            "target calls: flagged calls and audits; mean error: estimated;",
+            f"target calls: flagged calls and audits;{estimated}",
             "baseline: what the target would have cost on every call",
+            *unreliable_caption(summaries),
         ]
     )
-    if not all(summary.get("reliable_error_bars", True) for summary in summaries):
-        table.caption += "\n* shorter than 20 autocorrelation times: the error bar itself is uncertain"
     return table
+
+
+def unreliable_mark(summary: Mapping[str, Any]) -> str:
+    """Star behind an error bar that is itself uncertain, by a summary.json."""
+    return "" if summary.get("reliable_error_bars", True) else " *"
+
+
+def unreliable_caption(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Line that explains the star of `unreliable_mark`, where a run has one."""
+    if all(summary.get("reliable_error_bars", True) for summary in summaries):
+        return []
+    return ["* shorter than 20 autocorrelation times: the error bar itself is uncertain"]
 
 
 def _sum(summary: Mapping[str, Any], *names: str) -> int | None:

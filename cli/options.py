@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
+    "MOST_NUMBERS",
     "FigureFile",
     "NumberList",
     "OneLineCommand",
@@ -27,6 +28,10 @@ __all__ = [
 ]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
+
+
+MOST_NUMBERS = 10_000
+"""Of a range, and of the runs of one command: more is a slip."""
 
 
 class NumberList(click.ParamType):
@@ -53,6 +58,8 @@ class NumberList(click.ParamType):
             if ":" in value:
                 first, last, step = (self.number(part) for part in value.split(":"))
                 n = math.floor((last - first) / step + 1e-9)
+                if n >= MOST_NUMBERS:
+                    self.fail(f"the range {value!r} has more than {MOST_NUMBERS:,} numbers", param, ctx)
                 numbers = [first + i * step for i in range(n + 1)]
             else:
                 numbers = [self.number(part) for part in value.split(",")]

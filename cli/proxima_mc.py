@@ -19,6 +19,7 @@ import click
 from ase_proxima.errors import InputError, ProximaError
 from proxima_cli.json_output import echo_json
 from proxima_cli.options import (
+    MOST_NUMBERS,
     NumberList,
     OneLineCommand,
     echo_table,
@@ -54,8 +55,8 @@ WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
     default="proxima",
     help="How the surrogate is used.",
 )
-@click.option("--threshold", default=0.3, help="Threshold of the fixed strategy.")
-@click.option("--retrain-interval", default=50, help="Frames between trainings, fixed strategy.")
+@click.option("--threshold", type=float, help="Threshold of the fixed strategy.  [default: 0.3]")
+@click.option("--retrain-interval", type=int, help="Frames between trainings, fixed strategy.  [default: 50]")
 @click.option(
     "--exact", is_flag=True, help="Sample the target's own distribution; --steps are calls of the target."
 )
@@ -106,8 +107,17 @@ def main(
         raise InputError(f"--steps must be at least 1, got {steps}")
     if not exact and (burn_in is not None or inner_steps is not None):
         raise InputError("--burn-in and --inner-steps belong to --exact: add it, or leave them out")
+    given = {name: value for name, value in settings.items() if value is not None}
+    if given["strategy"] != "fixed" and not {"threshold", "retrain_interval"}.isdisjoint(given):
+        raise InputError(
+            "--threshold and --retrain-interval belong to --strategy fixed: add it, or leave them out"
+        )
+    if len(temperatures) * len(seeds) > MOST_NUMBERS:
+        raise InputError(
+            f"--temp and --seed ask for {len(temperatures) * len(seeds):,} runs: ask for {MOST_NUMBERS:,} at most"
+        )
     out = out or Path("runs") / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    base = RunSettings(temperature_K=temperatures[0], seed=seeds[0], **settings)
+    base = RunSettings(temperature_K=temperatures[0], seed=seeds[0], **given)
     tasks: dict[Path, Settings] = {}
     for temperature in temperatures:
         for seed in seeds:
@@ -129,6 +139,10 @@ def main(
                 raise InputError(f"{run_dir} exists already: add --resume, or choose another --out")
             if not exact and not discard_unstarted(run_dir):
                 check_same(one, run_dir)
+    if resume and not any(run_dir.is_dir() for run_dir in tasks):
+        raise InputError(
+            f"--resume finds none of these runs in {out}: name their folder with --out, or leave --resume out"
+        )
     summaries, failures = _run_all(tasks, steps, resume=resume, jobs=jobs)
     _close(summaries, out, as_json=as_json, plot=plot)
     for run_dir, error in failures.items():
@@ -254,8 +268,9 @@ class _ProgressBars:
         """Show what a run reports."""
         self._steps[progress.label] = progress.step
         stats = progress.stats
-        numbers = f"trusted {stats.share_trusted:.0%}  target {stats.n_target_runs}  "
-        numbers += f"error ~{stats.error_estimate:.1e} eV"
+        numbers = f"trusted {stats.share_trusted:.0%}  target {stats.n_target_runs}"
+        if stats.error_estimate > 0:  # known, and not of a run that trusts nothing
+            numbers += f"  error ~{stats.error_estimate:.1e} eV"
         if self._wide:
             numbers = f"accepted {progress.acceptance:.0%}  {numbers}"
         self._bars.update(
@@ -290,7 +305,6 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
         for run_dir, summary in summaries.items():
             for note in summary.get("notes", ()):
                 click.echo(f"note: {run_dir}: {note}", err=True)
-        run_dir = next(iter(summaries)) / ("burn-in" if exact else "")
-        click.echo(
-            f"runs in {out}; see {'the training' if exact else 'them'} again with: proxima report {run_dir}"
-        )
+        run_dir = next(iter(summaries))
+        training = f", their training with: proxima report {run_dir / 'burn-in'}" if exact else ""
+        click.echo(f"runs in {out}; see them again with: proxima report {run_dir}{training}")

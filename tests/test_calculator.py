@@ -262,40 +262,6 @@ def test_the_error_per_atom_is_that_of_the_energy_over_the_atoms():
     assert rows[2] == rows[3] == pytest.approx(rows[0] / 3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"error_bound": 0.0}, "error_bound must be a positive number, got 0.0"),
-        ({"error_bound": float("nan")}, "error_bound must be a positive number"),
-        ({"error_bound": "small"}, "error_bound must be a positive number"),
-        ({"error_bound": {}}, "error_bound must name a metric"),
-        ({"error_bound": {"entropy": 0.1}}, "unknown error metric 'entropy'"),
-        ({"error_metric": "entropy"}, "unknown error metric 'entropy'"),
-        ({"error_metric": "value"}, "the error metric 'value' needs value"),
-        ({"surrogate": "crystal ball"}, "unknown surrogate 'crystal ball'"),
-        ({"uncertainty": "gut feeling"}, "unknown uncertainty 'gut feeling'"),
-        ({"controller": "chaos"}, "unknown controller 'chaos'"),
-        ({"controller": "fixed"}, "unknown controller 'fixed'"),
-        ({"controller": "fixed:low"}, "could not convert"),
-        ({"controller": "risk", "audit_rate": 2.0}, "audit_rate must lie"),
-        ({"controller": "risk", "bound_over": "some"}, "bound_over"),
-        ({"controller": "risk", "bound_over": "all", "audit_rate": 0.0}, "audit_rate must lie above 0"),
-        ({"training": "sometimes"}, "unknown training 'sometimes'"),
-        ({"training": 0}, "retrain interval"),
-        ({"training": "never", "surrogate": "auto"}, "pass a fitted surrogate object, or use training"),
-        ({"training": "never", "uncertainty": "coulomb"}, "pass a fitted CoulombDistance"),
-        ({"seed": -1}, "seed"),
-        ({"properties": ("dipole",)}, "properties"),
-        ({"properties": ()}, "properties"),
-    ],
-)
-def test_bad_arguments_are_one_clear_line(arguments, message, tmp_path):
-    with pytest.raises(InputError, match=message) as raised:
-        make(run_dir=tmp_path / "run", **arguments)
-    assert "\n" not in str(raised.value)
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_function_is_no_target():
     with pytest.raises(InputError, match="target must be an ASE calculator, got function"):
         ProximaCalculator(lambda x: x, error_bound=0.1)

@@ -234,6 +234,43 @@ def test_the_table_of_a_run_has_its_numbers(write_run):
     table = text_of(report_table(report_run(read_run(write_run(energies=[0.0, 1.0, 2.0, 3.0])))))
     for line in ("3: 2 flagged, 1 audits", "0.002 ± 0.0007 eV", "held (estimated)", "50.0 %", "2.0 s"):
         assert line in table
+    words = " ".join(table.split())
+    assert "mean error, estimated 0.002 ±" in words
+    assert "threshold 0.3, in the unit of the uncertainty" in words
+    assert "alpha 0.005 eV per unit of uncertainty" in words
+
+
+def test_where_no_call_was_trusted_nothing_is_called_estimated(write_run):
+    calls = [(float("nan"), float("nan"), "", "target", 1.0)] * 4
+    path = write_run(calls=calls, energies=[0.0, 1.0, 2.0, 3.0], controller="baseline")
+    words = " ".join(text_of(report_table(report_run(read_run(path)))).split())
+    assert "mean error 0 eV" in words
+    assert "estimated" not in words
+    summary = {"temperature_K": 500.0, "strategy": "baseline", "n_calls": 4}
+    assert "estimated" not in text_of(run_table([summary]))
+    assert "estimated" in text_of(run_table([summary, {**summary, "strategy": "fixed"}]))
+
+
+def test_markers_and_lines_against_temperature_keep_off_the_frame():
+    rows = [(300.0, 92, 1.0), (500.0, 100, 0.98)]
+    summaries = [
+        {
+            "molecule": "CH4", "target": "emt", "strategy": "proxima", "temperature_K": kelvin, "n_calls": 100,
+            "n_target": n, "n_audit": 0, "speedup": speedup, "error_estimate": 0.001,
+        }
+        for kelvin, n, speedup in rows
+    ]  # fmt: skip
+    calls, _, _, speedup = plot_temperatures(summaries).axes
+    for axes, highest in ((calls, 100.0), (speedup, 1.0)):
+        bottom, top = axes.get_ylim()
+        left, right = axes.get_xlim()
+        assert bottom < 0
+        assert top == pytest.approx(1.08 * highest)
+        assert left < 300.0 - 5
+        assert right > 500.0 + 5
+    exact = [{**summary, "error_estimate": 0.0, "speedup": None} for summary in summaries]
+    labels = [axes.get_ylabel() for axes in plot_temperatures(exact).axes]
+    assert labels == ["target calls (% of all calls)", "radius of gyration (Å)"]
 
 
 def test_the_closing_table_has_a_row_a_run_and_the_seed_where_seeds_differ():

@@ -20,13 +20,25 @@ from ase_proxima.formatting import (
     format_time,
     format_with_error,
 )
+from ase_proxima.run_table import unreliable_caption, unreliable_mark
 from ase_proxima.statistics import mean_of_chain
 from ase_proxima.types import Stats
 
-__all__ = ["acceptance_of", "equilibrated", "exact_rows", "exact_table", "report_exact", "summarise"]
+__all__ = [
+    "SHORT_CHAIN",
+    "acceptance_of",
+    "equilibrated",
+    "exact_rows",
+    "exact_table",
+    "report_exact",
+    "summarise",
+]
 
 LOW_ACCEPTANCE = 0.2
 """Acceptance below which the summary says that the surrogate is poor."""
+
+SHORT_CHAIN = "the chain is shorter than 20 autocorrelation times: its error bars are uncertain themselves"
+"""What every report says of such a chain."""
 
 
 def equilibrated(burn_in: Sequence[ChainRow]) -> tuple[list[float], list[float]]:
@@ -69,14 +81,15 @@ def summarise(
     dict
         Among others `ess_per_target_call`, the effective number of samples of the radius of gyration over the
         target's calls in the chain that counts; the same of a chain that asks the target at every step, from the
-        autocorrelation time of the burn-in; and their ratio, `ess_gain`. NaN where a chain is too short to tell.
+        autocorrelation time of the burn-in; and their ratio, `ess_gain`. NaN where a chain is shorter than 20
+        autocorrelation times.
     """
     gyration = mean_of_chain([row.radius_of_gyration for row in rows[1:]])
     energy = mean_of_chain([row.energy for row in rows[1:]])
     plain = mean_of_chain(equilibrated(burn_in)[1])
     n_asked = sum(row.asked for row in rows)
-    exact_rate = gyration.n_independent / n_asked if n_asked and math.isfinite(gyration.error) else math.nan
-    plain_rate = 1.0 / plain.tau if math.isfinite(plain.error) else math.nan
+    exact_rate = gyration.n_independent / n_asked if n_asked and gyration.reliable else math.nan
+    plain_rate = 1.0 / plain.tau if plain.reliable else math.nan
     n_inner, acceptance = len(rows[-1].inner), acceptance_of(rows)
     notes = []
     if not acceptance >= LOW_ACCEPTANCE:
@@ -87,9 +100,9 @@ def summarise(
         )
     if exact_rate < plain_rate:
         notes.append("a plain chain would give more independent samples for a call of the target")
-    if not math.isfinite(gyration.error):
-        notes.append("the chain is shorter than 20 autocorrelation times: too short for an error bar")
-    if not math.isfinite(plain.error):
+    if not gyration.reliable:
+        notes.append(SHORT_CHAIN)
+    if not plain.reliable:
         notes.append("the burn-in is shorter than 20 autocorrelation times: too short to tell the gain")
     return {
         **described,
@@ -107,6 +120,7 @@ def summarise(
         "radius_of_gyration": gyration.mean,
         "radius_of_gyration_error": gyration.error,
         "autocorrelation_time": gyration.tau,
+        "reliable_error_bars": gyration.reliable,
         "plain_autocorrelation_time": plain.tau,
         "ess_per_target_call": exact_rate,
         "plain_ess_per_target_call": plain_rate,
@@ -212,7 +226,8 @@ def exact_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
             format_number(summary["ess_per_target_call"], 2),
             format_number(summary["plain_ess_per_target_call"], 2),
             format_speedup(summary["ess_gain"]),
-            format_with_error(summary["radius_of_gyration"], summary["radius_of_gyration_error"]),
+            format_with_error(summary["radius_of_gyration"], summary["radius_of_gyration_error"])
+            + unreliable_mark(summary),
             format_time(summary["wall_s"]),
             format_time(summary["baseline_energy_s"]),
         )
@@ -222,6 +237,7 @@ def exact_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         [
             "training calls: burn-in and trials; acc.: share of the target calls that accepted;",
             "ESS: effective number of samples of the radius of gyration",
+            *unreliable_caption(summaries),
             *(f"{', '.join(dict.fromkeys(where))}: {note}" for note, where in notes.items()),
         ]
     )

@@ -23,6 +23,7 @@ from ase_proxima.apps.monte_carlo_run import (
     Progress,
     RunSettings,
     asked_structures,
+    check_length,
     make_arguments,
 )
 from ase_proxima.apps.run_folder import open_run, refuse_other_settings
@@ -106,7 +107,8 @@ def run(
     Raises
     ------
     InputError
-        If the settings are wrong, the run directory is in use, or the run was made with other settings.
+        If the settings are wrong, the run directory is in use, or the run was made with other settings or has
+        more steps already.
     TargetError
         If the target fails on a structure, which is saved; the run can be resumed.
     """
@@ -119,7 +121,9 @@ def run(
         simulation={"exact": settings.describe(), "n_steps": n_steps},
         resume=resume,
         check_same=lambda: _check_same(settings, run_dir),
-    ) as (calculator, target):
+    ) as (calculator, target, begin):
+        outer = OuterLog.read(run_dir / "chain.csv")
+        check_length(outer[-1].step if outer else 0, n_steps)
         total = settings.burn_in + n_steps
 
         def report(step: int, acceptance: float, stats: Stats) -> None:
@@ -128,7 +132,7 @@ def run(
 
         trained = _burn_in(settings, run_dir / BURN_IN, report)
         sampler = _Sampler(settings, run_dir, calculator, _thaw(settings, run_dir / BURN_IN, target))
-        sampler.run(n_steps, report)
+        sampler.run(n_steps, report, begin)
         summary = summarise(
             settings.describe(),
             sampler.trials,
@@ -163,7 +167,7 @@ def _burn_in(
     """Make the ordinary chain, or what is left of it to make, and return its summary."""
     try:
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-        if summary["n_calls"] == settings.burn_in + 1:
+        if summary["n_calls"] >= settings.burn_in + 1:  # one that went on by itself is refused by `_thaw`
             return summary
     except FileNotFoundError:
         pass
@@ -241,8 +245,10 @@ class _Sampler:
         self.atoms.positions = positions
         return float(self.surrogate.predict(self.atoms).results["energy"])
 
-    def run(self, n_steps: int, report: Callable[[int, float, Stats], None]) -> None:
-        """Make the trials, if they are wanted, and the steps that are still to make."""
+    def run(
+        self, n_steps: int, report: Callable[[int, float, Stats], None], begin: Callable[[], None]
+    ) -> None:
+        """Make the trials, if they are wanted, and the steps that are still to make; `begin` once all is checked."""
         rng = self.settings.rng()
         most = _most_inner_steps(ChainLog.read(self.run_dir / BURN_IN))
         with OuterLog(self.run_dir / "trials.csv") as log:
@@ -260,6 +266,7 @@ class _Sampler:
                 log.append(self.rows[0])
             state = exact.replay(state, self.move, rng, self.rows[1:])
             self._check_frozen(state)
+            begin()
             while state.chain.n_steps < n_steps:
                 state = self._step(state, rng, n_inner, self.rows, log)
                 done = self.settings.burn_in + state.chain.n_steps

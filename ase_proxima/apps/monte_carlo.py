@@ -49,10 +49,10 @@ class Move:
     perturb: float
 
     def __post_init__(self) -> None:
-        if not self.temperature_K > 0:
-            raise InputError(f"the temperature must be positive, got {self.temperature_K} K")
-        if not self.perturb > 0:
-            raise InputError(f"the perturbation must be positive, got {self.perturb} Å")
+        if not 0 < self.temperature_K < math.inf:
+            raise InputError(f"the temperature must be positive and finite, got {self.temperature_K} K")
+        if not 0 < self.perturb < math.inf:
+            raise InputError(f"the perturbation must be positive and finite, got {self.perturb} Å")
 
     @property
     def kT(self) -> float:  # noqa: N802  the field's own name

@@ -33,6 +33,7 @@ __all__ = [
     "Progress",
     "RunSettings",
     "asked_structures",
+    "check_length",
     "check_same",
     "load_structure",
     "make_arguments",
@@ -173,7 +174,8 @@ def run(
     Raises
     ------
     InputError
-        If the settings are wrong, the run directory is in use, or the run was made with other settings.
+        If the settings are wrong, the run directory is in use, or the run was made with other settings or has
+        more steps already.
     TargetError
         If the target fails on a structure, which is saved; the run can be resumed.
     """
@@ -185,16 +187,18 @@ def run(
         simulation={"monte_carlo": asdict(settings), "n_steps": n_steps},
         resume=resume,
         check_same=lambda: check_same(settings, run_dir),
-    ) as (calculator, target):
+    ) as (calculator, target, begin):
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
-        finished = _finished_summary(run_dir, done, n_steps)
-        if finished is not None:
-            return finished
         n_calls = calculator.stats.n_calls
         if not n_calls - 1 <= len(done) <= n_calls:
             raise RunDirectoryError(
                 f"{run_dir / 'chain.csv'} has {len(done)} steps, but the run has made {n_calls} calls: it was cut"
             )
+        check_length(done[-1].step if done else 0, n_steps)
+        begin()
+        finished = _finished_summary(run_dir, done, n_steps)
+        if finished is not None:
+            return finished
         earlier_s = _logged_time(run_dir) if done else 0.0
         start = time.perf_counter()
         with ChainLog(run_dir) as log, warnings.catch_warnings():
@@ -213,6 +217,14 @@ def run(
         summary = summarise(settings, done, calculator.stats, wall_s, baseline_s)
         write_json(run_dir / "summary.json", summary)
         return summary
+
+
+def check_length(n_done: int, n_steps: int) -> None:
+    """Raise an `InputError` where a run to go on with has more steps than are asked for."""
+    if n_done > n_steps:
+        raise InputError(
+            f"the run already has {n_done} steps, more than the {n_steps} asked for: ask for {n_done} or more"
+        )
 
 
 def _finished_summary(run_dir: Path, done: list[ChainRow], n_steps: int) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def open_run(
     simulation: Mapping[str, Any],
     resume: bool,
     check_same: Callable[[], None],
-) -> Iterator[tuple[ProximaCalculator, BaseCalculator]]:
+) -> Iterator[tuple[ProximaCalculator, BaseCalculator, Callable[[], None]]]:
     """Open a run directory, new or to go on with, and close it and its target in the end.
 
     Parameters
@@ -47,6 +48,9 @@ def open_run(
     ------
     calculator : ProximaCalculator
     target : ase calculator
+    begin : callable
+        To be called once what is there was checked: it writes simulation.json, which is left as it was where a
+        resumed run is refused.
 
     Raises
     ------
@@ -65,8 +69,10 @@ def open_run(
         else:
             calculator = ProximaCalculator(exact, run_dir=run_dir, **arguments)
         try:
-            write_json(run_dir / "simulation.json", simulation)
-            yield calculator, exact
+            begin = partial(write_json, run_dir / "simulation.json", simulation)
+            if not going_on:
+                begin()
+            yield calculator, exact, begin
         finally:
             calculator.close()
     finally:

@@ -59,7 +59,8 @@ class Molecule:
         """
         if not isinstance(atoms, Atoms):
             raise InputError(
-                f"gradient_gp needs ase.Atoms, got {type(atoms).__name__}: use surrogate='sklearn'"
+                f"gradient_gp needs ase.Atoms, got {type(atoms).__name__}: for a function of numbers leave the "
+                "surrogate out, or pass a scikit-learn regressor"
             )
         if np.any(atoms.pbc):
             raise InputError(
@@ -69,7 +70,7 @@ class Molecule:
         if n_atoms < 2:
             raise InputError(
                 f"gradient_gp learns from distances and needs at least two atoms, got {n_atoms}: "
-                "use controller='baseline', which asks the target on every call"
+                "use controller='baseline' (proxima-mc: --strategy baseline), which asks the target on every call"
             )
         first, second = np.triu_indices(n_atoms, 1)
         rows = np.arange(len(first))

@@ -284,6 +284,7 @@ def test_a_failing_target_ends_the_run_and_the_run_goes_on_afterwards(paid, tmp_
 
 def test_a_surrogate_that_is_no_longer_the_frozen_one_is_refused(paid, tmp_path, monkeypatch):
     run(FIXED, 5, tmp_path / "run")
+    made_with = (tmp_path / "run" / "simulation.json").read_bytes()
     with monkeypatch.context() as patch:
         predict = GradientGP.predict
 
@@ -294,6 +295,7 @@ def test_a_surrogate_that_is_no_longer_the_frozen_one_is_refused(paid, tmp_path,
         patch.setattr(GradientGP, "predict", shifted)
         with pytest.raises(RunDirectoryError, match="no longer the frozen one"):
             run(FIXED, 10, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "simulation.json").read_bytes() == made_with
     (tmp_path / "run" / "burn-in" / "summary.json").unlink()
     monte_carlo_run.run(CHAIN, 60, tmp_path / "run" / "burn-in", resume=True)
     with pytest.raises(RunDirectoryError, match="has made 60 steps, not the 40 of this run's burn-in"):

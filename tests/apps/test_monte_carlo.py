@@ -180,7 +180,7 @@ def test_no_log_is_no_run(tmp_path):
 def test_temperatures_and_steps_must_be_positive(value):
     with pytest.raises(InputError, match="temperature must be positive"):
         Move(value, 0.1)
-    with pytest.raises(InputError, match="perturbation must be positive"):
+    with pytest.raises(InputError, match="perturbation must be positive and finite"):
         Move(300.0, value)
 
 

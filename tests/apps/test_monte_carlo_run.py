@@ -236,7 +236,7 @@ def test_a_resume_with_other_settings_names_the_setting(paid, tmp_path):
     ("changes", "n_steps", "message"),
     [
         ({"molecule": "H3O9"}, 5, "unknown molecule 'H3O9'"),
-        ({"temperature_K": -5.0}, 5, "temperature must be positive, got -5.0 K"),
+        ({"temperature_K": -5.0}, 5, "temperature must be positive and finite, got -5.0 K"),
         ({"strategy": "hope"}, 5, "unknown strategy 'hope'"),
         ({"seed": -1}, 5, "seed must not be negative"),
         ({"target": "crystal_ball"}, 5, "unknown target"),
@@ -323,8 +323,10 @@ def test_a_chain_that_lost_steps_does_not_start_afresh(paid, tmp_path):
     run(SETTINGS, 20, tmp_path / "run")
     n_paid = paid.stat().st_size
     (tmp_path / "run" / "chain.csv").unlink()
+    made_with = (tmp_path / "run" / "simulation.json").read_bytes()
     with pytest.raises(RunDirectoryError, match="has 0 steps, but the run has made 21 calls"):
-        run(SETTINGS, 20, tmp_path / "run", resume=True)
+        run(SETTINGS, 30, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "simulation.json").read_bytes() == made_with
     assert paid.stat().st_size == n_paid
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from proxima_cli.proxima_mc import main
+from ase_proxima.apps.monte_carlo_run import Progress
+from ase_proxima.types import Stats
+from proxima_cli.proxima_mc import _ProgressBars, main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "monte-carlo.md"
 pytestmark = pytest.mark.xtb
@@ -116,6 +118,16 @@ def wait_until(true, seconds):
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    ("estimate", "shown"), [(float("nan"), ""), (0.0, ""), (0.0012, "  error ~1.2e-03 eV")]
+)
+def test_the_progress_bar_shows_an_error_once_one_is_known(estimate, shown, tmp_path):
+    bars = _ProgressBars([tmp_path], 10)
+    bars.update(Progress(tmp_path.name, 3, 10, 0.5, Stats(n_calls=3, n_target=3, error_estimate=estimate)))
+    numbers = bars._bars.tasks[0].fields["numbers"]
+    assert numbers.endswith(f"trusted 0%  target 3{shown}")
+
+
 def test_a_finished_run_resumed_keeps_its_summary(tmp_path):
     first = summaries("--out", tmp_path / "r")
     assert summaries("--out", tmp_path / "r", "--resume") == first
@@ -136,14 +148,24 @@ def test_plots_are_written(tmp_path):
         (["--temp", "300:200:100"], "range '300:200:100' is empty"),
         (["--temp", "1:inf:1"], "'1:inf:1' is no number, list"),
         (["--target", "xtb:GFN9"], "GFN9"),
-        (["--temp", "-5"], "temperature must be positive, got -5.0 K"),
+        (["--temp", "-5"], "temperature must be positive and finite, got -5.0 K"),
+        (["--temp", "1e400"], "temperature must be positive and finite, got inf K"),
+        (["--temp", "300,nan"], "temperature must be positive and finite, got nan K"),
+        (["--perturb", "inf"], "perturbation must be positive and finite, got inf"),
+        (["--seed", "1:100000000:1"], "range '1:100000000:1' has more than 10,000 numbers"),
+        (["--seed", "1:1000:1", "--temp", "1:11:1"], "--temp and --seed ask for 11,000 runs: ask for 10,000"),
+        (["--threshold", "3"], "--threshold and --retrain-interval belong to --strategy fixed"),
+        (["--strategy", "published", "--retrain-interval", "9"], "belong to --strategy fixed: add it, or"),
+        (["--resume", "--out", "typo"], "--resume finds none of these runs in typo: name their folder"),
+        (["--resume", "--out", "typo", "--exact"], "--resume finds none of these runs in typo"),
+        (["--resume", "--out", "typo", "--temp", "300,500"], "--resume finds none of these runs in typo"),
         (["--temp", "500,500"], "--temp and --seed ask for T0500K-s1 twice"),
         (["--temp", "500.00001,500.00002"], "--temp and --seed ask for T0500K-s1 twice"),
         (["--seed", "3,3"], "--temp and --seed ask for T0500K-s3 twice"),
         (["--temp", "warm"], "'warm' is no number, list a,b,c or range first:last:step"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
-        (["--perturb", "0"], "perturbation must be positive, got 0.0"),
+        (["--perturb", "0"], "perturbation must be positive and finite, got 0.0"),
         (["--seed", "-1"], "seed must not be negative, got -1"),
         (["--error-bound", "-1", "--temp", "300,500"], "error_bound must be a positive number, got -1.0"),
         (
@@ -172,6 +194,25 @@ def test_a_run_killed_before_its_first_call_is_resumed(tmp_path):
     assert "exists already: add --resume" in run(*FAST, "--out", tmp_path / "r").stderr
     [resumed] = summaries("--out", tmp_path / "r", "--resume")
     assert resumed["n_calls"] == 41
+
+
+def test_resuming_begins_those_of_several_runs_that_are_missing(tmp_path):
+    emt = ["--target", "emt", "--steps", "5"]
+    assert run(*emt, "--temp", "300", "--out", tmp_path / "r" / "T0300K-s1").exit_code == 0
+    result = run(*emt, "--temp", "300,500", "--out", tmp_path / "r", "--resume", "--json")
+    assert [summary["n_calls"] for summary in json.loads(result.stdout)] == [6, 6]
+
+
+@pytest.mark.parametrize("exact", [[], ["--exact", "--burn-in", "20", "--inner-steps", "3"]])
+def test_a_run_resumed_with_fewer_steps_is_refused_and_left_alone(exact, tmp_path):
+    emt = ["--target", "emt", "--molecule", "N2", *exact, "--out", tmp_path / "r"]
+    assert run(*emt, "--steps", "8").exit_code == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "r").glob("*.[jc]s*")}
+    result = run(*emt, "--steps", "5", "--resume")
+    assert result.exit_code == 2
+    assert "the run already has 8 steps, more than the 5 asked for: ask for 8 or more" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert {file: file.read_bytes() for file in before} == before
 
 
 def test_a_run_directory_in_use_is_not_overwritten(tmp_path):

@@ -1,6 +1,8 @@
 """The option --exact of `proxima-mc`."""
 
 import json
+import math
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -32,6 +34,7 @@ def test_an_exact_run_ends_with_its_table_and_goes_on(tmp_path):
     result = invoke(*ARGUMENTS, "--out", out)
     assert result.exit_code == 0, result.output
     assert "ESS: effective number of samples" in result.stdout
+    assert f"again with: proxima report {out}, their training" in result.stdout
     assert f"proxima report {out / 'burn-in'}" in result.stdout
     chain = (out / "chain.csv").read_text().splitlines()
     assert len(chain) == 14
@@ -67,6 +70,25 @@ def test_the_report_of_an_exact_run_says_what_means_something(tmp_path):
     for hidden in ("speedup", "mean error", "upper limit", "bound", "baseline"):
         assert hidden not in text
     assert "mean error, estimated" in report(out / "burn-in")
+
+
+def test_what_a_short_chain_cannot_tell_is_left_out(tmp_path):
+    out = tmp_path / "run"
+    result = invoke(*ARGUMENTS, "--out", out, "--burn-in", "30", "--steps", "5")
+    assert result.exit_code == 0, result.output
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["reliable_error_bars"] is False
+    assert all(math.isnan(summary[name]) for name in ("ess_per_target_call", "ess_gain"))
+    assert math.isnan(summary["plain_ess_per_target_call"])
+    text = " ".join(result.stdout.split())
+    assert "* shorter than 20 autocorrelation times: the error bar itself is uncertain" in text
+    assert re.search(r" ± \S+ \* ", text)
+    assert "the burn-in is shorter than 20 autocorrelation times: too short to tell the gain" in text
+    shown = " ".join(report(out).split())
+    assert shown.count("the chain is shorter than 20 autocorrelation times") == 1
+    assert "gain " not in shown.replace("tell the gain", "")
+    (out / "summary.json").unlink()
+    assert "the chain is shorter than 20 autocorrelation times" in " ".join(report(out).split())
 
 
 def test_the_report_of_an_interrupted_exact_run_counts_what_there_is(tmp_path):

@@ -344,10 +344,13 @@ def test_coincident_atoms_in_a_frame_are_refused():
         (lambda: GradientGP().fit([]), "at least one frame"),
         (lambda: GradientGP(max_frames=3), "max_frames must be at least 4, got 3"),
         (lambda: GradientGP(max_permutations=0), "max_permutations"),
-        (lambda: GradientGP().fit([Frame(np.zeros(3), {"energy": 0.0})]), "needs ase.Atoms, got ndarray"),
+        (
+            lambda: GradientGP().fit([Frame(np.zeros(3), {"energy": 0.0})]),
+            "needs ase.Atoms, got ndarray: for a function of numbers",
+        ),
         (
             lambda: GradientGP().fit([Frame(Atoms("H"), {"energy": 0.0})]),
-            "two atoms, got 1: use controller='baseline'",
+            "two atoms, got 1: use controller='baseline' .proxima-mc: --strategy baseline.",
         ),
         (lambda: GradientGP().fit([Frame(Atoms("H2", pbc=True), {"energy": 0.0})]), "periodic"),
     ],
