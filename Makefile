@@ -32,6 +32,7 @@ format: $(VENV)/.installed-test ## Format the code
 
 benchmarks: $(VENV)/.installed-test ## Run every benchmark (hours); results go to benchmarks/results
 	@scripts/install-psi4
+	$(BIN)/python -m pip install -q -e '.[test,nas]'
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 clean: ## Remove the environment and caches
