@@ -8,7 +8,7 @@ import click
 
 from proxima_cli.json_output import echo_json
 from proxima_cli.xarch_models import load_data, problem_options
-from proxima_cli.xarch_output import echo_table, number, percent, write_text
+from proxima_cli.xarch_output import echo_table, number, percent, step_progress, write_text
 
 __all__ = ["report", "select"]
 
@@ -45,8 +45,17 @@ def select(
     """Find the smallest set of metrics within an error budget: each one costs replays of the kernel."""
     from gpu_xarch.selection import select_metrics
 
-    rows = load_data(target, source, dest, data, metrics)
-    found = select_metrics(rows, budget=budget, measure=measure, most=most, candidates=candidates, seed=seed)
+    with step_progress("selecting") as update:
+        rows = load_data(target, source, dest, data, metrics)
+        found = select_metrics(
+            rows,
+            budget=budget,
+            measure=measure,
+            most=most,
+            candidates=candidates,
+            seed=seed,
+            on_step=update,
+        )
     if as_json:
         echo_json(
             {
@@ -84,8 +93,10 @@ def report(model: Path, data: Path | None, out: Path, folds: int) -> None:
     from gpu_xarch.persistence import load_model
     from gpu_xarch.report import render
 
-    trained = load_model(model)
-    problem = trained.problem
-    rows = load_data(problem.target, problem.source, problem.dest, data, ",".join(trained.columns))
-    write_text(out, render(trained, rows, folds=folds, seed=int(trained.card["seed"])))
+    with step_progress("reporting") as update:
+        trained = load_model(model)
+        problem = trained.problem
+        rows = load_data(problem.target, problem.source, problem.dest, data, ",".join(trained.columns))
+        page = render(trained, rows, folds=folds, seed=int(trained.card["seed"]), on_step=update)
+    write_text(out, page)
     click.echo(f"wrote {out}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxima_cli.json_output import echo_json, json_text
-from proxima_cli.xarch_output import echo_table, number, percent, write_text
+from proxima_cli.xarch_output import echo_table, number, percent, step_progress, write_text
 
 if TYPE_CHECKING:
     from gpu_xarch.training import TrainingData
@@ -131,8 +131,9 @@ def train(
     if options and name != "nas":
         spelt = "search-dir" if "folder" in options else next(iter(options))
         raise InputError(f"--{spelt} is an option of --model nas, got --model {name}")
-    rows = load_data(target, source, dest, data, metrics)
-    trained = fit(rows, name, seed=seed, n_jobs=jobs, **options)
+    with step_progress(f"training {name}") as update:
+        rows = load_data(target, source, dest, data, metrics)
+        trained = fit(rows, name, seed=seed, n_jobs=jobs, on_step=update, **options)
     save_model(trained, out)
     if as_json:
         echo_json(trained.card)
@@ -176,8 +177,11 @@ def predict(
     from gpu_xarch.prediction import TOLERANCE, domain_of, predict_table
     from gpu_xarch.tables import load_table
 
-    trained = load_model(model)
-    frame, imputed = predict_table(trained, load_table(data), dest=dest, impute=impute, level=level)
+    with step_progress("predicting") as update:
+        trained = load_model(model)
+        frame, imputed = predict_table(
+            trained, load_table(data), dest=dest, impute=impute, level=level, on_step=update
+        )
     if imputed:
         named = ", ".join(f"{name} ({count})" for name, count in imputed.items())
         click.echo(f"imputed by the median of the training rows: {named}", err=True)
@@ -252,9 +256,20 @@ def evaluate(
     """Score models on rows that they did not see, beside old = new and the other baselines."""
     from gpu_xarch.evaluation import evaluate as cross_validate
 
-    rows = load_data(target, source, dest, data, metrics)
-    result = cross_validate(rows, names, split_by=split, folds=folds, nested=nested, seed=seed, n_jobs=jobs)
-    scores = result.scores(seed=seed)
+    with step_progress("evaluating") as update:
+        rows = load_data(target, source, dest, data, metrics)
+        result = cross_validate(
+            rows,
+            names,
+            split_by=split,
+            folds=folds,
+            nested=nested,
+            seed=seed,
+            n_jobs=jobs,
+            on_step=update,
+        )
+    with step_progress("drawing intervals"):
+        scores = result.scores(seed=seed)
     report = {
         "target": rows.problem.target,
         "unit": rows.problem.unit,

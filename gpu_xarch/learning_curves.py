@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpu_xarch.curation import acquisition_forest
 from gpu_xarch.errors import InputError
+from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +76,8 @@ def learning_curve(
     y_test: ArrayLike,
     sizes: Sequence[int],
     make_model: Callable[[], Regressor] = acquisition_forest,
+    *,
+    on_step: OnStep = silent,
 ) -> pd.DataFrame:
     """Fit a model on the beginning of each order, and score it on the test rows.
 
@@ -90,6 +93,8 @@ def learning_curve(
         Sizes of the training sets.
     make_model : callable
         Returns a model, not fitted.
+    on_step : callable
+        Told how many of the fits are done: one a strategy and size.
 
     Returns
     -------
@@ -121,6 +126,7 @@ def learning_curve(
                     "mae": float(off.mean()),
                 }
             )
+            on_step(len(found), len(orders) * len(sizes))
     return pd.DataFrame(found)
 
 
