@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate, expected_gain, query
+from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate, expected_gain, first_batch, query
 from gpu_xarch.dataset import load_runs
 from gpu_xarch.errors import InputError
 from gpu_xarch.ingestion import ingest
@@ -295,3 +295,12 @@ def test_metrics_that_some_runs_lack_are_left_out_and_named(runs):
 def test_wrong_tables_are_told(runs, n, options, words):
     with pytest.raises(InputError, match=words):
         next_runs(some(runs, n), **{"source": "P100", "dest": "V100", "metric": "ipc", **options})
+
+
+@given(st.integers(2, 100_000))
+def test_the_first_batch_fits_and_leaves_room(size):
+    first = first_batch(size)
+    assert 2 <= first <= min(size, 250)
+    assert first == size or first >= 20
+    if size >= 60:
+        assert first <= size / 3
