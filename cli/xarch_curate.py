@@ -356,8 +356,10 @@ def _with_predictions(frame: pd.DataFrame, files: tuple[Path, ...]) -> tuple[pd.
         try:
             tables.append(pd.read_csv(file, dtype={"application": str, "kernel": str, "input": str}))
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise InputError(f"cannot read the predictions {file}: {reason}") from error
+            reason = error.strerror if isinstance(error, OSError) else "it is no CSV file"
+            raise InputError(
+                f"cannot read the predictions {file}: {reason}; `xarch predict --out FILE.csv` writes them"
+            ) from error
     joined = pd.concat(tables, ignore_index=True)
     runs = predicted_runs(joined)
     both = set(runs["device"]) & set(frame["device"].astype(str))

@@ -161,7 +161,10 @@ def test_portability_of_problems_without_their_input(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["curate", "no.parquet", "--target", "ipc", "--out", "o"], "cannot read the pairs"),
+        (
+            ["curate", "no.parquet", "--target", "ipc", "--out", "o"],
+            "there is no such file; `xarch pair` writes",
+        ),
         (["curate", "{pairs}", "--target", "bogus", "--out", "o"], "no target.bogus"),
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "few"], "--sizes needs"),
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "30,20"], "must rise"),
@@ -171,7 +174,16 @@ def test_portability_of_problems_without_their_input(folder: Path, tmp_path: Pat
         (["next", "{runs}", "--source", "P100", "--dest", "K40", "--target", "ipc"], "needs 20 runs"),
         (["next", "{some}", "--source", "P100", "--dest", "V100", "--target", "x"], "no target.x"),
         (["portability", "{runs}", "--gpu", "P100"], "two GPUs"),
-        (["portability", "{runs}", "--predicted", "no.csv"], "cannot read the predictions"),
+        (
+            ["portability", "{runs}", "--predicted", "no.csv"],
+            "no.csv: No such file or directory; `xarch predict",
+        ),
+        (
+            ["portability", "{runs}", "--predicted", "{runs}"],
+            "it is no CSV file; `xarch predict --out FILE.csv`",
+        ),
+        (["portability", "{runs}", "--on", "kernel"], "by application, which is not among kernel"),
+        (["next", "{runs}", "--strategy", "luck"], "'--strategy': 'luck' is not one of"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
