@@ -191,6 +191,25 @@ def test_figures_show_every_strategy_and_application():
     assert drawn.lines[2].get_ydata()[0] == pytest.approx(12.0)
 
 
+def test_the_figure_of_many_applications_keeps_the_largest():
+    rng = np.random.default_rng(0)
+    names = np.array([f"app{number:02d}" for number in rng.geometric(0.05, size=600)])
+    orders = {"random": rng.permutation(600)}
+    figure = composition_figure(composition(orders, names, [50, 200]), title="many")
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    found, counts = np.unique(names, return_counts=True)
+    assert len(labels) == 13
+    assert labels[0] == f"{len(found) - 12} others"
+    assert labels[-1] == found[np.argmax(counts)]
+    bars = figure.axes[1].patches
+    assert len({tuple(bar.get_facecolor()) for bar in bars}) == 13
+    assert max(bar.get_y() + bar.get_height() for bar in bars) == pytest.approx(1.0)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.height
+
+
 def test_the_expected_gain_is_near_what_happens():
     X, y, _ = make_pool(500)
     known = np.random.default_rng(0).permutation(500)[:60]

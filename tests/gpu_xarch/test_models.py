@@ -29,6 +29,7 @@ from gpu_xarch.models.nas import CELLS, cells_of, search_space
 from gpu_xarch.models.network import Cell, _gradients, _places, fit_network, run_network
 from gpu_xarch.own_data import own_pairs
 from gpu_xarch.persistence import load_model, save_model
+from gpu_xarch.plots import bars
 from gpu_xarch.prediction import domain_of, intervals, predict_table
 from gpu_xarch.report import render
 from gpu_xarch.selection import select_metrics
@@ -503,3 +504,13 @@ def test_a_search_counts_its_networks_as_parts_of_a_fit(data: TrainingData, tmp_
     model = make_model("nas", IPC, budget=2, final_epochs=2, folder=str(tmp_path))
     fit_model(model, data, lambda done, total: told.append((done, total)))
     assert told == [(3, 4), (4, 4)]
+
+
+def test_bars_fill_the_figure_however_many_there_are() -> None:
+    for n_names, n_series in ((1, 1), (58, 2), (20, 3)):
+        names = [f"application {number}" for number in range(n_names)]
+        axes = bars(names, {f"s{i}": [1.0] * n_names for i in range(n_series)}, "error").axes[0]
+        low = min(bar.get_y() for bar in axes.patches)
+        high = max(bar.get_y() + bar.get_height() for bar in axes.patches)
+        bottom, top = axes.get_ylim()
+        assert (low - top, bottom - high) == pytest.approx((0.1, 0.1))
