@@ -101,7 +101,9 @@ def curate(
     from gpu_xarch.curation import first_batch
     from gpu_xarch.errors import InputError
     from gpu_xarch.learning_curves import composition, learning_curve, sizes_of
+    from gpu_xarch.metrics import registry
     from gpu_xarch.pairing import SOURCE, TARGET, load_pairs, pair_values
+    from gpu_xarch.units import named_in
 
     table = load_pairs(pairs)
     y = pair_values(table, TARGET, [target])[target].to_numpy(float)
@@ -138,6 +140,8 @@ def curate(
         curve = learning_curve(orders, X[pool], y[pool], X[test], y[test], marks, on_step=update)
     parts = composition(orders, table["application"].to_numpy(str)[pool], marks)
     simulated = int((table["source.simulated"] | table["target.simulated"]).sum())
+    unit = registry()[target].unit if target in registry() else "unknown"
+    curve["unit"] = unit
     curve["simulated"] = parts["simulated"] = bool(simulated)
     mark = "SIMULATED, not measured: " if simulated else ""
     title = f"{mark}{target}, {n_pool} runs to choose from, {len(test)} to test"
@@ -151,7 +155,7 @@ def curate(
         echo_json(curve.to_dict("records"))
         return
     echo_table(
-        ("strategy", "runs", "MAPE %", "median APE %", "MAE"),
+        ("strategy", "runs", "MAPE %", "median APE %", named_in("MAE", unit)),
         [
             (row.strategy, row.size_, f"{100 * row.mape:.2f}", f"{100 * row.median_ape:.2f}", number(row.mae))
             for row in curve.rename(columns={"size": "size_"}).itertuples()

@@ -44,6 +44,7 @@ def select(
 ) -> None:
     """Find the smallest set of metrics within an error budget: each one costs replays of the kernel."""
     from gpu_xarch.selection import select_metrics
+    from gpu_xarch.units import named_in
 
     with step_progress("selecting") as update:
         rows = load_data(target, source, dest, data, metrics)
@@ -75,7 +76,8 @@ def select(
     def shown(value: float) -> str:
         return number(value) if found.measure == "mae" else percent(value) + " %"
 
-    echo_table(("metric", f"{found.measure} with all so far"), [(name, shown(e)) for name, e in found.steps])
+    measured = named_in(found.measure, rows.problem.unit) if found.measure == "mae" else found.measure
+    echo_table(("metric", f"{measured} with all so far"), [(name, shown(e)) for name, e in found.steps])
     verdict = "met" if found.met else f"not met with {len(found.metrics)} metrics"
     click.echo(f"all {rows.X.shape[1]} metrics: {shown(found.full)}; budget {shown(found.budget)}: {verdict}")
     click.echo(f"--metrics {','.join(found.metrics)}")

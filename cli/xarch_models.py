@@ -290,7 +290,7 @@ def evaluate(
         return
     if rows.simulated:
         click.echo(f"SIMULATED: {rows.simulated} of the {len(rows)} rows were made by a model, not measured")
-    _echo_scores(scores, label=rows.problem.classifies)
+    _echo_scores(scores, label=rows.problem.classifies, unit=rows.problem.unit)
     if by_application:
         header = ("application", "rows", *result.predictions)
         parts = [result.by("application", name) for name in result.predictions]
@@ -306,7 +306,9 @@ def evaluate(
         click.echo(result.words(name))
 
 
-def _echo_scores(scores: list[dict[str, Any]], *, label: bool) -> None:
+def _echo_scores(scores: list[dict[str, Any]], *, label: bool, unit: str) -> None:
+    from gpu_xarch.units import named_in, squared
+
     if label:
         header: tuple[str, ...] = ("model", "accuracy %", "90 %", "false positives %", "false negatives %")
         rows = [
@@ -321,7 +323,8 @@ def _echo_scores(scores: list[dict[str, Any]], *, label: bool) -> None:
         ]
         echo_table(header, rows)
         return
-    header = ("model", "median APE %", "90 %", "MAPE %", "90 %", "MAE", "90 %", "MSE", "R2", "harmonic %")
+    mae, mse = named_in("MAE", unit), named_in("MSE", squared(unit))
+    header = ("model", "median APE %", "90 %", "MAPE %", "90 %", mae, "90 %", mse, "R2", "harmonic %")
     echo_table(
         header,
         [

@@ -13,6 +13,7 @@ from gpu_xarch.models import make_model
 from gpu_xarch.plots import bars, learning_curve, predicted_against_true
 from gpu_xarch.progress import OnStep, part_of, silent
 from gpu_xarch.training import Trained, TrainingData, fit_model
+from gpu_xarch.units import named_in, squared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -167,7 +168,7 @@ def render(
 
 
 def _scores(result: Evaluation) -> str:
-    rows = []
+    rows, unit = [], result.data.problem.unit
     if result.data.problem.classifies:
         for s in result.scores(draws=300):
             rates = (s["accuracy"], s["false_positive_rate"], s["false_negative_rate"])
@@ -189,8 +190,8 @@ def _scores(result: Evaluation) -> str:
         "model",
         "median APE % (90 %)",
         "MAPE % (90 %)",
-        "MAE",
-        "MSE",
+        named_in("MAE", unit),
+        named_in("MSE", squared(unit)),
         "R²",
         "harmonic mean of applications %",
     )
@@ -217,7 +218,11 @@ def _card(trained: Trained) -> str:
             text = ", ".join(f"{name} ({why})" for name, why in value.items()) or "none"
             flat.append((key, text))
         elif isinstance(value, dict):
-            flat += [(f"{key}: {name}", f"{number:.4g}") for name, number in value.items()]
+            units = {"mae": trained.problem.unit, "mse": squared(trained.problem.unit)}
+            flat += [
+                (f"{key}: {named_in(name, units.get(name, ''))}", f"{number:.4g}")
+                for name, number in value.items()
+            ]
         else:
             flat.append((key, value))
     flat.append(("metrics taken", ", ".join(trained.columns)))

@@ -57,6 +57,7 @@ def test_curate_writes_curves_and_composition(folder: Path, tmp_path: Path) -> N
     )
     assert done.exit_code == 0, done.output
     assert "SIMULATED: 160 of the pairs" in done.output
+    assert "MAE, 1/cycle" in done.output
     rows = list(csv.DictReader((out / "curve.csv").read_text().splitlines()))
     assert [(row["strategy"], row["size"]) for row in rows] == [
         ("diversity", "20"),
@@ -65,7 +66,7 @@ def test_curate_writes_curves_and_composition(folder: Path, tmp_path: Path) -> N
         ("random", "45"),
     ]
     assert float(rows[0]["mape"]) == float(rows[2]["mape"])  # the first batch is the same
-    assert {row["simulated"] for row in rows} == {"True"}
+    assert {(row["simulated"], row["unit"]) for row in rows} == {("True", "1/cycle")}
     parts = pd.read_csv(out / "composition.csv")
     assert parts[parts["strategy"] == "pool"]["runs"].sum() == 112
     assert parts.groupby(["strategy", "size"])["share"].sum().round(9).eq(1).all()

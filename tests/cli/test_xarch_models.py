@@ -77,6 +77,8 @@ def test_evaluate_shows_the_baselines_and_words(folder: Path) -> None:
         "roofline",
         "boosting",
     ]
+    assert "MAE, 1/cycle" in done.output.splitlines()[1]
+    assert "MSE, (1/cycle)²" in done.output.splitlines()[1]
     assert "beside" in done.output.splitlines()[-1]
     report = json.loads((folder / "e.json").read_text())
     assert report["simulated_rows"] == report["rows"] == 80

@@ -356,6 +356,8 @@ def test_the_report_is_one_page_that_stands_alone(few: TrainingData) -> None:
         "Learning curve",
         "old",
         "Importance",
+        "<th>MAE, 1/cycle</th><th>MSE, (1/cycle)²</th>",
+        "held_out_applications: mae, 1/cycle",
         trained.columns[0],
     ):
         assert words in page
