@@ -139,7 +139,10 @@ def architectures(data: Data, report: Report, build: Build) -> None:
     """Search once, on the smallest random training set."""
     size = sizes_of(len(data.train))[0]
     answers = data.target["ipc"][data.train]
-    part = curate(data.X.iloc[data.train].to_numpy(), answers, size, strategy="random")
+    batch = min(250, size)
+    part = curate(
+        data.X.iloc[data.train].to_numpy(), answers, size, strategy="random", batch_size=batch, initial=batch
+    )
     clock = Clock()
     reward = build.search(data.X.iloc[data.train].iloc[part], answers[part])
     what = f"best R² of {CANDIDATES} candidates, {size} random rows, a fifth held out"

@@ -78,16 +78,19 @@ class OneLineErrors:
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[misc]
         try:
-            return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[misc]
+            code = super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[misc]
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(2)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "the command"
-            click.echo(f"error: {error.format_message()} (see {command} --help)", err=True)
+            message = " ".join(error.format_message().split()).rstrip(".")
+            click.echo(f"error: {message} (see {command} --help)", err=True)
             sys.exit(2)
         except click.Abort:
             sys.exit(130)
+        # a command that ended by Context.exit returns its code here, any other one nothing
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 class OneLineCommand(OneLineErrors, click.Command):

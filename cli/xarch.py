@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gpu_xarch.errors import InputError, XarchError
+from proxima_cli.options import OneLineGroup
 from proxima_cli.xarch_collect import collect
 from proxima_cli.xarch_curate import curate, next_, portability
 from proxima_cli.xarch_data import info, ingest
@@ -19,7 +20,7 @@ from proxima_cli.xarch_simulate import simulate
 __all__ = ["main"]
 
 
-class XarchGroup(click.Group):
+class XarchGroup(OneLineGroup):
     """Turns the library's errors into one line: bad input exits with 2, a run that failed with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -27,7 +28,7 @@ class XarchGroup(click.Group):
         try:
             return super().invoke(ctx)
         except XarchError as error:
-            click.echo(f"xarch: error: {error}", err=True)
+            click.echo(f"error: {error}", err=True)
             ctx.exit(2 if isinstance(error, InputError) else 1)
 
 

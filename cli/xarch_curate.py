@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import echo_table, file_progress, number
+from proxima_cli.xarch_output import echo_table, number, step_progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,8 +67,14 @@ def _shares(text: str) -> list[float]:
 @click.option(
     "--sizes", default="2.5:30:2.5", show_default=True, help="Training sets, in percent of the pool."
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Runs in a batch; 250, or less for a small pool.")
-@click.option("--initial", type=click.IntRange(min=2), help="Runs in the random first batch; as --batch.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), help="Runs in a batch; 250, or a tenth of the largest set."
+)
+@click.option(
+    "--initial",
+    type=click.IntRange(min=2),
+    help="Random runs to begin with; 250, or a third of the largest set, at least 20.",
+)
 @click.option(
     "--test-share", type=float, default=0.3, show_default=True, help="Share of the pairs kept for the test."
 )
@@ -92,9 +98,12 @@ def curate(
     import numpy as np
 
     from gpu_xarch.curation import curate as choose
+    from gpu_xarch.curation import first_batch
     from gpu_xarch.errors import InputError
     from gpu_xarch.learning_curves import composition, learning_curve, sizes_of
+    from gpu_xarch.metrics import registry
     from gpu_xarch.pairing import SOURCE, TARGET, load_pairs, pair_values
+    from gpu_xarch.units import named_in
 
     table = load_pairs(pairs)
     y = pair_values(table, TARGET, [target])[target].to_numpy(float)
@@ -112,24 +121,27 @@ def curate(
     if not len(test):
         raise InputError(f"{len(y)} pairs leave none for the test: add pairs or raise --test-share")
     marks = sizes_of(n_pool, _shares(sizes))
-    first = min(250, marks[0]) if batch is None else batch
+    first = first_batch(marks[-1]) if initial is None else initial
     orders: dict[str, np.ndarray] = {}
     for strategy in strategies or ("variance", "random"):
-        with file_progress(f"choosing by {strategy}") as update:
+        with step_progress(f"choosing by {strategy}") as update:
             orders[strategy] = choose(
                 X[pool],
                 y[pool],
                 marks[-1],
                 strategy=strategy,
-                batch_size=first,
-                initial=initial if initial is not None else max(first, 2),
+                batch_size=batch,
+                initial=first,
                 seed=seed,
                 n_jobs=n_jobs,
-                on_batch=lambda done, total, update=update: update(Path(""), done, total),
+                on_batch=update,
             )
-    curve = learning_curve(orders, X[pool], y[pool], X[test], y[test], marks)
+    with step_progress("scoring") as update:
+        curve = learning_curve(orders, X[pool], y[pool], X[test], y[test], marks, on_step=update)
     parts = composition(orders, table["application"].to_numpy(str)[pool], marks)
     simulated = int((table["source.simulated"] | table["target.simulated"]).sum())
+    unit = registry()[target].unit if target in registry() else "unknown"
+    curve["unit"] = unit
     curve["simulated"] = parts["simulated"] = bool(simulated)
     mark = "SIMULATED, not measured: " if simulated else ""
     title = f"{mark}{target}, {n_pool} runs to choose from, {len(test)} to test"
@@ -143,12 +155,14 @@ def curate(
         echo_json(curve.to_dict("records"))
         return
     echo_table(
-        ("strategy", "runs", "MAPE %", "median APE %", "MAE"),
+        ("strategy", "runs", "MAPE %", "median APE %", named_in("MAE", unit)),
         [
             (row.strategy, row.size_, f"{100 * row.mape:.2f}", f"{100 * row.median_ape:.2f}", number(row.mae))
             for row in curve.rename(columns={"size": "size_"}).itertuples()
         ],
     )
+    if marks[0] < first:
+        click.echo(f"the first {first} runs are random for every strategy: sets up to that size are the same")
     if len(full) < values.shape[1]:
         click.echo(f"{values.shape[1] - len(full)} metrics that some pairs lack were left out")
     if simulated:
@@ -202,17 +216,18 @@ def next_(
     from gpu_xarch.next_runs import next_runs
 
     columns = [name.strip() for name in on.split(",") if name.strip()]
-    found = next_runs(
-        load_runs(table),
-        source=source,
-        dest=dest,
-        metric=target,
-        n=n,
-        strategy=strategy,
-        on=columns,
-        seed=seed,
-        n_jobs=n_jobs,
-    )
+    with step_progress("choosing"):
+        found = next_runs(
+            load_runs(table),
+            source=source,
+            dest=dest,
+            metric=target,
+            n=n,
+            strategy=strategy,
+            on=columns,
+            seed=seed,
+            n_jobs=n_jobs,
+        )
     if out is not None:
         with _writing(out):
             found.runs.assign(simulated=bool(found.simulated)).to_csv(out, index=False)
@@ -280,6 +295,12 @@ def next_(
     show_default=True,
     help="Problems without a run on one of the GPUs: drop them, or call them unsupported (0).",
 )
+@click.option(
+    "--on",
+    default="application,kernel,input,launch",
+    show_default=True,
+    help="Columns that make runs of several GPUs the same problem.",
+)
 @click.option("--out", type=_FILE, help="CSV with every problem.")
 @click.option("--json", "as_json", is_flag=True, help="Print every problem as JSON.")
 def portability(
@@ -288,6 +309,7 @@ def portability(
     efficiency: str,
     predicted: tuple[Path, ...],
     missing: str,
+    on: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -301,7 +323,8 @@ def portability(
     if predicted:
         frame, n_predicted, more = _with_predictions(frame, predicted)
         simulated += more
-    found = portability_table(frame, gpus, kind=efficiency, missing=missing)
+    columns = [name.strip() for name in on.split(",") if name.strip()]
+    found = portability_table(frame, gpus, kind=efficiency, missing=missing, on=columns)
     names = [name for name in found.columns if name in set(frame["device"].astype(str))]
     if out is not None:
         with _writing(out):
@@ -337,8 +360,10 @@ def _with_predictions(frame: pd.DataFrame, files: tuple[Path, ...]) -> tuple[pd.
         try:
             tables.append(pd.read_csv(file, dtype={"application": str, "kernel": str, "input": str}))
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise InputError(f"cannot read the predictions {file}: {reason}") from error
+            reason = error.strerror if isinstance(error, OSError) else "it is no CSV file"
+            raise InputError(
+                f"cannot read the predictions {file}: {reason}; `xarch predict --out FILE.csv` writes them"
+            ) from error
     joined = pd.concat(tables, ignore_index=True)
     runs = predicted_runs(joined)
     both = set(runs["device"]) & set(frame["device"].astype(str))

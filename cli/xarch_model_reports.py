@@ -8,7 +8,7 @@ import click
 
 from proxima_cli.json_output import echo_json
 from proxima_cli.xarch_models import load_data, problem_options
-from proxima_cli.xarch_output import echo_table, number, percent, write_text
+from proxima_cli.xarch_output import echo_table, number, percent, step_progress, write_text
 
 __all__ = ["report", "select"]
 
@@ -44,9 +44,19 @@ def select(
 ) -> None:
     """Find the smallest set of metrics within an error budget: each one costs replays of the kernel."""
     from gpu_xarch.selection import select_metrics
+    from gpu_xarch.units import named_in
 
-    rows = load_data(target, source, dest, data, metrics)
-    found = select_metrics(rows, budget=budget, measure=measure, most=most, candidates=candidates, seed=seed)
+    with step_progress("selecting") as update:
+        rows = load_data(target, source, dest, data, metrics)
+        found = select_metrics(
+            rows,
+            budget=budget,
+            measure=measure,
+            most=most,
+            candidates=candidates,
+            seed=seed,
+            on_step=update,
+        )
     if as_json:
         echo_json(
             {
@@ -66,7 +76,8 @@ def select(
     def shown(value: float) -> str:
         return number(value) if found.measure == "mae" else percent(value) + " %"
 
-    echo_table(("metric", f"{found.measure} with all so far"), [(name, shown(e)) for name, e in found.steps])
+    measured = named_in(found.measure, rows.problem.unit) if found.measure == "mae" else found.measure
+    echo_table(("metric", f"{measured} with all so far"), [(name, shown(e)) for name, e in found.steps])
     verdict = "met" if found.met else f"not met with {len(found.metrics)} metrics"
     click.echo(f"all {rows.X.shape[1]} metrics: {shown(found.full)}; budget {shown(found.budget)}: {verdict}")
     click.echo(f"--metrics {','.join(found.metrics)}")
@@ -84,8 +95,10 @@ def report(model: Path, data: Path | None, out: Path, folds: int) -> None:
     from gpu_xarch.persistence import load_model
     from gpu_xarch.report import render
 
-    trained = load_model(model)
-    problem = trained.problem
-    rows = load_data(problem.target, problem.source, problem.dest, data, ",".join(trained.columns))
-    write_text(out, render(trained, rows, folds=folds, seed=int(trained.card["seed"])))
+    with step_progress("reporting") as update:
+        trained = load_model(model)
+        problem = trained.problem
+        rows = load_data(problem.target, problem.source, problem.dest, data, ",".join(trained.columns))
+        page = render(trained, rows, folds=folds, seed=int(trained.card["seed"]), on_step=update)
+    write_text(out, page)
     click.echo(f"wrote {out}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxima_cli.json_output import echo_json, json_text
-from proxima_cli.xarch_output import echo_table, number, percent, write_text
+from proxima_cli.xarch_output import echo_table, number, percent, step_progress, write_text
 
 if TYPE_CHECKING:
     from gpu_xarch.training import TrainingData
@@ -131,8 +131,9 @@ def train(
     if options and name != "nas":
         spelt = "search-dir" if "folder" in options else next(iter(options))
         raise InputError(f"--{spelt} is an option of --model nas, got --model {name}")
-    rows = load_data(target, source, dest, data, metrics)
-    trained = fit(rows, name, seed=seed, n_jobs=jobs, **options)
+    with step_progress(f"training {name}") as update:
+        rows = load_data(target, source, dest, data, metrics)
+        trained = fit(rows, name, seed=seed, n_jobs=jobs, on_step=update, **options)
     save_model(trained, out)
     if as_json:
         echo_json(trained.card)
@@ -176,8 +177,11 @@ def predict(
     from gpu_xarch.prediction import TOLERANCE, domain_of, predict_table
     from gpu_xarch.tables import load_table
 
-    trained = load_model(model)
-    frame, imputed = predict_table(trained, load_table(data), dest=dest, impute=impute, level=level)
+    with step_progress("predicting") as update:
+        trained = load_model(model)
+        frame, imputed = predict_table(
+            trained, load_table(data), dest=dest, impute=impute, level=level, on_step=update
+        )
     if imputed:
         named = ", ".join(f"{name} ({count})" for name, count in imputed.items())
         click.echo(f"imputed by the median of the training rows: {named}", err=True)
@@ -252,9 +256,20 @@ def evaluate(
     """Score models on rows that they did not see, beside old = new and the other baselines."""
     from gpu_xarch.evaluation import evaluate as cross_validate
 
-    rows = load_data(target, source, dest, data, metrics)
-    result = cross_validate(rows, names, split_by=split, folds=folds, nested=nested, seed=seed, n_jobs=jobs)
-    scores = result.scores(seed=seed)
+    with step_progress("evaluating") as update:
+        rows = load_data(target, source, dest, data, metrics)
+        result = cross_validate(
+            rows,
+            names,
+            split_by=split,
+            folds=folds,
+            nested=nested,
+            seed=seed,
+            n_jobs=jobs,
+            on_step=update,
+        )
+    with step_progress("drawing intervals"):
+        scores = result.scores(seed=seed)
     report = {
         "target": rows.problem.target,
         "unit": rows.problem.unit,
@@ -275,7 +290,7 @@ def evaluate(
         return
     if rows.simulated:
         click.echo(f"SIMULATED: {rows.simulated} of the {len(rows)} rows were made by a model, not measured")
-    _echo_scores(scores, label=rows.problem.classifies)
+    _echo_scores(scores, label=rows.problem.classifies, unit=rows.problem.unit)
     if by_application:
         header = ("application", "rows", *result.predictions)
         parts = [result.by("application", name) for name in result.predictions]
@@ -291,7 +306,9 @@ def evaluate(
         click.echo(result.words(name))
 
 
-def _echo_scores(scores: list[dict[str, Any]], *, label: bool) -> None:
+def _echo_scores(scores: list[dict[str, Any]], *, label: bool, unit: str) -> None:
+    from gpu_xarch.units import named_in, squared
+
     if label:
         header: tuple[str, ...] = ("model", "accuracy %", "90 %", "false positives %", "false negatives %")
         rows = [
@@ -306,7 +323,8 @@ def _echo_scores(scores: list[dict[str, Any]], *, label: bool) -> None:
         ]
         echo_table(header, rows)
         return
-    header = ("model", "median APE %", "90 %", "MAPE %", "90 %", "MAE", "90 %", "MSE", "R2", "harmonic %")
+    mae, mse = named_in("MAE", unit), named_in("MSE", squared(unit))
+    header = ("model", "median APE %", "90 %", "MAPE %", "90 %", mae, "90 %", mse, "R2", "harmonic %")
     echo_table(
         header,
         [

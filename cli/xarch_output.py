@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["echo_table", "file_progress", "number", "percent", "write_text"]
+__all__ = ["echo_table", "file_progress", "number", "percent", "step_progress", "write_text"]
 
 
 def number(value: float) -> str:
@@ -72,18 +72,33 @@ def _is_number(text: str) -> bool:
 
 
 @contextmanager
-def file_progress(title: str) -> Iterator[Callable[[Path, int, int], None]]:
-    """Show a bar over files on a terminal, nothing elsewhere."""
+def _bar(title: str) -> Iterator[Callable[[str, float, float], None]]:
+    """Show a bar on a terminal, from the first moment on, and nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda _path, _index, _total: None
+        yield lambda _what, _done, _total: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    # what is printed meanwhile, such as a table, must go where it would go without a bar
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(title, total=None)
 
-        def update(path: Path, index: int, total: int) -> None:
-            progress.update(task, total=total, completed=index, description=f"{title} {path.name[:40]}")
+        def update(what: str, done: float, total: float) -> None:
+            progress.update(task, total=total, completed=done, description=f"{title} {what}".rstrip())
 
         yield update
+
+
+@contextmanager
+def file_progress(title: str) -> Iterator[Callable[[Path, int, int], None]]:
+    """Show a bar over files on a terminal, nothing elsewhere."""
+    with _bar(title) as update:
+        yield lambda path, index, total: update(path.name[:40], index, total)
+
+
+@contextmanager
+def step_progress(title: str) -> Iterator[Callable[[float, float], None]]:
+    """Show a bar over steps on a terminal, nothing elsewhere."""
+    with _bar(title) as update:
+        yield lambda done, total: update("", done, total)

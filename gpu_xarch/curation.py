@@ -28,6 +28,7 @@ __all__ = [
     "acquisition_forest",
     "curate",
     "expected_gain",
+    "first_batch",
     "query",
 ]
 
@@ -35,6 +36,7 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 STRATEGIES = ("variance", "diversity", "density", "random")
 _BATCH = 250
+_FEWEST = 20
 _REFERENCE = 2000
 _BLOCK = 1000
 
@@ -201,6 +203,20 @@ def _density(rows: Floats, candidates: Indices, rng: np.random.Generator) -> Flo
     return total / len(drawn)
 
 
+def first_batch(size: int) -> int:
+    """Return how many runs to draw at random before a forest is asked: a third of the set, from 20 to 250.
+
+    The published first batch has 250. On a small pool a forest fitted on a handful of runs misjudges where it
+    errs, and the set stays worse than a random one.
+
+    Examples
+    --------
+    >>> first_batch(6781), first_batch(300), first_batch(31), first_batch(12)
+    (250, 100, 20, 12)
+    """
+    return min(_BATCH, max(_FEWEST, size // 3), size)
+
+
 def curate(
     X: ArrayLike,
     y: ArrayLike,
@@ -227,7 +243,8 @@ def curate(
     strategy : str
         One of `STRATEGIES`.
     batch_size, initial : int, optional
-        Runs in a batch, and in the random first one; 250 as published, or `size` if that is less.
+        Runs in a batch, and in the random first one; 250 as published where they fit. On a small pool a tenth of
+        `size`, and `first_batch(size)`.
     seed : int
         The first rows depend on it alone, so strategies start from the same ones.
     n_jobs : int, optional
@@ -250,8 +267,8 @@ def curate(
         raise InputError(f"the size must be from 2 to the {len(answers)} runs of the pool, got {size}")
     if not np.isfinite(answers).all():
         raise InputError("y must be finite: the pool of `curate` has an answer for every run")
-    batch = min(_BATCH, size) if batch_size is None else batch_size
-    first = min(_BATCH, size) if initial is None else initial
+    batch = min(_BATCH, max(size // 10, 1)) if batch_size is None else batch_size
+    first = first_batch(size) if initial is None else initial
     if not 2 <= first <= size:
         raise InputError(f"the first batch must have 2 to {size} runs, got {first}")
     shown = np.full(len(answers), np.nan)

@@ -226,6 +226,15 @@ def write_arrow(table: pa.Table, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def why_not_parquet(error: Exception) -> str:
+    """Say in a few words why Arrow could not read a file."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, ValueError):  # ArrowInvalid
+        return "it is no Parquet file, or a damaged one"
+    return str(error).splitlines()[0][:200]
+
+
 def read_arrow(path: Path) -> pa.Table:
     """Read a table of runs as Arrow.
 
@@ -240,8 +249,9 @@ def read_arrow(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(f"cannot read the table {path}: {reason}; `xarch ingest` writes one") from error
+        raise InputError(
+            f"cannot read the table {path}: {why_not_parquet(error)}; `xarch ingest` writes one"
+        ) from error
     missing = [name for name in DESCRIPTORS if name not in table.column_names]
     if missing or (table.schema.metadata or {}).get(b"gpu_xarch.format") != _FORMAT.encode():
         raise InputError(

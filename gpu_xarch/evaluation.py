@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gpu_xarch.errors import InputError
 from gpu_xarch.models import GRIDS, Model, baselines_of, make_model
 from gpu_xarch.models.auto import offset_of
+from gpu_xarch.progress import OnStep, part_of, silent
 from gpu_xarch.training import TrainingData, fit_model
 
 if TYPE_CHECKING:
@@ -156,7 +157,12 @@ def held_out_split(data: TrainingData) -> str:
 
 
 def held_out_predictions(
-    data: TrainingData, build: Callable[[], Model], *, folds: int = 5, seed: int = 0
+    data: TrainingData,
+    build: Callable[[], Model],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    on_step: OnStep = silent,
 ) -> Floats:
     """Predict each row by a model that has not seen its application (or kernel, where there is one application).
 
@@ -168,9 +174,11 @@ def held_out_predictions(
 
     how = held_out_split(data)
     predicted = np.full(len(data), np.nan)
-    for train_rows, test_rows in split(data, how, folds, seed):
-        model = fit_model(build(), data.rows(train_rows))
+    parts = list(split(data, how, folds, seed))
+    for done, (train_rows, test_rows) in enumerate(parts):
+        model = fit_model(build(), data.rows(train_rows), part_of(on_step, done, 1, len(parts)))
         predicted[test_rows] = model.predict(data.X.iloc[test_rows])
+        on_step(done + 1, len(parts))
     return predicted
 
 
@@ -332,6 +340,7 @@ def evaluate(
     seed: int = 0,
     n_jobs: int = 1,
     options: dict[str, dict[str, Any]] | None = None,
+    on_step: OnStep = silent,
 ) -> Evaluation:
     """Predict every row by models fitted without its fold, the baselines beside.
 
@@ -349,6 +358,8 @@ def evaluate(
     seed, n_jobs : int
     options : dict, optional
         Hyper-parameters by model.
+    on_step : callable
+        Told how many of the fits are done: one a model and fold.
 
     Raises
     ------
@@ -362,19 +373,23 @@ def evaluate(
     names = [*(name for name in baselines_of(data.problem) if name not in models), *models]
     predictions = {name: np.full(len(data), np.nan) for name in names}
     chosen: dict[str, list[dict[str, Any]]] = {name: [] for name in names if name in GRIDS and nested}
-    for train_rows, test_rows in split(data, split_by, folds, seed):
+    parts = list(split(data, split_by, folds, seed))
+    total = len(parts) * len(names)
+    for fold, (train_rows, test_rows) in enumerate(parts):
         part = data.rows(train_rows)
         for name in list(predictions):
+            done = fold * len(names) + names.index(name)
             told = dict((options or {}).get(name, {}))
             if nested and name in GRIDS:
                 told |= choose_options(part, name, split_by, seed, n_jobs)
                 chosen[name].append(told)
             try:
                 model = make_model(name, data.problem, seed=seed, n_jobs=n_jobs, **told)
-                fit_model(model, part)
+                fit_model(model, part, part_of(on_step, done, 1, total))
                 predictions[name][test_rows] = model.predict(data.X.iloc[test_rows])
             except InputError:
                 if name in models:
                     raise
                 del predictions[name]
+            on_step(done + 1, total)
     return Evaluation(data, split_by, predictions, chosen)

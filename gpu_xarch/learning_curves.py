@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpu_xarch.curation import acquisition_forest
 from gpu_xarch.errors import InputError
+from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,11 @@ PUBLISHED_SIZES = tuple(round(0.025 * step, 3) for step in range(1, 13))
 
 
 _DASHES = {"variance": "-", "diversity": "-.", "density": ":", "random": "--"}
+#: of the applications in a figure, told apart by eye; the last one is of all others
+_COLOURS = (
+    *("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive"),
+    *("tab:cyan", "gold", "navy", "black", "0.8"),
+)
 
 
 class Regressor(Protocol):
@@ -75,6 +81,8 @@ def learning_curve(
     y_test: ArrayLike,
     sizes: Sequence[int],
     make_model: Callable[[], Regressor] = acquisition_forest,
+    *,
+    on_step: OnStep = silent,
 ) -> pd.DataFrame:
     """Fit a model on the beginning of each order, and score it on the test rows.
 
@@ -90,6 +98,8 @@ def learning_curve(
         Sizes of the training sets.
     make_model : callable
         Returns a model, not fitted.
+    on_step : callable
+        Told how many of the fits are done: one a strategy and size.
 
     Returns
     -------
@@ -121,6 +131,7 @@ def learning_curve(
                     "mae": float(off.mean()),
                 }
             )
+            on_step(len(found), len(orders) * len(sizes))
     return pd.DataFrame(found)
 
 
@@ -210,6 +221,8 @@ def curve_figure(
 def composition_figure(table: pd.DataFrame, *, title: str) -> Figure:
     """Draw what the training sets are made of: bars by size, one panel a strategy, the pool on the left.
 
+    The twelve applications with the most runs in the pool have a colour each, where there are more than thirteen.
+
     Parameters
     ----------
     table : pandas.DataFrame
@@ -217,28 +230,29 @@ def composition_figure(table: pd.DataFrame, *, title: str) -> Figure:
     title : str
         Stands above; says where the data are from.
     """
-    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     strategies = [str(name) for name in table["strategy"].unique()]
-    counts = table.groupby(["strategy", "size", "application"], sort=False)["share"].sum()
-    pool = table[table["strategy"] == "pool"].sort_values("share", ascending=False)
+    pool = table[table["strategy"] == "pool"].sort_values("share", ascending=False, kind="stable")
     names = [str(name) for name in pool["application"]]
+    if len(names) > len(_COLOURS):
+        kept = names[: len(_COLOURS) - 1]
+        rest = f"{len(names) - len(kept)} others"
+        shown = table["application"].where(table["application"].isin(kept), rest)
+        table, names = table.assign(application=shown), [*kept, rest]
+    counts = table.groupby(["strategy", "size", "application"], sort=False)["share"].sum()
     width = [1.0 if name == "pool" else 5.0 for name in strategies]
     figure = Figure(figsize=(2.0 + sum(width), 4.8), layout="constrained")
     panels = figure.subplots(1, len(strategies), sharey=True, width_ratios=width, squeeze=False)[0]
-    colours = colormaps["tab20"]
     for axes, strategy in zip(panels, strategies, strict=True):
         shares = counts[strategy].unstack("application")[names]
         bottom = np.zeros(len(shares))
-        for number, name in enumerate(names):
-            hatch = "//" if number >= 20 else None  # the colours come round again
+        for name, colour in zip(names, _COLOURS, strict=False):
             axes.bar(
                 [str(size) for size in shares.index],
                 shares[name],
                 bottom=bottom,
-                color=colours(number % 20),
-                hatch=hatch,
+                color=colour,
                 label=name,
             )
             bottom += shares[name].to_numpy()

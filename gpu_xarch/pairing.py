@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.applications import application_key
-from gpu_xarch.dataset import metric_columns
+from gpu_xarch.dataset import metric_columns, why_not_parquet
 from gpu_xarch.errors import InputError
 from gpu_xarch.kernel_names import base_name
 from gpu_xarch.specs import canonical_device
@@ -366,7 +366,9 @@ def load_pairs(path: Path | str) -> pd.DataFrame:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"cannot read the pairs {path}: {str(error).splitlines()[0][:200]}") from error
+        raise InputError(
+            f"cannot read the pairs {path}: {why_not_parquet(error)}; `xarch pair` writes them"
+        ) from error
     if _FORMAT not in (table.schema.metadata or {}):
         raise InputError(f"{path} is no table of pairs: `xarch pair` writes one")
     pairs: pd.DataFrame = table.to_pandas()

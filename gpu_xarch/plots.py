@@ -71,8 +71,10 @@ def bars(names: Sequence[str], values: Mapping[str, Sequence[float]], label: str
     height = 0.8 / max(len(values), 1)
     for i, (series, numbers) in enumerate(values.items()):
         axes.barh(places + i * height, list(numbers), height, label=series)
-    axes.set_yticks(places + 0.4 - height / 2, list(names))
-    axes.invert_yaxis()
+    middle = 0.4 - height / 2
+    axes.set_yticks(places + middle, list(names))
+    # no band without bars above and below, however many names there are
+    axes.set_ylim(len(names) - 0.5 + middle, -0.5 + middle)
     axes.set_xlabel(label)
     if len(values) > 1:
         axes.legend()

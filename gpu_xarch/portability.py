@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EFFICIENCIES",
     "MISSING",
+    "PROBLEM",
     "by_application",
     "efficiencies",
     "performance_portability",
@@ -24,7 +25,7 @@ __all__ = [
 
 EFFICIENCIES = ("bandwidth", "issue", "larger")
 MISSING = ("leave-out", "unsupported")
-_KEY = ("application", "kernel", "input", "launch")
+PROBLEM = ("application", "kernel", "input", "launch")
 
 
 def performance_portability(values: Iterable[float]) -> float:
@@ -114,10 +115,11 @@ def portability_table(
     *,
     kind: str = "bandwidth",
     missing: str = "leave-out",
+    on: Sequence[str] = PROBLEM,
 ) -> pd.DataFrame:
     """Return efficiencies and performance portability of every problem.
 
-    A problem is an application, kernel, input and launch. Several runs of it on one GPU count by their mean.
+    A problem is what agrees in the columns `on`. Several runs of it on one GPU count by their mean.
 
     Parameters
     ----------
@@ -131,6 +133,9 @@ def portability_table(
         What a problem without a run on one of the GPUs is: "leave-out" drops it, since a run that is not in the
         table need not be impossible; "unsupported" gives it a portability of 0, as the definition says of
         platforms that do not run it.
+    on : sequence of str
+        Columns that make runs of several GPUs the same problem; those of the default that the table lacks are
+        passed over.
 
     Returns
     -------
@@ -141,7 +146,8 @@ def portability_table(
     Raises
     ------
     InputError
-        If fewer than two GPUs are named or there, one has no runs, or no problem is left.
+        If fewer than two GPUs are named or there, one has no runs, a column of `on` is not in the table, or no
+        problem is left.
     """
     names = [canonical_device(name) for name in gpus] or sorted(str(n) for n in frame["device"].unique())
     if missing not in MISSING:
@@ -152,13 +158,13 @@ def portability_table(
     for name in names:
         if name not in have:
             raise InputError(f"no runs of the GPU {name!r} in the table, it has {', '.join(sorted(have))}")
+    columns = _problem_columns(frame, on)
     part = frame[frame["device"].isin(names)].copy()
     part["efficiency"] = efficiencies(part, kind)
     unknown = part["efficiency"].isna()
     part = part[~unknown]
     part.attrs.clear()
-    on = [name for name in _KEY if name in part.columns]
-    problem = part.groupby(on, dropna=False, sort=False).ngroup().rename("problem")
+    problem = part.groupby(columns, dropna=False, sort=False).ngroup().rename("problem")
     wide = part.groupby([problem, "device"])["efficiency"].mean().unstack("device")
     wide = wide.reindex(columns=list(dict.fromkeys(names)))
     complete = wide.notna().all(axis=1)
@@ -168,15 +174,35 @@ def portability_table(
         wide = wide[complete]
     if wide.empty:
         raise InputError(
-            f"no problem ran on all of {', '.join(names)}: {left_out} ran on some;"
-            " give equal runs the same application, kernel and input"
+            f"no problem ran on all of {', '.join(names)}: {left_out} ran on some;{_hint(part, columns, names)}"
         )
     wide["portability"] = [performance_portability(row) for row in wide.to_numpy(dtype=float)]
-    keys = part[on].groupby(problem).head(1).set_index(problem[~problem.duplicated()].to_numpy())
+    keys = part[columns].groupby(problem).head(1).set_index(problem[~problem.duplicated()].to_numpy())
     table = keys.join(wide, how="inner").sort_values("portability", kind="stable").reset_index(drop=True)
     table.attrs["left_out"] = left_out
     table.attrs["unmeasured"] = int(unknown.sum())
     return table
+
+
+def _problem_columns(frame: pd.DataFrame, on: Sequence[str]) -> list[str]:
+    """Columns that tell problems apart."""
+    if "application" not in on:
+        raise InputError(f"problems are shown by application, which is not among {', '.join(on) or 'none'}")
+    wrong = [name for name in on if name not in frame.columns and name not in PROBLEM]
+    if wrong:
+        raise InputError(
+            f"no such column: {', '.join(wrong)}; problems are told apart by {', '.join(PROBLEM)}"
+        )
+    return [name for name in dict.fromkeys(on) if name in frame.columns]
+
+
+def _hint(part: pd.DataFrame, columns: Sequence[str], names: Sequence[str]) -> str:
+    """Say which column to leave out, if that alone brings problems together."""
+    for left in ("input", "launch"):
+        rest = [name for name in columns if name != left]
+        if left in columns and (part.groupby(rest, dropna=False)["device"].nunique() == len(names)).any():
+            return f" many differ in the {left} alone, --on {','.join(rest)} leaves it out"
+    return " give equal runs the same application, kernel and input"
 
 
 def predicted_runs(predictions: pd.DataFrame) -> pd.DataFrame:

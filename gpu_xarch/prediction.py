@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.pairing import SOURCE
+from gpu_xarch.progress import OnStep, silent
 from gpu_xarch.specs import canonical_device
 from gpu_xarch.training import Trained, predict, source_values
 
@@ -31,6 +32,7 @@ def predict_table(
     dest: str | None = None,
     impute: bool = False,
     level: float = 0.9,
+    on_step: OnStep = silent,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Predict every run of the model's source in a table.
 
@@ -45,6 +47,8 @@ def predict_table(
         Fill gaps by the median of the training rows instead of refusing them.
     level : float
         Coverage of the intervals, between 0 and 1.
+    on_step : callable
+        Told how many of three steps are done: predictions, intervals, domain.
 
     Returns
     -------
@@ -77,11 +81,14 @@ def predict_table(
     frame["simulated"] = rows[prefix + "simulated"].to_numpy(bool)
     frame["source"], frame["dest"], frame["target"] = problem.source, problem.dest, problem.target
     frame["predicted"] = predict(trained, values)
+    on_step(1, 3)
     if isinstance(trained.model, BoundClassifier):
         frame["probability"] = trained.model.predict_probability(values)
     else:
         frame["low"], frame["high"] = intervals(trained, frame["predicted"].to_numpy(), level)
+    on_step(2, 3)
     frame["out_of_domain"] = domain_of(trained).flags(values.to_numpy(float))
+    on_step(3, 3)
     return frame, imputed
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from gpu_xarch.evaluation import Evaluation, evaluate, groups_of, held_out_split, score, split
 from gpu_xarch.models import make_model
 from gpu_xarch.plots import bars, learning_curve, predicted_against_true
+from gpu_xarch.progress import OnStep, part_of, silent
 from gpu_xarch.training import Trained, TrainingData, fit_model
+from gpu_xarch.units import named_in, squared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +43,9 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def importance(trained: Trained, data: TrainingData, *, most: int = 20, seed: int = 0) -> dict[str, float]:
+def importance(
+    trained: Trained, data: TrainingData, *, most: int = 20, seed: int = 0, on_step: OnStep = silent
+) -> dict[str, float]:
     """Return how much the error grows when a metric is shuffled among the rows (permutation importance).
 
     The growth is of the mean absolute error on the training rows, relative to the target's mean; it says what
@@ -53,7 +57,8 @@ def importance(trained: Trained, data: TrainingData, *, most: int = 20, seed: in
     size = float(np.abs(data.y).mean()) or 1.0
     base = float(np.abs(trained.model.predict(data.X) - data.y).mean())
     found = {}
-    for name in data.X.columns:
+    for done, name in enumerate(data.X.columns):
+        on_step(done, data.X.shape[1])
         shuffled = data.X.copy()
         shuffled[name] = rng.permutation(shuffled[name].to_numpy())
         found[str(name)] = (float(np.abs(trained.model.predict(shuffled) - data.y).mean()) - base) / size
@@ -62,7 +67,12 @@ def importance(trained: Trained, data: TrainingData, *, most: int = 20, seed: in
 
 
 def learning(
-    data: TrainingData, name: str, *, shares: Sequence[float] = (0.25, 0.5, 0.75, 1.0), seed: int = 0
+    data: TrainingData,
+    name: str,
+    *,
+    shares: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+    seed: int = 0,
+    on_step: OnStep = silent,
 ) -> tuple[list[int], list[float]]:
     """Return training sizes and held-out errors: folds keep groups together, rows are drawn from each training part.
 
@@ -77,10 +87,12 @@ def learning(
 
     how = held_out_split(data)
     sizes, errors = [], []
-    for share in shares:
+    for place, share in enumerate(shares):
         rng = np.random.default_rng(seed)
         predicted, counts = np.full(len(data), np.nan), []
-        for train_rows, test_rows in split(data, how, 5, seed):
+        parts = list(split(data, how, 5, seed))
+        for done, (train_rows, test_rows) in enumerate(parts):
+            on_step(place * len(parts) + done, len(shares) * len(parts))
             few = rng.permutation(train_rows)[: max(int(share * len(train_rows)), 10)]
             model = fit_model(make_model(name, data.problem, seed=seed), data.rows(few))
             predicted[test_rows] = model.predict(data.X.iloc[test_rows])
@@ -91,7 +103,9 @@ def learning(
     return sizes, errors
 
 
-def render(trained: Trained, data: TrainingData, *, seed: int = 0, folds: int = 5) -> str:
+def render(
+    trained: Trained, data: TrainingData, *, seed: int = 0, folds: int = 5, on_step: OnStep = silent
+) -> str:
     """Return the report on a trained model and the rows it was trained on.
 
     Parameters
@@ -101,6 +115,8 @@ def render(trained: Trained, data: TrainingData, *, seed: int = 0, folds: int = 
         Its training rows.
     seed, folds : int
         Of the held-out evaluation.
+    on_step : callable
+        Told how many of three parts are done: scores, importance, learning curve.
 
     Returns
     -------
@@ -110,7 +126,7 @@ def render(trained: Trained, data: TrainingData, *, seed: int = 0, folds: int = 
     problem = trained.problem
     names = (trained.name,) if trained.name == "forest" else ("forest", trained.name)
     how = held_out_split(data)
-    result = evaluate(data, names, split_by=how, folds=folds, seed=seed)
+    result = evaluate(data, names, split_by=how, folds=folds, seed=seed, on_step=part_of(on_step, 0, 1, 3))
     where = f"on {problem.source}" if problem.same_gpu else f"{problem.source} to {problem.dest}"
     title = f"{problem.target} {where}: {trained.name}"
     parts = [f"<h1>{html.escape(title)}</h1>"]
@@ -132,10 +148,11 @@ def render(trained: Trained, data: TrainingData, *, seed: int = 0, folds: int = 
             _svg(predicted_against_true(data.y, shown, problem.unit)),
         ]
     parts += ["<h2>Error by application</h2>", _by_application(result, trained.name)]
-    shares = importance(trained, data, seed=seed)
+    shares = importance(trained, data, seed=seed, on_step=part_of(on_step, 1, 1, 3))
     label = "growth of the mean error when shuffled, relative to the mean target"
     parts += ["<h2>Importance</h2>", _svg(bars(list(shares), {"importance": list(shares.values())}, label))]
-    sizes, errors = learning(data, trained.name, seed=seed)
+    sizes, errors = learning(data, trained.name, seed=seed, on_step=part_of(on_step, 2, 1, 3))
+    on_step(3, 3)
     measure = "error rate" if problem.classifies else "median relative error"
     parts += [
         f"<h2>Learning curve, {how}s left out</h2>" if how != "random" else "<h2>Learning curve</h2>",
@@ -151,7 +168,7 @@ def render(trained: Trained, data: TrainingData, *, seed: int = 0, folds: int = 
 
 
 def _scores(result: Evaluation) -> str:
-    rows = []
+    rows, unit = [], result.data.problem.unit
     if result.data.problem.classifies:
         for s in result.scores(draws=300):
             rates = (s["accuracy"], s["false_positive_rate"], s["false_negative_rate"])
@@ -173,8 +190,8 @@ def _scores(result: Evaluation) -> str:
         "model",
         "median APE % (90 %)",
         "MAPE % (90 %)",
-        "MAE",
-        "MSE",
+        named_in("MAE", unit),
+        named_in("MSE", squared(unit)),
         "R²",
         "harmonic mean of applications %",
     )
@@ -201,7 +218,11 @@ def _card(trained: Trained) -> str:
             text = ", ".join(f"{name} ({why})" for name, why in value.items()) or "none"
             flat.append((key, text))
         elif isinstance(value, dict):
-            flat += [(f"{key}: {name}", f"{number:.4g}") for name, number in value.items()]
+            units = {"mae": trained.problem.unit, "mse": squared(trained.problem.unit)}
+            flat += [
+                (f"{key}: {named_in(name, units.get(name, ''))}", f"{number:.4g}")
+                for name, number in value.items()
+            ]
         else:
             flat.append((key, value))
     flat.append(("metrics taken", ", ".join(trained.columns)))

@@ -14,6 +14,7 @@ from gpu_xarch.errors import InputError
 from gpu_xarch.evaluation import held_out_predictions, score
 from gpu_xarch.models import make_model
 from gpu_xarch.models.auto import offset_of
+from gpu_xarch.progress import OnStep, part_of, silent
 from gpu_xarch.training import TrainingData, train_subset
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def select_metrics(
     model: str = "boosting",
     folds: int = 5,
     seed: int = 0,
-    on_step: Callable[[str, float], None] = lambda _name, _error: None,
+    on_metric: Callable[[str, float], None] = lambda _name, _error: None,
+    on_step: OnStep = silent,
 ) -> Selection:
     """Find a small set of metrics whose held-out error is within a budget.
 
@@ -84,8 +86,10 @@ def select_metrics(
         Name for `make_model`.
     folds, seed : int
         Of the held-out predictions; applications stay together.
-    on_step : callable
+    on_metric : callable
         Told every chosen metric and the error with it.
+    on_step : callable
+        Told how many sets of metrics were tried, of those that may have to be: it may stop early.
 
     Raises
     ------
@@ -102,22 +106,33 @@ def select_metrics(
     if label:
         measure, model = "error_rate", "forest"
 
+    # the model of a ratio needs the old value, whatever else is chosen
+    old = "dram_throughput" if label else data.problem.target
+    chosen = [old] if not data.problem.same_gpu and old in data.X.columns else []
+    n_pool = min(candidates, data.X.shape[1] - len(chosen))
+    rounds = range(min(most - len(chosen), n_pool))
+    total = 1 + len(chosen) + sum(n_pool - number for number in rounds)
+    n_tried = 0
+
     def error(part: TrainingData) -> float:
+        nonlocal n_tried
         predicted = held_out_predictions(
-            part, lambda: make_model(model, part.problem, seed=seed), folds=folds, seed=seed
+            part,
+            lambda: make_model(model, part.problem, seed=seed),
+            folds=folds,
+            seed=seed,
+            on_step=part_of(on_step, n_tried, 1, total),
         )
+        n_tried += 1
         found = score(part.y, predicted, classifies=label)
         return 1.0 - found["accuracy"] if label else found[measure]
 
     full = error(data)
     goal = budget if budget is not None else 1.1 * full
-    # the model of a ratio needs the old value, whatever else is chosen
-    old = "dram_throughput" if label else data.problem.target
-    chosen = [old] if not data.problem.same_gpu and old in data.X.columns else []
     steps: list[tuple[str, float]] = []
     if chosen:
         steps.append((old, error(train_subset(data, chosen))))
-        on_step(*steps[-1])
+        on_metric(*steps[-1])
     pool = [name for name in _ranking(data, seed) if name not in chosen][:candidates]
     while pool and len(chosen) < most and not (steps and steps[-1][1] <= goal):
         tried = [(error(train_subset(data, [*chosen, name])), name) for name in pool]
@@ -127,7 +142,7 @@ def select_metrics(
         chosen.append(name)
         pool.remove(name)
         steps.append((name, best))
-        on_step(name, best)
+        on_metric(name, best)
     return Selection(steps, full, goal, measure, bool(steps and steps[-1][1] <= goal))
 
 

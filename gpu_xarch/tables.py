@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpu_xarch.dataset import load_runs
+from gpu_xarch.dataset import load_runs, why_not_parquet
 from gpu_xarch.errors import InputError
 from gpu_xarch.pairing import load_pairs
 
@@ -29,7 +29,9 @@ def load_table(path: Path | str) -> pd.DataFrame:
     try:
         marks = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"cannot read the table {path}: {str(error).splitlines()[0][:200]}") from error
+        raise InputError(
+            f"cannot read the table {path}: {why_not_parquet(error)}; `xarch ingest` and `xarch pair` write tables"
+        ) from error
     if b"gpu_xarch.pairs" in marks:
         return load_pairs(path)
     if b"gpu_xarch.format" in marks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
@@ -12,6 +13,7 @@ from gpu_xarch.memory_bound import THRESHOLD
 from gpu_xarch.models import Model, Problem, make_model
 from gpu_xarch.models.auto import offset_of
 from gpu_xarch.pairing import SOURCE, TARGET, pair_values, paired_metrics
+from gpu_xarch.progress import OnStep, part_of, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,15 +71,7 @@ class TrainingData:
 
     def rows(self, index: Any) -> TrainingData:
         """Return some of the rows."""
-        return TrainingData(
-            self.problem,
-            self.X.iloc[index],
-            self.y[index],
-            self.keys.iloc[index],
-            self.simulated,
-            self.left_out,
-            self.dropped,
-        )
+        return replace(self, X=self.X.iloc[index], y=self.y[index], keys=self.keys.iloc[index])
 
 
 def train_subset(data: TrainingData, metrics: Sequence[str]) -> TrainingData:
@@ -273,11 +267,12 @@ class Trained:
         return offset_of(self.y)
 
 
-def fit_model(model: Model, data: TrainingData) -> Model:
+def fit_model(model: Model, data: TrainingData, on_step: OnStep = silent) -> Model:
     """Fit a model; where it makes folds of its own, they keep applications or kernels together."""
     from gpu_xarch.evaluation import groups_of
     from gpu_xarch.models.auto import Auto
     from gpu_xarch.models.forest import BoundClassifier
+    from gpu_xarch.models.nas import Nas
 
     if isinstance(model, Auto):
         applications = groups_of(data, "application")
@@ -285,14 +280,24 @@ def fit_model(model: Model, data: TrainingData) -> Model:
         return model.fit(data.X, data.y, applications if enough else groups_of(data, "kernel"))
     if isinstance(model, BoundClassifier):
         return model.fit(data.X, data.y, list(data.keys["application"]))
+    if isinstance(model, Nas):
+        return model.fit(data.X, data.y, on_step=on_step)
     fitted: Model = model.fit(data.X, data.y)
     return fitted
 
 
 def train(
-    data: TrainingData, name: str = "auto", *, seed: int = 0, n_jobs: int = 1, **options: Any
+    data: TrainingData,
+    name: str = "auto",
+    *,
+    seed: int = 0,
+    n_jobs: int = 1,
+    on_step: OnStep = silent,
+    **options: Any,
 ) -> Trained:
     """Fit a model on all rows, and predict each row by a model that has not seen its application.
+
+    `on_step` is told how many of the six fits are done; a search counts its candidates as parts of one.
 
     Raises
     ------
@@ -306,10 +311,10 @@ def train(
     from gpu_xarch.evaluation import groups_of, held_out_predictions, held_out_split, score
 
     problem = data.problem
-    model = fit_model(make_model(name, problem, seed=seed, n_jobs=n_jobs, **options), data)
-    held_out = held_out_predictions(
-        data, lambda: make_model(name, problem, seed=seed, n_jobs=n_jobs, **options), folds=5, seed=seed
-    )
+    build = partial(make_model, name, problem, seed=seed, n_jobs=n_jobs, **options)
+    model = fit_model(build(), data, part_of(on_step, 0, 1, 6))
+    on_step(1, 6)
+    held_out = held_out_predictions(data, build, folds=5, seed=seed, on_step=part_of(on_step, 1, 5, 6))
     card: dict[str, Any] = {
         "target": problem.target,
         "unit": problem.unit,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["UNIT_CLASSES", "parse_ncu", "parse_nvprof", "unit_class", "unit_factor"]
+__all__ = ["UNIT_CLASSES", "named_in", "parse_ncu", "parse_nvprof", "squared", "unit_class", "unit_factor"]
 
 # nvprof scales by 1024: on real files the bytes of a "MB/s" row and of a "GB/s" row of one kernel, both
 # transactions x 32 bytes, agree to 0.1 % with 1024 and are 2.2 % apart with 1000.
@@ -207,3 +207,27 @@ def parse_ncu(text: str, unit: str) -> tuple[float, str]:
     if value - value != 0.0:
         raise ValueError(f"not a finite number: {text[:40]!r}")
     return value, kind
+
+
+def squared(unit: str) -> str:
+    """Return the unit of a square.
+
+    Examples
+    --------
+    >>> squared("bytes/s"), squared("cycles"), squared("unknown")
+    ('(bytes/s)²', 'cycles²', 'unknown')
+    """
+    if unit in ("", "unknown"):
+        return unit
+    return f"({unit})²" if "/" in unit else f"{unit}²"
+
+
+def named_in(score: str, unit: str) -> str:
+    """Return the name of a score with its unit, where that is known.
+
+    Examples
+    --------
+    >>> named_in("MAE", "1/cycle"), named_in("MAE", "unknown")
+    ('MAE, 1/cycle', 'MAE')
+    """
+    return score if unit in ("", "unknown") else f"{score}, {unit}"

@@ -19,6 +19,7 @@ from gpu_xarch.errors import InputError
 from gpu_xarch.models.mlp import bend
 from gpu_xarch.models.network import Cell, fit_network, run_network
 from gpu_xarch.models.problem import Problem
+from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,8 +208,11 @@ class Nas:
         self.scaling: dict[str, Any] = {}
         self.rewards: list[float] = []
 
-    def fit(self, X: pd.DataFrame, y: Floats) -> Nas:
-        """Search, then train the best candidates again on all rows."""
+    def fit(self, X: pd.DataFrame, y: Floats, *, on_step: OnStep = silent) -> Nas:
+        """Search, then train the best candidates again on all rows.
+
+        `on_step` is told how many networks were trained, of those to be tried and those to be kept.
+        """
         import numpy as np
         from joblib import Parallel, delayed
         from threadpoolctl import threadpool_limits
@@ -223,7 +227,12 @@ class Nas:
         scaled, target = self._scale(X), (y - self.scaling["low"]) / self.scaling["size"]
         epochs = self.final_epochs or epochs_for(len(y), self.batch, KEPT_EPOCHS, KEPT_STEPS)
         with threadpool_limits(1):
-            tried = sorted(self._search(scaled, target), key=lambda pair: -pair[1])
+            kept = min(self.best, self.budget)
+
+            def told(done: float, _of: float) -> None:
+                on_step(min(done, self.budget), self.budget + kept)
+
+            tried = sorted(self._search(scaled, target, told), key=lambda pair: -pair[1])
             jobs = [
                 (choices, scaled, target, epochs, self.batch, self.seed + number)
                 for number, (choices, _) in enumerate(tried[: self.best])
@@ -233,9 +242,16 @@ class Nas:
             prefer = "threads" if self.evaluator == "thread" else "processes"
             # a copy of the rows for each network is cheap beside its training, and needs no shared memory
             parallel = Parallel(
-                n_jobs=self.workers if here else None, prefer=prefer if here else None, max_nbytes=None
+                n_jobs=self.workers if here else None,
+                prefer=prefer if here else None,
+                max_nbytes=None,
+                # not every cluster's backend can hand back one by one
+                return_as="generator" if here else "list",
             )
-            trained = parallel(delayed(_train_again)(job) for job in jobs)
+            trained = []
+            for weights in parallel(delayed(_train_again)(job) for job in jobs):
+                trained.append(weights)
+                on_step(self.budget + len(trained), self.budget + kept)
         self.rewards = [reward for _, reward in tried]
         self.networks = []
         for (choices, reward), weights in zip(tried, trained, strict=False):
@@ -250,7 +266,7 @@ class Nas:
         narrow: Floats = np.asarray(scaled, dtype=np.float32)
         return narrow
 
-    def _search(self, scaled: Floats, target: Floats) -> list[Tried]:
+    def _search(self, scaled: Floats, target: Floats, on_step: OnStep) -> list[Tried]:
         """Return every candidate tried so far with its reward."""
         import tempfile
 
@@ -268,15 +284,18 @@ class Nas:
             rows = folder / "rows.npz"
             np.savez(rows, X=scaled[kept], y=target[kept], X_test=scaled[held], y_test=target[held])
             epochs = self.epochs or epochs_for(len(kept), self.batch, TRIED_EPOCHS, TRIED_STEPS)
-            tried += self._try_more(folder, rows, epochs, tried)
+            tried += self._try_more(folder, rows, epochs, tried, on_step)
         if not tried:
             raise InputError("no candidate could be trained: see the log of DeepHyper for the reason")
         return tried
 
-    def _try_more(self, folder: Path, rows: Path, epochs: int, known: list[Tried]) -> list[Tried]:
+    def _try_more(
+        self, folder: Path, rows: Path, epochs: int, known: list[Tried], on_step: OnStep
+    ) -> list[Tried]:
         """Try candidates until the budget is used up; return them with their rewards."""
         try:
             from deephyper.evaluator import Evaluator
+            from deephyper.evaluator.callback import Callback
             from deephyper.hpo import CBO, HpProblem, RegularizedEvolution
         except ImportError as error:
             raise InputError(
@@ -292,6 +311,16 @@ class Nas:
             "batch": self.batch,
             "seed": self.seed,
         }
+        n_done = len(known)
+
+        class Told(Callback):  # type: ignore[misc]
+            def on_done(self, _job: Any) -> None:
+                nonlocal n_done
+                n_done += 1
+                on_step(n_done, budget)
+
+        budget = self.budget
+        options["callbacks"] = [Told()]
         workers = Evaluator.create(try_candidate, method=self.evaluator, method_kwargs=options)
         found: list[Tried] = []
         with workers:

@@ -130,7 +130,12 @@ def test_collect_prints_the_command() -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["info", "nothing.parquet"], "cannot read the table"),
+        (
+            ["info", "nothing.parquet"],
+            "error: cannot read the table nothing.parquet: there is no such file; `xarch",
+        ),
+        (["nothing"], "error: No such command 'nothing'"),
+        (["simulate", "--runs", "x"], "is not a valid integer"),
         (["ingest", "nowhere", "--out", "x.parquet"], "no such file or folder"),
         (["ingest", ".", "--out", "x.parquet", "--app-from", "("], "no regular expression"),
         (["ingest", ".", "--out", "x.parquet", "--format", "table", "--map", "nomap"], "no column map"),

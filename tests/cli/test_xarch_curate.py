@@ -52,20 +52,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_curate_writes_curves_and_composition(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "curves"
     done = run(
-        *("curate", folder / "pairs.parquet", "--target", "ipc", "--out", out, "--sizes", "20,40"),
+        *("curate", folder / "pairs.parquet", "--target", "ipc", "--out", out, "--sizes", "18,40"),
         *("--strategy", "diversity", "--strategy", "random"),
     )
     assert done.exit_code == 0, done.output
     assert "SIMULATED: 160 of the pairs" in done.output
+    assert "MAE, 1/cycle" in done.output
     rows = list(csv.DictReader((out / "curve.csv").read_text().splitlines()))
     assert [(row["strategy"], row["size"]) for row in rows] == [
-        ("diversity", "22"),
+        ("diversity", "20"),
         ("diversity", "45"),
-        ("random", "22"),
+        ("random", "20"),
         ("random", "45"),
     ]
     assert float(rows[0]["mape"]) == float(rows[2]["mape"])  # the first batch is the same
-    assert {row["simulated"] for row in rows} == {"True"}
+    assert {(row["simulated"], row["unit"]) for row in rows} == {("True", "1/cycle")}
     parts = pd.read_csv(out / "composition.csv")
     assert parts[parts["strategy"] == "pool"]["runs"].sum() == 112
     assert parts.groupby(["strategy", "size"])["share"].sum().round(9).eq(1).all()
@@ -78,6 +79,17 @@ def test_curate_prints_json(folder: Path, tmp_path: Path) -> None:
     rows = json.loads(run(*args, "--batch", 11, "--initial", 10, "--json").output)
     assert [(row["strategy"], row["size"]) for row in rows][:2] == [("variance", 22), ("variance", 34)]
     assert all(0 < row["median_ape"] < row["mape"] for row in rows)
+
+
+def test_a_small_pool_starts_from_twenty_random_runs(folder: Path, tmp_path: Path) -> None:
+    args = ("curate", folder / "pairs.parquet", "--target", "ipc", "--out", tmp_path, "--sizes", "5,18,30")
+    done = run(*args)
+    assert done.exit_code == 0, done.output
+    assert "the first 20 runs are random for every strategy" in done.output
+    curve = pd.read_csv(tmp_path / "curve.csv").pivot(index="size", columns="strategy", values="mape")
+    assert list(curve.columns) == ["random", "variance"]
+    assert list(curve.index) == [6, 20, 34]
+    assert (curve["variance"] == curve["random"]).tolist() == [True, True, False]
 
 
 def test_next_names_runs_and_the_gain(folder: Path, tmp_path: Path) -> None:
@@ -138,10 +150,22 @@ def test_portability_of_measured_and_predicted_runs(folder: Path, tmp_path: Path
     assert "need the column" in twice.stderr
 
 
+def test_portability_of_problems_without_their_input(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "table.csv"
+    done = run("portability", folder / "runs.parquet", "--on", "application, kernel", "--out", out)
+    assert done.exit_code == 0, done.output
+    found = pd.read_csv(out)
+    assert "input" not in found.columns
+    assert 0 < len(found) == len(found[["application", "kernel"]].drop_duplicates()) < 160
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["curate", "no.parquet", "--target", "ipc", "--out", "o"], "cannot read the pairs"),
+        (
+            ["curate", "no.parquet", "--target", "ipc", "--out", "o"],
+            "there is no such file; `xarch pair` writes",
+        ),
         (["curate", "{pairs}", "--target", "bogus", "--out", "o"], "no target.bogus"),
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "few"], "--sizes needs"),
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "30,20"], "must rise"),
@@ -151,7 +175,16 @@ def test_portability_of_measured_and_predicted_runs(folder: Path, tmp_path: Path
         (["next", "{runs}", "--source", "P100", "--dest", "K40", "--target", "ipc"], "needs 20 runs"),
         (["next", "{some}", "--source", "P100", "--dest", "V100", "--target", "x"], "no target.x"),
         (["portability", "{runs}", "--gpu", "P100"], "two GPUs"),
-        (["portability", "{runs}", "--predicted", "no.csv"], "cannot read the predictions"),
+        (
+            ["portability", "{runs}", "--predicted", "no.csv"],
+            "no.csv: No such file or directory; `xarch predict",
+        ),
+        (
+            ["portability", "{runs}", "--predicted", "{runs}"],
+            "it is no CSV file; `xarch predict --out FILE.csv`",
+        ),
+        (["portability", "{runs}", "--on", "kernel"], "by application, which is not among kernel"),
+        (["next", "{runs}", "--strategy", "luck"], "'--strategy': 'luck' is not one of"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

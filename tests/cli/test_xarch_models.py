@@ -77,6 +77,8 @@ def test_evaluate_shows_the_baselines_and_words(folder: Path) -> None:
         "roofline",
         "boosting",
     ]
+    assert "MAE, 1/cycle" in done.output.splitlines()[1]
+    assert "MSE, (1/cycle)²" in done.output.splitlines()[1]
     assert "beside" in done.output.splitlines()[-1]
     report = json.loads((folder / "e.json").read_text())
     assert report["simulated_rows"] == report["rows"] == 80
@@ -128,7 +130,16 @@ def test_select_and_report(folder: Path) -> None:
             "option of --model nas",
         ),
         (["train", *ASKED, "--data", "pairs.parquet", "--metrics", "nope", "--out", "x"], "not in the table"),
-        (["train", *ASKED, "--data", "m.skops", "--out", "x"], "cannot read the table"),
+        (
+            ["train", *ASKED, "--data", "m.skops", "--out", "x"],
+            "no Parquet file, or a damaged one; `xarch ingest` and",
+        ),
+        (
+            ["train", *ASKED, "--model", "foo", "--out", "x"],
+            "error: Invalid value for '--model': 'foo' is not",
+        ),
+        (["evaluate", "--folds"], "error: Option '--folds' requires an argument (see"),
+        (["train", "--target", "ipc"], "error: Missing option '--out' (see "),
         (["predict", "pairs.parquet", "--data", "pairs.parquet"], "no model written"),
         (["predict", "none.skops", "--data", "pairs.parquet"], "cannot read the model"),
         (["predict", "m.skops", "--data", "pairs.parquet", "--dest", "K40"], "trained for V100"),

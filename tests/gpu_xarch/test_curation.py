@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate, expected_gain, query
+from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate, expected_gain, first_batch, query
 from gpu_xarch.dataset import load_runs
 from gpu_xarch.errors import InputError
 from gpu_xarch.ingestion import ingest
@@ -191,6 +191,25 @@ def test_figures_show_every_strategy_and_application():
     assert drawn.lines[2].get_ydata()[0] == pytest.approx(12.0)
 
 
+def test_the_figure_of_many_applications_keeps_the_largest():
+    rng = np.random.default_rng(0)
+    names = np.array([f"app{number:02d}" for number in rng.geometric(0.05, size=600)])
+    orders = {"random": rng.permutation(600)}
+    figure = composition_figure(composition(orders, names, [50, 200]), title="many")
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    found, counts = np.unique(names, return_counts=True)
+    assert len(labels) == 13
+    assert labels[0] == f"{len(found) - 12} others"
+    assert labels[-1] == found[np.argmax(counts)]
+    bars = figure.axes[1].patches
+    assert len({tuple(bar.get_facecolor()) for bar in bars}) == 13
+    assert max(bar.get_y() + bar.get_height() for bar in bars) == pytest.approx(1.0)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.height
+
+
 def test_the_expected_gain_is_near_what_happens():
     X, y, _ = make_pool(500)
     known = np.random.default_rng(0).permutation(500)[:60]
@@ -295,3 +314,12 @@ def test_metrics_that_some_runs_lack_are_left_out_and_named(runs):
 def test_wrong_tables_are_told(runs, n, options, words):
     with pytest.raises(InputError, match=words):
         next_runs(some(runs, n), **{"source": "P100", "dest": "V100", "metric": "ipc", **options})
+
+
+@given(st.integers(2, 100_000))
+def test_the_first_batch_fits_and_leaves_room(size):
+    first = first_batch(size)
+    assert 2 <= first <= min(size, 250)
+    assert first == size or first >= 20
+    if size >= 60:
+        assert first <= size / 3

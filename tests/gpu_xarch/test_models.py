@@ -29,6 +29,7 @@ from gpu_xarch.models.nas import CELLS, cells_of, search_space
 from gpu_xarch.models.network import Cell, _gradients, _places, fit_network, run_network
 from gpu_xarch.own_data import own_pairs
 from gpu_xarch.persistence import load_model, save_model
+from gpu_xarch.plots import bars
 from gpu_xarch.prediction import domain_of, intervals, predict_table
 from gpu_xarch.report import render
 from gpu_xarch.selection import select_metrics
@@ -355,6 +356,8 @@ def test_the_report_is_one_page_that_stands_alone(few: TrainingData) -> None:
         "Learning curve",
         "old",
         "Importance",
+        "<th>MAE, 1/cycle</th><th>MSE, (1/cycle)²</th>",
+        "held_out_applications: mae, 1/cycle",
         trained.columns[0],
     ):
         assert words in page
@@ -426,7 +429,10 @@ def test_search_options_out_of_range(options: dict[str, Any], words: str) -> Non
 def test_deephyper_finds_a_network(options: dict[str, Any], data: TrainingData, tmp_path: Path) -> None:
     pytest.importorskip("deephyper", reason="the architecture search needs the extra nas")
     options |= {"epochs": 3, "final_epochs": 30, "best": 2, "workers": 2, "folder": str(tmp_path)}
-    first = fit_model(make_model("nas", IPC, budget=4, **options), data)
+    told: list[tuple[float, float]] = []
+    model = make_model("nas", IPC, budget=4, **options)
+    first = fit_model(model, data, lambda done, total: told.append((done, total)))
+    assert told == [(number, 6) for number in range(1, 7)]
     assert len(first.rewards) == 4  # type: ignore[attr-defined]
     more = fit_model(make_model("nas", IPC, budget=12, **options), data)
     assert set(first.rewards) <= set(more.rewards)  # type: ignore[attr-defined]
@@ -460,3 +466,53 @@ def test_unknown_names() -> None:
         make_model("mlp", make_problem("memory_bound", "P100", "V100"))
     with pytest.raises(InputError, match="needs two GPUs"):
         make_model("old", make_problem("ipc", "P100"))
+
+
+def rises(told: list[tuple[float, float]], total: float) -> bool:
+    """Whether progress went up to its end, and its number of steps stayed the same."""
+    done = [one for one, _ in told]
+    return done == sorted(done) and done[-1] == total and {of for _, of in told} == {total}
+
+
+def test_long_computations_tell_how_far_they_are(few: TrainingData) -> None:
+    told: list[tuple[float, float]] = []
+
+    def note(done: float, total: float) -> None:
+        told.append((done, total))
+
+    trained = train(few, "boosting", on_step=note, max_iter=5)
+    assert rises(told, 6)
+    told.clear()
+    predict_table(trained, own_pairs(40), on_step=note)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    told.clear()
+    evaluate(few, ("boosting",), folds=3, options={"boosting": {"max_iter": 5}}, on_step=note)
+    assert rises(told, 3 * 4)  # old, scaled, roofline and the model
+    told.clear()
+    render(trained, few, folds=2, on_step=note)
+    assert rises(told, 3)
+    assert len(told) > 20
+    told.clear()
+    select_metrics(few, most=2, candidates=2, budget=1e-9, model="old", folds=2, on_step=note)
+    assert max(told) == (4, 4)  # all metrics, the old value alone, with either of two
+
+
+def test_a_search_counts_its_networks_as_parts_of_a_fit(data: TrainingData, tmp_path: Path) -> None:
+    import json
+
+    lines = [json.dumps({"choices": {"cell0": n}, "reward": 0.5}) for n in ("16-relu", "32-tanh")]
+    (tmp_path / "tried.jsonl").write_text("\n".join(lines))
+    told: list[tuple[float, float]] = []
+    model = make_model("nas", IPC, budget=2, final_epochs=2, folder=str(tmp_path))
+    fit_model(model, data, lambda done, total: told.append((done, total)))
+    assert told == [(3, 4), (4, 4)]
+
+
+def test_bars_fill_the_figure_however_many_there_are() -> None:
+    for n_names, n_series in ((1, 1), (58, 2), (20, 3)):
+        names = [f"application {number}" for number in range(n_names)]
+        axes = bars(names, {f"s{i}": [1.0] * n_names for i in range(n_series)}, "error").axes[0]
+        low = min(bar.get_y() for bar in axes.patches)
+        high = max(bar.get_y() + bar.get_height() for bar in axes.patches)
+        bottom, top = axes.get_ylim()
+        assert (low - top, bottom - high) == pytest.approx((0.1, 0.1))

@@ -128,3 +128,19 @@ def test_between_the_least_and_the_mean(values):
 def test_wrong_requests_are_told(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_problems_are_told_apart_by_the_columns_named():
+    runs = [
+        ("P100", "stream", "copy", "", 0.5 * 732e9, 1.0),
+        ("V100", "stream", "copy", "0", 0.25 * 900e9, 2.0),
+    ]
+    with pytest.raises(InputError, match="input alone, --on application,kernel leaves it out"):
+        portability_table(table(runs))
+    found = portability_table(table(runs), on=["application", "kernel"])
+    assert found["portability"].tolist() == [pytest.approx(1 / 3)]
+    assert list(found.columns) == ["application", "kernel", "P100", "V100", "portability"]
+    with pytest.raises(InputError, match="no such column: colour"):
+        portability_table(table(runs), on=["application", "colour"])
+    with pytest.raises(InputError, match="by application, which is not among kernel"):
+        portability_table(table(runs), on=["kernel"])
