@@ -144,8 +144,9 @@ def measure_growth(
 def main(trusted: int, soap_frames: int, gp_frames: int) -> None:
     """Measure, write the table and print it."""
     results = ("energy", "forces", "stress")
-    rows = measure_call(trusted)
-    rows += [measure_methane(metric, 50 * trusted) for metric in ("energy", "force_max")]
+    rows = [measure_methane(metric, 50 * trusted) for metric in ("energy", "force_max")]
+    metal = measure_call(trusted)
+    rows += metal
     at = [n for n in (10, 20, 40, 80, 160, 320) if n <= soap_frames]
     aluminium = rattled(bulk("Al", cubic=True) * 2, 0.1)
     rows += measure_growth("bayesian_soap, Al32", BayesianSoap(), aluminium, at, results)
@@ -157,7 +158,7 @@ def main(trusted: int, soap_frames: int, gp_frames: int) -> None:
     table.to_csv(RESULTS / "surrogate_cost.csv", index=False, float_format="%.4g")
     click.echo(table.to_string(index=False, na_rep="", float_format=lambda x: f"{x:.4g}"))
     click.echo(
-        f"a trusted call of 256 atoms takes {rows[0]['ratio']:.2f} times the descriptor; limit {LIMIT}"
+        f"a trusted call of 256 atoms takes {metal[0]['ratio']:.2f} times the descriptor; limit {LIMIT}"
     )
 
 
