@@ -57,10 +57,6 @@ class RatioModel:
         """Return an estimator that is not fitted yet."""
         raise NotImplementedError
 
-    def features(self, X: pd.DataFrame) -> Floats:
-        """Return the features, shape (n_runs, n_features)."""
-        return self.feature_frame(X).to_numpy(float)
-
     def feature_frame(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the features with their names."""
         dest = None if self.problem.same_gpu else self.problem.spec("dest")
@@ -77,14 +73,14 @@ class RatioModel:
 
         self.offset = offset_of(y)
         log_ratio = np.log((np.maximum(y, 0.0) + self.offset) / (self._old(X) + self.offset))
-        self.estimator = self.regressor().fit(self.features(X), log_ratio)
+        self.estimator = self.regressor().fit(self.feature_frame(X).to_numpy(float), log_ratio)
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return predictions within [0, cap], shape (n_runs,)."""
         import numpy as np
 
-        log_ratio = self.estimator.predict(self.features(X))
+        log_ratio = self.estimator.predict(self.feature_frame(X).to_numpy(float))
         new = np.exp(log_ratio) * (self._old(X) + self.offset) - self.offset
         clipped: Floats = np.clip(new, 0.0, self.problem.cap)
         return clipped
@@ -190,9 +186,13 @@ class Auto(RatioModel):
         self.limit = float("nan")
         self.weights: list[float] = []
 
-    def feature_frame(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Return the features with their names."""
-        every = super().feature_frame(X)
+    def _inputs(self, X: pd.DataFrame) -> tuple[Floats, Floats]:
+        """Return the chosen features, shape (n_runs, n_features), and the bounded old value, shape (n_runs,)."""
+        every = self.feature_frame(X)
+        return self._carried(every).to_numpy(float), self._bounded(self._old(X), every)
+
+    def _carried(self, every: pd.DataFrame) -> pd.DataFrame:
+        """Return the features that carry over."""
         if self.problem.same_gpu:
             return every
         kept = [name for name in every.columns if name in self.CARRIED or " " in name]
@@ -201,21 +201,17 @@ class Auto(RatioModel):
         own = [self.problem.target] if self.problem.target in every.columns else []
         return every[list(dict.fromkeys([*kept, *own]))]
 
-    def _base(self, X: pd.DataFrame) -> Floats:
-        """Return the bounded old value, shape (n_runs,)."""
+    def _bounded(self, old: Floats, every: pd.DataFrame) -> Floats:
+        """Slow the old value down as the roofline says, where there are two data sheets."""
         import numpy as np
 
-        old = self._old(X)
         source, dest = self.problem.spec("source"), self.problem.spec("dest")
         rate = self.problem.unit == "bytes/s"
-        if source is None or dest is None or not (rate or self.problem.target in ("ipc", "issued_ipc")):
+        if source is None or dest is None or "log roofline" not in every:
             return old
-        if self.problem.same_gpu:
+        if not (rate or self.problem.target in ("ipc", "issued_ipc")):
             return old
-        features = make_features(X, source=source, dest=dest)
-        if "log roofline" not in features:
-            return old
-        change = features["log roofline"].to_numpy()
+        change = every["log roofline"].to_numpy()
         if rate:
             change = change + np.log(dest.sms * dest.boost_hz / (source.sms * source.boost_hz))
         bounded: Floats = old * np.exp(self.trust * change)
@@ -235,7 +231,8 @@ class Auto(RatioModel):
         import numpy as np
 
         self.offset = offset_of(y)
-        new, base, values = np.maximum(y, 0.0), self._base(X), self.features(X)
+        new = np.maximum(y, 0.0)
+        values, base = self._inputs(X)
         self.limit = self.problem.cap if np.isfinite(self.problem.cap) else float(new.max()) or 1.0
         with_machine = len(new) <= self.LARGE
         self.weights = self._weigh(values, base, new, groups, with_machine)
@@ -298,7 +295,7 @@ class Auto(RatioModel):
         """Return predictions within [0, cap], shape (n_runs,)."""
         import numpy as np
 
-        logs = self._logs(self.ratios, self.direct, self.features(X), self._base(X))
+        logs = self._logs(self.ratios, self.direct, *self._inputs(X))
         value = np.exp(np.asarray(self.weights) @ logs) - self.offset
         clipped: Floats = np.clip(value, 0.0, self.problem.cap)
         return clipped
