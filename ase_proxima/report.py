@@ -22,7 +22,7 @@ from ase_proxima.formatting import (
 )
 from ase_proxima.run_data import TIMES, BoundData, RunData, count_costs, estimate_errors, running_estimate
 from ase_proxima.serialisation import state_from_json
-from ase_proxima.statistics import mean_of_chain
+from ase_proxima.statistics import mean_of_chain, sampled_means
 from ase_proxima.types import Observation
 
 __all__ = ["report_run", "report_table"]
@@ -192,12 +192,7 @@ def _report_chain(run: RunData) -> dict[str, Any] | None:
     moves = run.chain.accepted[1:]
     return {
         "acceptance": float(moves.mean()) if len(moves) else math.nan,
-        "energy": energy.mean,
-        "energy_error": energy.error,
-        "radius_of_gyration": gyration.mean,
-        "radius_of_gyration_error": gyration.error,
-        "autocorrelation_time": gyration.tau,
-        "reliable_error_bars": gyration.reliable,
+        **sampled_means(energy, gyration),
     }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MeanOfChain", "autocorrelation_time", "mean_of_chain"]
+__all__ = ["MeanOfChain", "autocorrelation_time", "mean_of_chain", "sampled_means"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,21 @@ def mean_of_chain(chain: ArrayLike) -> MeanOfChain:
     # The variance of n_independent samples, of which one goes into the mean.
     error = math.sqrt(float(x.var()) / (n_independent - 1)) if n_independent > 1 else math.nan
     return MeanOfChain(float(x.mean()), error, tau, n_independent, n_independent >= 20)
+
+
+def sampled_means(energy: MeanOfChain, gyration: MeanOfChain) -> dict[str, Any]:
+    """What a sampled molecule is said to be, by name; the autocorrelation time is that of the radius of gyration.
+
+    Parameters
+    ----------
+    energy, gyration : MeanOfChain
+        Of the energy, eV, and of the radius of gyration, Å.
+    """
+    return {
+        "energy": energy.mean,
+        "energy_error": energy.error,
+        "radius_of_gyration": gyration.mean,
+        "radius_of_gyration_error": gyration.error,
+        "autocorrelation_time": gyration.tau,
+        "reliable_error_bars": gyration.reliable,
+    }

@@ -21,7 +21,7 @@ from ase_proxima.formatting import (
     format_with_error,
 )
 from ase_proxima.run_table import unreliable_caption, unreliable_mark
-from ase_proxima.statistics import mean_of_chain
+from ase_proxima.statistics import mean_of_chain, sampled_means
 from ase_proxima.types import Stats
 
 __all__ = [
@@ -115,12 +115,7 @@ def summarise(
         "n_target_trials": sum(row.asked for row in trials) + 1,
         "n_target_burn_in": trained["n_target"] + trained["n_audit"],
         "acceptance": acceptance,
-        "energy": energy.mean,
-        "energy_error": energy.error,
-        "radius_of_gyration": gyration.mean,
-        "radius_of_gyration_error": gyration.error,
-        "autocorrelation_time": gyration.tau,
-        "reliable_error_bars": gyration.reliable,
+        **sampled_means(energy, gyration),
         "plain_autocorrelation_time": plain.tau,
         "ess_per_target_call": exact_rate,
         "plain_ess_per_target_call": plain_rate,

@@ -24,7 +24,7 @@ from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.apps.run_folder import open_run, refuse_other_settings
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
-from ase_proxima.statistics import mean_of_chain
+from ase_proxima.statistics import mean_of_chain, sampled_means
 from ase_proxima.store import read_steps, write_json
 from ase_proxima.types import Stats
 
@@ -362,12 +362,7 @@ def summarise(
         **asdict(stats),
         "fixed_threshold": settings.threshold,
         "acceptance": _acceptance(rows),
-        "energy": energy.mean,
-        "energy_error": energy.error,
-        "radius_of_gyration": gyration.mean,
-        "radius_of_gyration_error": gyration.error,
-        "autocorrelation_time": gyration.tau,
-        "reliable_error_bars": gyration.reliable,
+        **sampled_means(energy, gyration),
         "wall_s": wall_s,
         "baseline_energy_s": baseline_s,
         "speedup": baseline_s * stats.n_calls / wall_s,
