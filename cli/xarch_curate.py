@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import echo_table, number, step_progress
+from proxima_cli.xarch_output import FILE, echo_table, number, split_names, step_progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["curate", "next_", "portability"]
 
 _STRATEGIES = ["variance", "diversity", "density", "random"]
-_FILE = click.Path(path_type=Path, dir_okay=False)
 _jobs_option = click.option("--n-jobs", type=int, default=1, show_default=True, help="Threads; -1 for all.")
 _seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Of splits, forests and picks."
@@ -52,7 +51,7 @@ def _shares(text: str) -> list[float]:
 
 
 @click.command()
-@click.argument("pairs", type=_FILE)
+@click.argument("pairs", type=FILE)
 @click.option("--target", required=True, metavar="METRIC", help="What is predicted on the target GPU.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results."
@@ -180,7 +179,7 @@ def _figures(curve: pd.DataFrame, parts: pd.DataFrame, title: str) -> dict[str, 
 
 
 @click.command("next")
-@click.argument("table", type=_FILE)
+@click.argument("table", type=FILE)
 @click.option("--source", required=True, metavar="GPU", help="The GPU at hand.")
 @click.option("--dest", required=True, metavar="GPU", help="The GPU to profile on.")
 @click.option("--target", required=True, metavar="METRIC", help="What is to be predicted there.")
@@ -194,7 +193,7 @@ def _figures(curve: pd.DataFrame, parts: pd.DataFrame, title: str) -> dict[str, 
     show_default=True,
     help="Columns that make a run of one GPU the same as a run of the other.",
 )
-@click.option("--out", type=_FILE, help="CSV to write.")
+@click.option("--out", type=FILE, help="CSV to write.")
 @_seed_option
 @_jobs_option
 @click.option("--json", "as_json", is_flag=True, help="Print the runs and the gain as JSON.")
@@ -215,7 +214,7 @@ def next_(
     from gpu_xarch.dataset import load_runs
     from gpu_xarch.next_runs import next_runs
 
-    columns = [name.strip() for name in on.split(",") if name.strip()]
+    columns = split_names(on)
     with step_progress("choosing"):
         found = next_runs(
             load_runs(table),
@@ -271,7 +270,7 @@ def next_(
 
 
 @click.command()
-@click.argument("table", type=_FILE)
+@click.argument("table", type=FILE)
 @click.option(
     "--gpu", "gpus", multiple=True, metavar="GPU", help="A platform; repeat for more, all unless given."
 )
@@ -285,7 +284,7 @@ def next_(
 @click.option(
     "--predicted",
     multiple=True,
-    type=_FILE,
+    type=FILE,
     help="CSV of `xarch predict`, for a GPU without runs; repeatable.",
 )
 @click.option(
@@ -301,7 +300,7 @@ def next_(
     show_default=True,
     help="Columns that make runs of several GPUs the same problem.",
 )
-@click.option("--out", type=_FILE, help="CSV with every problem.")
+@click.option("--out", type=FILE, help="CSV with every problem.")
 @click.option("--json", "as_json", is_flag=True, help="Print every problem as JSON.")
 def portability(
     table: Path,
@@ -323,7 +322,7 @@ def portability(
     if predicted:
         frame, n_predicted, more = _with_predictions(frame, predicted)
         simulated += more
-    columns = [name.strip() for name in on.split(",") if name.strip()]
+    columns = split_names(on)
     found = portability_table(frame, gpus, kind=efficiency, missing=missing, on=columns)
     names = [name for name in found.columns if name in set(frame["device"].astype(str))]
     if out is not None:

@@ -8,20 +8,18 @@ from typing import Any
 import click
 
 from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import echo_table, file_progress, number
+from proxima_cli.xarch_output import FILE, echo_table, file_progress, number
 
 __all__ = ["info", "ingest"]
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Table to write or add to."
-)
+@click.option("--out", required=True, type=FILE, help="Table to write or add to.")
 @click.option("--app-from", metavar="REGEX", help="Find (?P<application>...) and (?P<input>...) in the path.")
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="CSV with file, application, input, device; file may hold * and goes before all else.",
 )
 @click.option("--device", default="", metavar="GPU", help="The device of files that do not name theirs.")
@@ -117,7 +115,7 @@ def ingest(
 
 
 @click.command()
-@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("table", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def info(table: Path, as_json: bool) -> None:
     """Describe a table: devices, applications, metrics, repetitions, and values that cannot be."""

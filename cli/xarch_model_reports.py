@@ -8,11 +8,9 @@ import click
 
 from proxima_cli.json_output import echo_json
 from proxima_cli.xarch_models import load_data, problem_options
-from proxima_cli.xarch_output import echo_table, number, percent, step_progress, write_text
+from proxima_cli.xarch_output import FILE, echo_table, number, percent, step_progress, write_text
 
 __all__ = ["report", "select"]
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
@@ -84,11 +82,11 @@ def select(
 
 
 @click.command()
-@click.argument("model", type=_FILE)
+@click.argument("model", type=FILE)
 @click.option(
-    "--data", type=_FILE, help="The table that the model was trained on; simulated data unless given."
+    "--data", type=FILE, help="The table that the model was trained on; simulated data unless given."
 )
-@click.option("--out", required=True, type=_FILE, help="HTML file to write.")
+@click.option("--out", required=True, type=FILE, help="HTML file to write.")
 @click.option("--folds", type=int, default=5, show_default=True, help="Folds of the held-out scores.")
 def report(model: Path, data: Path | None, out: Path, folds: int) -> None:
     """Write a report on a model as one HTML file: scores, figures, importance, model card."""

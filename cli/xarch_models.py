@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxima_cli.json_output import echo_json, json_text
-from proxima_cli.xarch_output import echo_table, number, percent, step_progress, write_text
+from proxima_cli.xarch_output import FILE, echo_table, number, percent, split_names, step_progress, write_text
 
 if TYPE_CHECKING:
     from gpu_xarch.training import TrainingData
 
 __all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,7 +31,7 @@ def problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--dest", metavar="GPU", help="The GPU to predict; the source itself unless given."),
             click.option(
                 "--data",
-                type=_FILE,
+                type=FILE,
                 help="Table of pairs (of runs, for one GPU); simulated data unless given.",
             ),
             click.option("--metrics", metavar="NAMES", help="Learn from these metrics alone, with commas."),
@@ -53,7 +51,7 @@ def load_data(
     from gpu_xarch.tables import load_table
     from gpu_xarch.training import training_data
 
-    names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
+    names = split_names(metrics) if metrics is not None else None
     if data is None:
         problem = make_problem(target, source or SOURCE, dest or DEST)
         if {problem.source, problem.dest} - {SOURCE, DEST}:
@@ -76,7 +74,7 @@ def load_data(
     show_default=True,
     help="Which model.",
 )
-@click.option("--out", required=True, type=_FILE, help="Model file to write (.skops).")
+@click.option("--out", required=True, type=FILE, help="Model file to write (.skops).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the model and the folds.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs; workers of nas.")
 @click.option("--budget", type=click.IntRange(min=1), help="nas: candidates to try (100).")
@@ -162,10 +160,10 @@ def train(
 
 
 @click.command()
-@click.argument("model", type=_FILE)
-@click.option("--data", required=True, type=_FILE, help="Table of runs or pairs with the source's metrics.")
+@click.argument("model", type=FILE)
+@click.option("--data", required=True, type=FILE, help="Table of runs or pairs with the source's metrics.")
 @click.option("--dest", metavar="GPU", help="Check that the model predicts this GPU.")
-@click.option("--out", type=_FILE, help="CSV to write; printed unless given.")
+@click.option("--out", type=FILE, help="CSV to write; printed unless given.")
 @click.option("--impute", is_flag=True, help="Fill in missing metrics by the median of the training rows.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Coverage of the intervals.")
 @click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
@@ -174,7 +172,7 @@ def predict(
 ) -> None:
     """Predict every run of the model's source GPU in a table."""
     from gpu_xarch.persistence import load_model
-    from gpu_xarch.prediction import TOLERANCE, domain_of, predict_table
+    from gpu_xarch.prediction import TOLERANCE, predict_table
     from gpu_xarch.tables import load_table
 
     with step_progress("predicting") as update:
@@ -194,7 +192,7 @@ def predict(
     elif out is None:
         echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
     far = int(frame["out_of_domain"].sum())
-    if far == len(frame) and domain_of(trained).threshold < 0:
+    if not frame.attrs["proven"]:
         click.echo(
             "no prediction is to be relied on: on applications left out the model was mostly off by more than"
             f" {TOLERANCE:.0%}, or there were too few of them to tell ({len(set(trained.groups))})",
@@ -235,7 +233,7 @@ def _cell(value: object) -> str:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of models, folds and bootstrap.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
 @click.option("--by-application", is_flag=True, help="Print the scores of each application too.")
-@click.option("--out", type=_FILE, help="JSON file for the scores, by application too.")
+@click.option("--out", type=FILE, help="JSON file for the scores, by application too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
 def evaluate(
     target: str,

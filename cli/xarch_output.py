@@ -9,7 +9,29 @@ from pathlib import Path
 
 import click
 
-__all__ = ["echo_table", "file_progress", "number", "percent", "step_progress", "write_text"]
+__all__ = [
+    "FILE",
+    "echo_table",
+    "file_progress",
+    "number",
+    "percent",
+    "split_names",
+    "step_progress",
+    "write_text",
+]
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names in a list with commas.
+
+    Examples
+    --------
+    >>> split_names("application, kernel,")
+    ['application', 'kernel']
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def number(value: float) -> str:

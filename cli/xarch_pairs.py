@@ -8,16 +8,16 @@ from pathlib import Path
 import click
 
 from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import echo_table
+from proxima_cli.xarch_output import FILE, echo_table, split_names
 
 __all__ = ["label", "pair"]
 
 
 @click.command()
-@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("table", type=FILE)
 @click.option("--source", required=True, metavar="GPU", help="The GPU at hand.")
 @click.option("--target", required=True, metavar="GPU", help="The GPU to predict.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Pair table to write (Parquet).")
+@click.option("--out", type=FILE, help="Pair table to write (Parquet).")
 @click.option(
     "--on",
     default="application,kernel,input,launch,invocations",
@@ -36,7 +36,7 @@ __all__ = ["label", "pair"]
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="CSV with every unmatched and ambiguous run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -56,7 +56,7 @@ def pair(
     from gpu_xarch.errors import InputError
     from gpu_xarch.pairing import pair_runs, summary_reasons, write_pairs
 
-    columns = [name.strip() for name in on.split(",") if name.strip()]
+    columns = split_names(on)
     pairing = pair_runs(
         load_runs(table), source=source, target=target, on=columns, tolerance=tolerance, repeats=repeats
     )
@@ -136,10 +136,8 @@ def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
 
 
 @click.command()
-@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Table to write; without it, TABLE itself."
-)
+@click.argument("table", type=FILE)
+@click.option("--out", type=FILE, help="Table to write; without it, TABLE itself.")
 @click.option("--threshold", type=float, default=0.75, show_default=True, help="Share of the peak bandwidth.")
 @click.option(
     "--peak",

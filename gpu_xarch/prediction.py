@@ -54,7 +54,7 @@ def predict_table(
     -------
     frame : pandas.DataFrame
         One row a run: what ran, "predicted" in the target's unit, for labels "probability", "low" and "high"
-        for numbers, "out_of_domain".
+        for numbers, "out_of_domain". `frame.attrs["proven"]` says whether any run can be inside the domain.
     imputed : dict of str to int
         Values filled in, by metric.
 
@@ -87,7 +87,9 @@ def predict_table(
     else:
         frame["low"], frame["high"] = intervals(trained, frame["predicted"].to_numpy(), level)
     on_step(2, 3)
-    frame["out_of_domain"] = domain_of(trained).flags(values.to_numpy(float))
+    domain = domain_of(trained)
+    frame["out_of_domain"] = domain.flags(values.to_numpy(float))
+    frame.attrs["proven"] = domain.threshold >= 0
     on_step(3, 3)
     return frame, imputed
 
