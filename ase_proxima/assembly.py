@@ -279,11 +279,11 @@ def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bo
         small = not atoms.pbc.any() and len(atoms) <= GRADIENT_GP_ATOMS
         surrogate = "gradient_gp" if small else "bayesian_soap"
     if surrogate == "gradient_gp":
-        from ase_proxima.surrogates.gradient_gp import GradientGP
+        from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 
         return GradientGP(force_std=forces_bounded)
     if surrogate == "bayesian_soap":
-        from ase_proxima.surrogates.bayesian_soap import BayesianSoap
+        from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 
         return BayesianSoap()
     from ase_proxima.surrogates.soap_ridge import SoapRidge

@@ -18,7 +18,7 @@ from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Executor
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.store import MemoryStore, RunDirectory
+from ase_proxima.runs.store import MemoryStore, RunDirectory
 from ase_proxima.types import Decision, Results, Stats
 
 __all__ = ["ProximaCalculator"]

@@ -16,7 +16,7 @@ from ase_proxima.errors import InputError
 from ase_proxima.executor import Criterion, Executor
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.store import MemoryStore
+from ase_proxima.runs.store import MemoryStore
 from ase_proxima.training import NeverTraining, make_training_policy
 from ase_proxima.types import Decision, Frame, Results, Stats
 from ase_proxima.uncertainty.posterior import PosteriorUncertainty

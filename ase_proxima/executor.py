@@ -14,7 +14,7 @@ from ase_proxima.costs import Costs, add_call, long_run_speedup, present_speedup
 from ase_proxima.errors import InputError, NotWorthwhileWarning, TargetError
 from ase_proxima.metrics import ErrorMetric, measure_error
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.serialisation import state_from_json, state_to_json
+from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.training import NeverTraining
 from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from ase_proxima.apps.monte_carlo import ChainLog
 from ase_proxima.apps.monte_carlo_run import RunSettings, asked_structures, run
-from ase_proxima.store import read_steps
+from ase_proxima.runs.store import read_steps
 from ase_proxima.targets import parse_target
 
 RESULTS = Path(__file__).parent / "results"

@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from gpu_xarch.simulation import plan_runs
-from gpu_xarch.simulation_files import write_simulation
+from gpu_xarch.simulator.files import write_simulation
+from gpu_xarch.simulator.model import plan_runs
 from gpu_xarch.specs import find_gpu
 
 SCRIPT = """

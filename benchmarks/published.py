@@ -26,12 +26,12 @@ import pandas as pd
 from published_data import MARK, RUNS, TRAIN, Clock, Data, Report, fitted, make_data, mape, memory
 
 from gpu_xarch import find_gpu
-from gpu_xarch.curation import STRATEGIES, acquisition_forest, curate
-from gpu_xarch.features import aliases_of
-from gpu_xarch.learning_curves import composition, composition_figure, curve_figure, sizes_of
+from gpu_xarch.advice.curation import STRATEGIES, acquisition_forest, curate
+from gpu_xarch.advice.forest_variance import forest_variance
+from gpu_xarch.advice.learning_curves import composition, composition_figure, curve_figure, sizes_of
 from gpu_xarch.models import make_model, make_problem
-from gpu_xarch.simulation_kernels import KERNELS
-from gpu_xarch.uncertainty import forest_variance
+from gpu_xarch.models.features import aliases_of
+from gpu_xarch.simulator.kernels import KERNELS
 
 #: candidates of the one search, and how many of the best are trained again on each training set
 CANDIDATES, NETWORKS = 100, 5

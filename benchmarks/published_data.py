@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from gpu_xarch import find_gpu, published
-from gpu_xarch.simulation import plan_runs, simulate
-from gpu_xarch.simulation_kernels import KERNELS
+from gpu_xarch.simulator.kernels import KERNELS
+from gpu_xarch.simulator.model import plan_runs, simulate
 
 RUNS, TRAIN = 32_291, 22_603
 MARK = "SIMULATED, not measured"

@@ -29,9 +29,9 @@ from ase.calculators.emt import EMT
 from ase_proxima import ProximaCalculator
 from ase_proxima.controllers.fixed import FixedController, FixedState
 from ase_proxima.protocols import Surrogate
-from ase_proxima.surrogates.bayesian_soap import BayesianSoap
-from ase_proxima.surrogates.descriptors import PowerSpectrum, default_settings
-from ase_proxima.surrogates.gradient_gp import MAX_FRAMES, GradientGP
+from ase_proxima.surrogates.gradient_gp.surrogate import MAX_FRAMES, GradientGP
+from ase_proxima.surrogates.linear.basis import PowerSpectrum, default_settings
+from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from ase_proxima.types import Decision, Frame
 
 RESULTS = Path(__file__).parent / "results"

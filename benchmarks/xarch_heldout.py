@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 
 from gpu_xarch import ingest, load_runs, pair_runs
-from gpu_xarch.domain import Domain
-from gpu_xarch.evaluation import Evaluation, evaluate, groups_of, score, split
+from gpu_xarch.learning.domain import Domain
+from gpu_xarch.learning.evaluation import Evaluation, evaluate, groups_of, score, split
+from gpu_xarch.learning.prediction import TOLERANCE
+from gpu_xarch.learning.training import TrainingData, training_data
 from gpu_xarch.models import make_problem
-from gpu_xarch.prediction import TOLERANCE
-from gpu_xarch.readers.table import load_map, table_reader
-from gpu_xarch.training import TrainingData, training_data
+from gpu_xarch.profiles.readers.table import load_map, table_reader
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

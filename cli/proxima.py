@@ -18,7 +18,7 @@ from proxima_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from ase_proxima.run_data import RunData
+    from ase_proxima.runs.run_data import RunData
 
 __all__ = ["main"]
 
@@ -51,8 +51,8 @@ def report(run: Path, plot: Path | None, out: Path | None, as_json: bool) -> Non
     proxima report runs/methane
     proxima report runs/methane --plot methane.pdf
     """
-    from ase_proxima.report import report_run, report_table
-    from ase_proxima.run_data import read_run
+    from ase_proxima.reports.report import report_run, report_table
+    from ase_proxima.runs.run_data import read_run
 
     data = read_run(run)
     result = report_run(data)
@@ -68,7 +68,7 @@ def report(run: Path, plot: Path | None, out: Path | None, as_json: bool) -> Non
 
 
 def _draw(data: RunData, file: Path) -> None:
-    from ase_proxima.plots import plot_run
+    from ase_proxima.reports.plots import plot_run
 
     write_figure(plot_run(data), file)
 
@@ -87,8 +87,8 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
     \b
     proxima compare runs/baseline runs/proxima runs/published
     """
-    from ase_proxima.comparison import compare_runs, comparison_table
-    from ase_proxima.run_data import read_run
+    from ase_proxima.reports.comparison import compare_runs, comparison_table
+    from ase_proxima.runs.run_data import read_run
 
     result = compare_runs([read_run(run) for run in runs])
     if as_json:
@@ -96,7 +96,7 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
     else:
         echo_table(comparison_table(result))
     if plot is not None:
-        from ase_proxima.comparison_plots import plot_comparison
+        from ase_proxima.reports.comparison_plots import plot_comparison
 
         write_figure(plot_comparison(result), plot)
 
@@ -129,8 +129,8 @@ def replay(run: Path, controllers: tuple[str, ...], plot: Path | None, as_json: 
     \b
     proxima replay runs/methane --controller risk --controller linear --error-bound 0.001
     """
-    from ase_proxima.replay import replay_run, replay_table
-    from ase_proxima.run_data import read_run
+    from ase_proxima.reports.replay import replay_run, replay_table
+    from ase_proxima.runs.run_data import read_run
 
     result = replay_run(read_run(run), controllers, **options)
     if as_json:
@@ -138,6 +138,6 @@ def replay(run: Path, controllers: tuple[str, ...], plot: Path | None, as_json: 
     else:
         echo_table(replay_table(result))
     if plot is not None:
-        from ase_proxima.comparison_plots import plot_replay
+        from ase_proxima.reports.comparison_plots import plot_replay
 
         write_figure(plot_replay(result), plot)

@@ -97,7 +97,7 @@ def main(
     proxima-mc --temp 500 --exact --steps 500
     """  # noqa: D301  click takes the backspace for "keep these lines as they are"
     from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
-    from ase_proxima.store import discard_unstarted
+    from ase_proxima.runs.store import discard_unstarted
 
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {jobs}")
@@ -289,7 +289,7 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
     """Print the closing table, and write the plots."""
     exact = any(summary["strategy"] == "exact" for summary in summaries.values())
     if plot:
-        from ase_proxima import plots
+        from ase_proxima.reports import plots
 
         for run_dir in summaries:
             write_figure(plots.plot_run(run_dir), run_dir / "run.png")
@@ -298,8 +298,8 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
     if as_json:
         echo_json([{"run_dir": str(run_dir), **summary} for run_dir, summary in summaries.items()])
     elif summaries:
-        from ase_proxima.apps.delayed_acceptance_report import exact_table
-        from ase_proxima.run_table import run_table
+        from ase_proxima.reports.exact import exact_table
+        from ase_proxima.reports.run_table import run_table
 
         echo_table((exact_table if exact else run_table)(list(summaries.values())))
         for run_dir, summary in summaries.items():

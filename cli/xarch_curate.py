@@ -96,12 +96,12 @@ def curate(
     """Compare ways to choose which runs to profile: learning curves and what the sets are made of."""
     import numpy as np
 
-    from gpu_xarch.curation import curate as choose
-    from gpu_xarch.curation import first_batch
+    from gpu_xarch.advice.curation import curate as choose
+    from gpu_xarch.advice.curation import first_batch
+    from gpu_xarch.advice.learning_curves import composition, learning_curve, sizes_of
     from gpu_xarch.errors import InputError
-    from gpu_xarch.learning_curves import composition, learning_curve, sizes_of
     from gpu_xarch.metrics import registry
-    from gpu_xarch.pairing import SOURCE, TARGET, load_pairs, pair_values
+    from gpu_xarch.tables.pairs import SOURCE, TARGET, load_pairs, pair_values
     from gpu_xarch.units import named_in
 
     table = load_pairs(pairs)
@@ -170,7 +170,7 @@ def curate(
 
 
 def _figures(curve: pd.DataFrame, parts: pd.DataFrame, title: str) -> dict[str, Figure]:
-    from gpu_xarch.learning_curves import composition_figure, curve_figure
+    from gpu_xarch.advice.learning_curves import composition_figure, curve_figure
 
     return {
         "curve.png": curve_figure(curve, title=title),
@@ -211,8 +211,8 @@ def next_(
     as_json: bool,
 ) -> None:
     """Name the runs to profile on the target GPU next, and what that should bring."""
-    from gpu_xarch.dataset import load_runs
-    from gpu_xarch.next_runs import next_runs
+    from gpu_xarch.advice.next_runs import next_runs
+    from gpu_xarch.tables.runs import load_runs
 
     columns = split_names(on)
     with step_progress("choosing"):
@@ -313,8 +313,8 @@ def portability(
     as_json: bool,
 ) -> None:
     """Show the performance portability of every application over a set of GPUs."""
-    from gpu_xarch.dataset import load_runs
-    from gpu_xarch.portability import by_application, portability_table
+    from gpu_xarch.advice.portability import by_application, portability_table
+    from gpu_xarch.tables.runs import load_runs
 
     frame = load_runs(table)
     simulated = int(frame["simulated"].sum())
@@ -351,8 +351,8 @@ def portability(
 def _with_predictions(frame: pd.DataFrame, files: tuple[Path, ...]) -> tuple[pd.DataFrame, int, int]:
     import pandas as pd
 
+    from gpu_xarch.advice.portability import predicted_runs
     from gpu_xarch.errors import InputError
-    from gpu_xarch.portability import predicted_runs
 
     tables = []
     for file in files:

@@ -56,11 +56,11 @@ def ingest(
     The format is found by content, gzip or not. Files that the table holds already add nothing. Exit code 1
     says that at least one file failed; the others are in the table all the same.
     """
-    from gpu_xarch.applications import Naming
     from gpu_xarch.errors import InputError
-    from gpu_xarch.ingestion import ingest as run
-    from gpu_xarch.readers import read_runs
-    from gpu_xarch.readers.table import load_map, table_reader
+    from gpu_xarch.profiles.ingestion import ingest as run
+    from gpu_xarch.profiles.readers import read_runs
+    from gpu_xarch.profiles.readers.table import load_map, table_reader
+    from gpu_xarch.tables.applications import Naming
 
     if (file_format == "table") != (column_map is not None):
         raise InputError("--format table and --map MAP go together: give both or none")
@@ -119,8 +119,8 @@ def ingest(
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def info(table: Path, as_json: bool) -> None:
     """Describe a table: devices, applications, metrics, repetitions, and values that cannot be."""
-    from gpu_xarch.dataset import load_runs
-    from gpu_xarch.inspection import describe
+    from gpu_xarch.tables.inspection import describe
+    from gpu_xarch.tables.runs import load_runs
 
     facts = describe(load_runs(table))
     if as_json:

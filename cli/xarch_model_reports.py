@@ -41,7 +41,7 @@ def select(
     as_json: bool,
 ) -> None:
     """Find the smallest set of metrics within an error budget: each one costs replays of the kernel."""
-    from gpu_xarch.selection import select_metrics
+    from gpu_xarch.learning.selection import select_metrics
     from gpu_xarch.units import named_in
 
     with step_progress("selecting") as update:
@@ -90,8 +90,8 @@ def select(
 @click.option("--folds", type=int, default=5, show_default=True, help="Folds of the held-out scores.")
 def report(model: Path, data: Path | None, out: Path, folds: int) -> None:
     """Write a report on a model as one HTML file: scores, figures, importance, model card."""
-    from gpu_xarch.persistence import load_model
-    from gpu_xarch.report import render
+    from gpu_xarch.learning.persistence import load_model
+    from gpu_xarch.learning.report import render
 
     with step_progress("reporting") as update:
         trained = load_model(model)

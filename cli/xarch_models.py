@@ -12,7 +12,7 @@ from proxima_cli.json_output import echo_json, json_text
 from proxima_cli.xarch_output import FILE, echo_table, number, percent, split_names, step_progress, write_text
 
 if TYPE_CHECKING:
-    from gpu_xarch.training import TrainingData
+    from gpu_xarch.learning.training import TrainingData
 
 __all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
 
@@ -46,10 +46,10 @@ def load_data(
 ) -> TrainingData:
     """Return the rows that the options of a command ask for."""
     from gpu_xarch.errors import InputError
+    from gpu_xarch.learning.training import training_data
     from gpu_xarch.models import make_problem
-    from gpu_xarch.own_data import DESCRIPTION, DEST, SOURCE, own_pairs
-    from gpu_xarch.tables import load_table
-    from gpu_xarch.training import training_data
+    from gpu_xarch.simulator.own_data import DESCRIPTION, DEST, SOURCE, own_pairs
+    from gpu_xarch.tables.load import load_table
 
     names = split_names(metrics) if metrics is not None else None
     if data is None:
@@ -115,8 +115,8 @@ def train(
     The scores shown are of models that had not seen the application that they were asked for.
     """
     from gpu_xarch.errors import InputError
-    from gpu_xarch.persistence import save_model
-    from gpu_xarch.training import train as fit
+    from gpu_xarch.learning.persistence import save_model
+    from gpu_xarch.learning.training import train as fit
 
     told = {
         "budget": budget,
@@ -171,9 +171,9 @@ def predict(
     model: Path, data: Path, dest: str | None, out: Path | None, impute: bool, level: float, as_json: bool
 ) -> None:
     """Predict every run of the model's source GPU in a table."""
-    from gpu_xarch.persistence import load_model
-    from gpu_xarch.prediction import TOLERANCE, predict_table
-    from gpu_xarch.tables import load_table
+    from gpu_xarch.learning.persistence import load_model
+    from gpu_xarch.learning.prediction import TOLERANCE, predict_table
+    from gpu_xarch.tables.load import load_table
 
     with step_progress("predicting") as update:
         trained = load_model(model)
@@ -252,7 +252,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score models on rows that they did not see, beside old = new and the other baselines."""
-    from gpu_xarch.evaluation import evaluate as cross_validate
+    from gpu_xarch.learning.evaluation import evaluate as cross_validate
 
     with step_progress("evaluating") as update:
         rows = load_data(target, source, dest, data, metrics)

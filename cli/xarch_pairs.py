@@ -52,9 +52,9 @@ def pair(
     as_json: bool,
 ) -> None:
     """Join the runs of two GPUs by key, and report what did not match and why."""
-    from gpu_xarch.dataset import load_runs
     from gpu_xarch.errors import InputError
-    from gpu_xarch.pairing import pair_runs, summary_reasons, write_pairs
+    from gpu_xarch.tables.pairs import pair_runs, summary_reasons, write_pairs
+    from gpu_xarch.tables.runs import load_runs
 
     columns = split_names(on)
     pairing = pair_runs(
@@ -149,8 +149,8 @@ def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def label(table: Path, out: Path | None, threshold: float, peaks: tuple[str, ...], as_json: bool) -> None:
     """Mark the runs that are bound by memory bandwidth: traffic above 0.75 of the peak."""
-    from gpu_xarch.dataset import from_frame, load_runs, write_arrow
-    from gpu_xarch.memory_bound import label_runs
+    from gpu_xarch.tables.memory_bound import label_runs
+    from gpu_xarch.tables.runs import from_frame, load_runs, write_arrow
 
     frame = load_runs(table)
     devices = [str(name) for name in frame["device"].unique()]

@@ -46,8 +46,8 @@ def simulate(
 
     The numbers are computed, not measured. Files, tables and reports made of them say so.
     """
-    from gpu_xarch.simulation import plan_runs
-    from gpu_xarch.simulation_files import write_simulation
+    from gpu_xarch.simulator.files import write_simulation
+    from gpu_xarch.simulator.model import plan_runs
     from gpu_xarch.specs import find_gpu
 
     gpus = [find_gpu(name) for name in gpu_names]

@@ -17,10 +17,10 @@ from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.costs import Costs, add_call, is_worthwhile, long_run_speedup, present_speedup
 from ase_proxima.executor import Criterion, Executor
 from ase_proxima.metrics import find_metric
-from ase_proxima.report import report_rows, report_run
-from ase_proxima.run_data import read_run
-from ase_proxima.serialisation import state_from_json, state_to_json
-from ase_proxima.store import MemoryStore, read_steps
+from ase_proxima.reports.report import report_rows, report_run
+from ase_proxima.runs.run_data import read_run
+from ase_proxima.runs.serialisation import state_from_json, state_to_json
+from ase_proxima.runs.store import MemoryStore, read_steps
 from ase_proxima.testing import HarmonicWells, NearestFrame
 from ase_proxima.training import LazyTraining
 from proxima_cli.proxima_mc import _close

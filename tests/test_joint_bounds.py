@@ -10,10 +10,10 @@ from ase.calculators.emt import EMT
 from click.testing import CliRunner
 
 from ase_proxima import Decision, ProximaCalculator
-from ase_proxima.report import report_run
-from ase_proxima.run_data import read_run
-from ase_proxima.surrogates.bayesian_soap import BayesianSoap
-from ase_proxima.surrogates.gradient_gp import GradientGP
+from ase_proxima.reports.report import report_run
+from ase_proxima.runs.run_data import read_run
+from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
+from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from proxima_cli.proxima import main
 
 BOUNDS = {"energy": 0.01, "force_max": 0.1}

@@ -6,7 +6,7 @@ from ase.build import molecule
 
 from ase_proxima import InputError, ProximaCalculator
 from ase_proxima.controllers.fixed import FixedController
-from ase_proxima.surrogates.gradient_gp import GradientGP
+from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.surrogates.soap_ridge import SoapRidge
 from ase_proxima.testing import HarmonicWells
 from ase_proxima.types import Frame

@@ -17,7 +17,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase_proxima.apps import delayed_acceptance as exact
 from ase_proxima.apps import monte_carlo_run
 from ase_proxima.apps.delayed_acceptance import ExactState, OuterLog, OuterRow
-from ase_proxima.apps.delayed_acceptance_report import acceptance_of, equilibrated, summarise
+from ase_proxima.apps.delayed_acceptance_summary import acceptance_of, equilibrated, summarise
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions
 from ase_proxima.apps.monte_carlo_run import (
     Progress,
@@ -27,11 +27,11 @@ from ase_proxima.apps.monte_carlo_run import (
     make_arguments,
 )
 from ase_proxima.apps.run_folder import open_run, refuse_other_settings
+from ase_proxima.apps.statistics import autocorrelation_time
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
-from ase_proxima.statistics import autocorrelation_time
-from ase_proxima.store import write_json
+from ase_proxima.runs.store import write_json
 from ase_proxima.types import Stats
 
 __all__ = ["DEFAULT_BURN_IN", "MOST_INNER_STEPS", "ExactSettings", "run"]

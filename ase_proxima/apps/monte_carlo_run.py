@@ -22,10 +22,10 @@ from ase.calculators.calculator import BaseCalculator
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.apps.run_folder import open_run, refuse_other_settings
+from ase_proxima.apps.statistics import mean_of_chain, sampled_means
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
-from ase_proxima.statistics import mean_of_chain, sampled_means
-from ase_proxima.store import read_steps, write_json
+from ase_proxima.runs.store import read_steps, write_json
 from ase_proxima.types import Stats
 
 __all__ = [

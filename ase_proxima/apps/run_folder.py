@@ -12,7 +12,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.store import discard_unstarted, write_json
+from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import parse_target
 
 __all__ = ["open_run", "refuse_other_settings"]

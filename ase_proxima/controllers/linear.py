@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ase_proxima.calibration import fit_line
+from ase_proxima.controllers.calibration import fit_line
 from ase_proxima.types import Observation
 
 __all__ = ["LinearController", "LinearState", "update_threshold"]

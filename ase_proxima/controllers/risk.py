@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ase_proxima.calibration import fit_ratio, largest_threshold, rank_correlation
-from ase_proxima.confidence import observe_error, upper_limit
+from ase_proxima.controllers.calibration import fit_ratio, largest_threshold, rank_correlation
+from ase_proxima.controllers.confidence import observe_error, upper_limit
 from ase_proxima.controllers.risk_state import MAX_WEIGHT, RiskState
 from ase_proxima.types import Observation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ase_proxima.confidence import MeanError
+from ase_proxima.controllers.confidence import MeanError
 
 __all__ = ["MAX_WEIGHT", "RiskState"]
 

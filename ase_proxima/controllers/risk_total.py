@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ase_proxima.calibration import fit_ratio
-from ase_proxima.confidence import MeanError, observe_error, upper_limit
+from ase_proxima.controllers.calibration import fit_ratio
+from ase_proxima.controllers.confidence import MeanError, observe_error, upper_limit
 from ase_proxima.types import Observation
 
 __all__ = ["TotalRiskController", "TotalRiskState", "excess_limit"]

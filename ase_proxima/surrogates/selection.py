@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ase_proxima.surrogates.kernels import matern52
+from ase_proxima.surrogates.gradient_gp.kernels import matern52
 
 __all__ = ["energy_covariance", "most_informative", "novelty"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpu_xarch.features import make_features
+from gpu_xarch.models.features import make_features
 from gpu_xarch.models.problem import Problem
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.features import make_features
+from gpu_xarch.models.features import make_features
 from gpu_xarch.models.problem import Problem
 
 if TYPE_CHECKING:

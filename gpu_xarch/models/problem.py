@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.memory_bound import THRESHOLD
 from gpu_xarch.metrics import canonical_name, find_metric, registry
 from gpu_xarch.specs import GpuSpec, canonical_device, find_gpu, gpus
+from gpu_xarch.tables.memory_bound import THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np

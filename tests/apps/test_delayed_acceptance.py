@@ -14,7 +14,7 @@ from ase_proxima.apps import delayed_acceptance as exact
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.delayed_acceptance import OuterLog, OuterRow
 from ase_proxima.apps.monte_carlo import Move
-from ase_proxima.statistics import autocorrelation_time
+from ase_proxima.apps.statistics import autocorrelation_time
 
 ALPHA = 1e-3
 MOVE = Move(1000.0, 0.8)  # kT = 0.0862 eV

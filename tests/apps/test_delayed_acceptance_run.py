@@ -16,11 +16,11 @@ from ase import units
 from ase_proxima import InputError, RunDirectoryError, TargetError
 from ase_proxima.apps import monte_carlo_run
 from ase_proxima.apps.delayed_acceptance import OuterLog
-from ase_proxima.apps.delayed_acceptance_report import exact_table
 from ase_proxima.apps.delayed_acceptance_run import ExactSettings, run
 from ase_proxima.apps.monte_carlo_run import RunSettings
-from ase_proxima.store import RunDirectory, read_steps
-from ase_proxima.surrogates.gradient_gp import GradientGP
+from ase_proxima.reports.exact import exact_table
+from ase_proxima.runs.store import RunDirectory, read_steps
+from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.targets import parse_target
 
 TARGET = '''

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ase_proxima import InputError, RunDirectoryError
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move, accept
-from ase_proxima.statistics import mean_of_chain
+from ase_proxima.apps.statistics import mean_of_chain
 from ase_proxima.testing import HarmonicWells
 
 

@@ -13,7 +13,7 @@ import pytest
 from ase_proxima import InputError, RunDirectoryError, TargetError
 from ase_proxima.apps.monte_carlo import ChainLog
 from ase_proxima.apps.monte_carlo_run import RunSettings, asked_structures, read_settings, run
-from ase_proxima.store import RunDirectory, read_steps
+from ase_proxima.runs.store import RunDirectory, read_steps
 
 TARGET = '''
 """A slow harmonic molecule that writes down every run."""

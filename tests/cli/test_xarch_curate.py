@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from gpu_xarch.dataset import from_frame, load_runs, write_arrow
+from gpu_xarch.tables.runs import from_frame, load_runs, write_arrow
 from proxima_cli.xarch import main
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from gpu_xarch.own_data import own_pairs
-from gpu_xarch.pairing import Pairing, write_pairs
+from gpu_xarch.simulator.own_data import own_pairs
+from gpu_xarch.tables.pairs import Pairing, write_pairs
 from proxima_cli.xarch import main
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_xarch.own_data import own_pairs
-from gpu_xarch.pairing import Pairing, write_pairs
+from gpu_xarch.simulator.own_data import own_pairs
+from gpu_xarch.tables.pairs import Pairing, write_pairs
 
 SCRIPT = "import sys; from proxima_cli.xarch import main; main(sys.argv[1:])"
 ASKED = ("--target", "ipc", "--source", "P100", "--dest", "V100", "--metrics", "ipc,inst_executed")

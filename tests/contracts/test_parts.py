@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from ase_proxima.surrogates.bayesian_soap import BayesianSoap
-from ase_proxima.surrogates.gradient_gp import GradientGP
+from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
+from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from ase_proxima.surrogates.none import NoUncertainty
 from ase_proxima.surrogates.soap_ridge import SoapRidge
 from ase_proxima.testing import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_xarch.readers import Problem, Run, read_runs
+from gpu_xarch.profiles.readers import Problem, Run, read_runs
 
 HEADER = '"Device","Kernel","Invocations","Metric Name","Metric Description","Min","Max","Avg"'
 PREAMBLE = (

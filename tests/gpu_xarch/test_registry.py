@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.kernel_names import base_name, demangle, normalise_kernel
 from gpu_xarch.metrics import canonical_name, evaluate_ncu, find_metric, ncu_names, published, registry
 from gpu_xarch.specs import canonical_device, find_gpu, gpus
+from gpu_xarch.tables.kernel_names import base_name, demangle, normalise_kernel
 
 UNITS = {
     "count", "ratio", "fraction", "level", "bytes", "bytes/s", "s", "1/s", "1/cycle", "cycles", "warps", "label",

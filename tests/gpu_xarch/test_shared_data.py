@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu_xarch.dataset import load_runs, metric_columns
-from gpu_xarch.ingestion import ingest
-from gpu_xarch.inspection import describe
-from gpu_xarch.memory_bound import label_runs
-from gpu_xarch.pairing import pair_runs, summary_reasons
-from gpu_xarch.readers.table import load_map, table_reader
+from gpu_xarch.profiles.ingestion import ingest
+from gpu_xarch.profiles.readers.table import load_map, table_reader
+from gpu_xarch.tables.inspection import describe
+from gpu_xarch.tables.memory_bound import label_runs
+from gpu_xarch.tables.pairs import pair_runs, summary_reasons
+from gpu_xarch.tables.runs import load_runs, metric_columns
 
 pytestmark = pytest.mark.shared_data
 SUFFIX = {"B/s": 1.0, "KB/s": 2.0**10, "MB/s": 2.0**20, "GB/s": 2.0**30}

@@ -1,0 +1,360 @@
+"""What a run directory says, read without disturbing the run that may still be writing to it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_proxima.controllers.calibration import fit_ratio
+from ase_proxima.controllers.confidence import steady_total
+from ase_proxima.costs import Costs, add_call
+from ase_proxima.errors import RunDirectoryError
+from ase_proxima.metrics import METRIC_UNITS
+from ase_proxima.runs.store import read_steps
+from ase_proxima.types import Decision
+
+__all__ = [
+    "TIMES",
+    "BoundData",
+    "ChainData",
+    "RunData",
+    "count_costs",
+    "estimate_errors",
+    "read_run",
+    "running_estimate",
+]
+
+TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training", "time_decision")
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class BoundData:
+    """What concerns one error bound; arrays of shape (n_calls,), NaN where there was no value.
+
+    Attributes
+    ----------
+    metric
+        Name of the error metric.
+    bound
+        In its unit; NaN where the run directory does not say.
+    uncertainty, threshold, alpha, error
+        As they were at each call.
+    """
+
+    metric: str
+    bound: float
+    uncertainty: Floats
+    threshold: Floats
+    alpha: Floats
+    error: Floats
+
+    @property
+    def unit(self) -> str:
+        """Unit of the error; empty for a metric of the user's own."""
+        return METRIC_UNITS.get(self.metric, "")
+
+
+@dataclass(frozen=True, eq=False)
+class ChainData:
+    """Steps of a Monte Carlo run; arrays of shape (n_steps + 1,), the initial structure first.
+
+    Attributes
+    ----------
+    proposed_energy, energy
+        Of the structure asked for, and of that where the chain stands after the step, in eV.
+    accepted
+        Whether the chain moved.
+    radius_of_gyration
+        Of the chain's structure, in Å.
+    """
+
+    step: NDArray[np.int64]
+    proposed_energy: Floats
+    accepted: Bools
+    energy: Floats
+    radius_of_gyration: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """A run directory in memory; arrays of shape (n_calls,), times in s.
+
+    Attributes
+    ----------
+    settings, state
+        What the run was made with and its latest checkpoint, None before the first, as in state.json.
+    simulation, summary
+        Contents of simulation.json and summary.json; None where there is none.
+    structures
+        Fingerprint of the input of each call.
+    target, audit, surrogate
+        Whether the call was flagged, audited, or answered by the surrogate.
+    chain
+        Steps of a Monte Carlo run; None for other runs.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    state: Mapping[str, Any] | None
+    simulation: Mapping[str, Any] | None
+    summary: Mapping[str, Any] | None
+    step: NDArray[np.int64]
+    structures: tuple[str, ...]
+    model_version: NDArray[np.int64]
+    target: Bools
+    audit: Bools
+    surrogate: Bools
+    audit_probability: Floats
+    times: Mapping[str, Floats]
+    bounds: tuple[BoundData, ...]
+    chain: ChainData | None
+
+    @property
+    def n_calls(self) -> int:
+        """Number of calls written so far."""
+        return len(self.step)
+
+    @property
+    def trusted(self) -> Bools:
+        """Whether the surrogate was trusted, audited calls included."""
+        return self.surrogate | self.audit
+
+    @property
+    def monte_carlo(self) -> Mapping[str, Any]:
+        """Settings of a Monte Carlo run; empty for other runs."""
+        return (self.simulation or {}).get("monte_carlo") or {}
+
+    @property
+    def exact(self) -> Mapping[str, Any]:
+        """Settings of a run made with --exact; empty for other runs."""
+        return (self.simulation or {}).get("exact") or {}
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.path.resolve().name
+
+
+def read_run(path: str | Path) -> RunData:
+    """Read a run directory: finished, interrupted, or still being written.
+
+    Raises
+    ------
+    RunDirectoryError
+        If it is not a run directory, holds no call, or is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunDirectoryError(f"{path} is not a run directory: there is no such folder")
+    saved = _read_json(path / "state.json")
+    if saved is None:
+        raise RunDirectoryError(f"{path} is not a run directory: it has no state.json")
+    if not isinstance(saved.get("settings"), dict) or "run" not in saved:
+        raise RunDirectoryError(f"{path / 'state.json'} is damaged: it has no settings or no run")
+    settings = saved["settings"]
+    try:
+        rows = list(read_steps(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{path / 'steps.csv'} cannot be read: {error}") from error
+    if not rows:
+        raise RunDirectoryError(f"{path / 'steps.csv'} holds no call yet: wait for the run to make one")
+    columns = _Columns(path / "steps.csv", rows)
+    decisions = np.array(columns.text("decision"))
+    unknown = set(decisions.tolist()) - {decision.value for decision in Decision}
+    if unknown:
+        raise RunDirectoryError(f"{columns.path} is damaged: {sorted(unknown)[0]!r} is no decision")
+    return RunData(
+        path=path,
+        settings=settings,
+        state=saved["run"],
+        simulation=_read_json(path / "simulation.json"),
+        summary=_read_json(path / "summary.json"),
+        step=columns.integers("step"),
+        structures=tuple(columns.text("structure")),
+        model_version=columns.integers("model_version"),
+        target=decisions == Decision.TARGET.value,
+        audit=decisions == Decision.AUDIT.value,
+        surrogate=decisions == Decision.SURROGATE.value,
+        audit_probability=columns.numbers("audit_probability"),
+        times={name: columns.numbers(name) for name in TIMES},
+        bounds=_read_bounds(columns, settings),
+        chain=_read_chain(path),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path} is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise RunDirectoryError(f"{path} is damaged: it holds {type(data).__name__}, not named values")
+    return data
+
+
+def _read_chain(path: Path) -> ChainData | None:
+    """Steps in chain.csv, without the line that a kill may have cut; None where there is none yet."""
+    file = path / "chain.csv"
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{file} cannot be read: {error}") from error
+    rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    if not rows:
+        return None
+    columns = _Columns(file, rows)
+    return ChainData(
+        columns.integers("step"),
+        columns.numbers("proposed_energy"),
+        columns.integers("accepted") == 1,
+        columns.numbers("energy"),
+        columns.numbers("radius_of_gyration"),
+    )
+
+
+class _Columns:
+    """Columns of a table, checked as they are asked for."""
+
+    def __init__(self, path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+        self.path = path
+        self.rows = rows
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name in self.rows[0] if isinstance(name, str)]
+
+    def text(self, name: str) -> list[str]:
+        if name not in self.rows[0]:
+            raise RunDirectoryError(f"{self.path} has no column {name!r}: it has {', '.join(self.names)}")
+        values = [row[name] for row in self.rows]
+        if None in values:
+            line = values.index(None) + 2  # type: ignore[arg-type]  # a short line leaves None
+            raise RunDirectoryError(f"{self.path} is damaged: line {line} has no {name!r}")
+        return values
+
+    def numbers(self, name: str) -> Floats:
+        values = self.text(name)
+        numbers = np.empty(len(values))
+        for i, value in enumerate(values):
+            try:
+                numbers[i] = float(value) if value else math.nan
+            except ValueError as error:
+                problem = f"line {i + 2}: {name} must be a number, got {value!r}"
+                raise RunDirectoryError(f"{self.path} is damaged: {problem}") from error
+        return numbers
+
+    def integers(self, name: str) -> NDArray[np.int64]:
+        numbers = self.numbers(name)
+        if not np.isfinite(numbers).all():
+            line = int(np.argmin(np.isfinite(numbers))) + 2
+            raise RunDirectoryError(f"{self.path} is damaged: line {line} has no {name!r}")
+        return numbers.astype(np.int64)
+
+
+def _read_bounds(columns: _Columns, settings: Mapping[str, Any]) -> tuple[BoundData, ...]:
+    """One entry a bound: plain column names for one, `name_metric` for several."""
+    bound, metric = settings.get("error_bound"), settings.get("error_metric")
+    bounds = (
+        dict(bound) if isinstance(bound, Mapping) else {metric if isinstance(metric, str) else "error": bound}
+    )
+    several = "error" not in columns.names and len(bounds) > 1
+    return tuple(
+        BoundData(
+            name,
+            float(value) if isinstance(value, (int, float)) else math.nan,
+            *(
+                columns.numbers(f"{column}_{name}" if several else column)
+                for column in ("uncertainty", "threshold", "alpha", "error")
+            ),
+        )
+        for name, value in bounds.items()
+    )
+
+
+def running_estimate(run: RunData, bound: BoundData) -> tuple[Floats, str]:
+    """Estimate the mean error of the trusted calls, after each call.
+
+    Returns
+    -------
+    means : array, shape (n_calls,)
+        In the unit of the metric; never negative (see `steady_total`).
+    basis : str
+        As in `estimate_errors`.
+    """
+    expected, _ = _expected_errors(run, bound)
+    _, basis = estimate_errors(run, bound)
+    expected = np.where(run.trusted, np.nan_to_num(expected), 0.0)
+    audited = run.audit & np.isfinite(bound.error)
+    weight = np.divide(1.0, run.audit_probability, out=np.zeros(run.n_calls), where=audited)
+    seen = np.cumsum(weight * np.nan_to_num(bound.error))
+    total = steady_total(np.cumsum(expected), np.cumsum(weight * expected), seen)
+    return total / np.maximum(np.cumsum(run.trusted), 1), basis
+
+
+def estimate_errors(run: RunData, bound: BoundData) -> tuple[Floats, str]:
+    """Estimate the error of each trusted call: its expected error, corrected where an audit saw it.
+
+    The expected error is `alpha * uncertainty`, with the slope as it was before the call; an audited call
+    adds `(error - expected) / probability`, so that the mean of the estimates has the mean error as its
+    expectation, however poor the slope (the difference estimator of survey sampling).
+
+    Returns
+    -------
+    errors : array, shape (n_calls,)
+        In the unit of the metric; NaN on flagged calls.
+    basis : str
+        What the estimate rests on: `"audits"`, `"flagged calls"` where there was no audit, or `""` where
+        there is nothing to go by.
+    """
+    expected, audited = _expected_errors(run, bound)
+    if audited.any():
+        expected = np.where(np.isfinite(expected), expected, 0.0)
+        weight = np.where(audited, run.audit_probability, 1.0)
+        residual = np.where(audited, bound.error, 0.0) - expected
+        errors = expected + np.where(audited, residual / weight, 0.0)
+        basis = "audits"
+    else:
+        errors = expected
+        basis = "flagged calls" if np.isfinite(expected[run.trusted]).any() else ""
+    return np.where(run.trusted, errors, math.nan), basis
+
+
+def _expected_errors(run: RunData, bound: BoundData) -> tuple[Floats, NDArray[np.bool_]]:
+    """Error to expect at each call, and which errors were seen by audits."""
+    expected = bound.alpha * bound.uncertainty
+    missing = run.trusted & ~np.isfinite(expected)
+    if missing.any():
+        seen = np.isfinite(bound.error) & np.isfinite(bound.uncertainty)
+        pairs = list(zip(bound.uncertainty[seen].tolist(), bound.error[seen].tolist(), strict=True))
+        typical = float(np.median(bound.uncertainty[missing]))
+        ratio = fit_ratio(pairs, reference=typical).mean
+        expected = np.where(missing, ratio * bound.uncertainty, expected)
+    return expected, run.audit & np.isfinite(bound.error)
+
+
+def count_costs(run: RunData) -> Costs:
+    """What the calls of a run cost, counted as the run itself does."""
+    costs = Costs()
+    for k in range(run.n_calls):
+        decision = (
+            Decision.SURROGATE if run.surrogate[k] else Decision.AUDIT if run.audit[k] else Decision.TARGET
+        )
+        times = {name: float(run.times[name][k]) for name in TIMES}
+        costs = add_call(costs, decision, float(run.audit_probability[k]), times)
+    return costs

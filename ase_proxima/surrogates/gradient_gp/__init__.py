@@ -1,0 +1,1 @@
+"""Gaussian process on energy and forces of one molecule."""

@@ -1,0 +1,1 @@
+"""The Bayesian linear model on descriptors of atoms."""

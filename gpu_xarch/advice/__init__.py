@@ -1,0 +1,1 @@
+"""What to profile next, and what a model needs."""

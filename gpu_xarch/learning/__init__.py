@@ -1,0 +1,1 @@
+"""Training, honest scores, predictions and their intervals."""

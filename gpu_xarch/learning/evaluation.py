@@ -1,0 +1,395 @@
+"""Honest scores: held-out groups, hyper-parameters chosen inside, baselines beside, intervals by bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gpu_xarch.errors import InputError
+from gpu_xarch.learning.training import TrainingData, fit_model
+from gpu_xarch.models import GRIDS, Model, baselines_of, make_model
+from gpu_xarch.models.auto import offset_of
+from gpu_xarch.progress import OnStep, part_of, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = [
+    "SPLITS",
+    "Evaluation",
+    "bootstrap",
+    "confusion",
+    "evaluate",
+    "groups_of",
+    "held_out_predictions",
+    "held_out_split",
+    "score",
+    "split",
+]
+
+SPLITS = ("random", "kernel", "application")
+
+
+def score(y: Floats, predicted: Floats, *, classifies: bool = False) -> dict[str, float]:
+    """Return the scores of predictions.
+
+    Relative errors are over the rows whose true value is above zero; "n_zero" counts the others.
+
+    Parameters
+    ----------
+    y, predicted : ndarray, shape (n_rows,)
+        True and predicted values.
+    classifies : bool
+        The values are labels: accuracy, false positive and false negative rates instead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = score(np.array([1.0, 2.0, 4.0]), np.array([1.1, 2.0, 3.0]))
+    >>> round(found["mape"], 4), round(found["median_ape"], 2), round(found["mae"], 4)
+    (0.1167, 0.1, 0.3667)
+    """
+    import numpy as np
+
+    if classifies:
+        table = confusion(y, predicted)
+        positive, negative = table["tp"] + table["fn"], table["tn"] + table["fp"]
+        return {
+            "n": float(len(y)),
+            "accuracy": (table["tp"] + table["tn"]) / max(len(y), 1),
+            "false_positive_rate": table["fp"] / negative if negative else float("nan"),
+            "false_negative_rate": table["fn"] / positive if positive else float("nan"),
+        }
+    error = np.abs(predicted - y)
+    above = y > 0
+    relative = error[above] / y[above]
+    total = float(((y - y.mean()) ** 2).sum()) if len(y) else 0.0
+    return {
+        "n": float(len(y)),
+        "n_zero": float((~above).sum()),
+        "mape": float(relative.mean()) if len(relative) else float("nan"),
+        "median_ape": float(np.median(relative)) if len(relative) else float("nan"),
+        "mae": float(error.mean()) if len(y) else float("nan"),
+        "mse": float((error**2).mean()) if len(y) else float("nan"),
+        "r2": 1.0 - float((error**2).sum()) / total if total > 0 else float("nan"),
+    }
+
+
+def confusion(y: Floats, predicted: Floats) -> dict[str, int]:
+    """Count true and false positives and negatives of labels 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> confusion(np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0]))
+    {'tp': 1, 'fn': 1, 'fp': 0, 'tn': 1}
+    """
+    truth, said = y > 0.5, predicted > 0.5
+    return {
+        "tp": int((truth & said).sum()),
+        "fn": int((truth & ~said).sum()),
+        "fp": int((~truth & said).sum()),
+        "tn": int((~truth & ~said).sum()),
+    }
+
+
+def harmonic_mean(values: Sequence[float]) -> float:
+    """Return the harmonic mean of errors; zero as soon as one is zero, gaps left out.
+
+    Examples
+    --------
+    >>> harmonic_mean([0.1, 0.4])
+    0.16
+    """
+    kept = [value for value in values if value == value]
+    if not kept:
+        return float("nan")
+    if min(kept) <= 0:
+        return 0.0
+    return len(kept) / sum(1.0 / value for value in kept)
+
+
+def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple[Any, Any]]:
+    """Yield the row numbers of training and test parts.
+
+    Raises
+    ------
+    InputError
+        If the kind of split is unknown, or there are too few groups to leave one out.
+    """
+    import numpy as np
+    from sklearn.model_selection import GroupKFold, KFold
+
+    if how not in SPLITS:
+        raise InputError(f"the split must be one of {', '.join(SPLITS)}, got {how!r}")
+    places = np.arange(len(data))
+    if how == "random":
+        yield from KFold(min(folds, len(data)), shuffle=True, random_state=seed).split(places)
+        return
+    groups = groups_of(data, how)
+    n_groups = len(set(groups))
+    if n_groups < 2:
+        raise InputError(
+            f"there is one {how} alone, {groups[0]}: nothing can be left out, use --split random"
+        )
+    yield from GroupKFold(min(folds, n_groups)).split(places, groups=groups)
+
+
+def groups_of(data: TrainingData, how: str) -> list[str]:
+    """Return what each row is kept together with: its application or kernel; itself for "random"."""
+    from gpu_xarch.tables.applications import application_key
+
+    names = [application_key(name) for name in data.keys["application"]]
+    if how == "application":
+        return names
+    if how == "random":
+        return [str(i) for i in range(len(data))]
+    return [f"{name} {kernel}" for name, kernel in zip(names, data.keys["kernel"], strict=True)]
+
+
+def held_out_split(data: TrainingData) -> str:
+    """Return the strictest split that the rows allow: "application", else "kernel", else "random"."""
+    return next((how for how in ("application", "kernel") if len(set(groups_of(data, how))) > 1), "random")
+
+
+def held_out_predictions(
+    data: TrainingData,
+    build: Callable[[], Model],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    on_step: OnStep = silent,
+) -> Floats:
+    """Predict each row by a model that has not seen its application (or kernel, where there is one application).
+
+    Returns
+    -------
+    ndarray, shape (n_rows,)
+    """
+    import numpy as np
+
+    how = held_out_split(data)
+    predicted = np.full(len(data), np.nan)
+    parts = list(split(data, how, folds, seed))
+    for done, (train_rows, test_rows) in enumerate(parts):
+        model = fit_model(build(), data.rows(train_rows), part_of(on_step, done, 1, len(parts)))
+        predicted[test_rows] = model.predict(data.X.iloc[test_rows])
+        on_step(done + 1, len(parts))
+    return predicted
+
+
+def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: int) -> dict[str, Any]:
+    """Return the hyper-parameters with the smallest error of the logarithm on inner folds of `data`."""
+    import numpy as np
+
+    grid = GRIDS.get(name, ({},))
+    if len(grid) == 1 or data.problem.classifies:
+        return {}
+    if how != "random" and len(set(groups_of(data, how))) < 2:
+        how = "random"
+    small = offset_of(data.y)
+    errors = []
+    for options in grid:
+        total = 0.0
+        for train_rows, test_rows in split(data, how, 3, seed):
+            model = make_model(name, data.problem, seed=seed, n_jobs=n_jobs, **options)
+            fit_model(model, data.rows(train_rows))
+            predicted = np.maximum(model.predict(data.X.iloc[test_rows]), 0.0)
+            total += float(np.abs(np.log((predicted + small) / (data.y[test_rows] + small))).sum())
+        errors.append(total)
+    return dict(grid[int(np.argmin(errors))])
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], float],
+    groups: Sequence[str],
+    *,
+    n: int = 1000,
+    level: float = 0.9,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return a percentile interval of a statistic, groups drawn with replacement (Efron and Tibshirani 1993).
+
+    Rows of one application are alike, so whole applications are drawn, not rows.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes row numbers, returns the value.
+    groups : sequence of str, length n_rows
+    n, level, seed :
+        Draws, coverage of the interval, seed.
+
+    Examples
+    --------
+    >>> low, high = bootstrap(lambda rows: float(rows.mean()), ["a", "b", "c", "d"], n=200)
+    >>> 0 <= low < 1.5 < high <= 3
+    True
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    names, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    members = [np.flatnonzero(inverse == i) for i in range(len(names))]
+    values = []
+    for _ in range(n):
+        drawn = rng.integers(0, len(names), len(names))
+        values.append(statistic(np.concatenate([members[i] for i in drawn])))
+    tail = (1.0 - level) / 2.0
+    low, high = np.nanquantile(values, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+@dataclass
+class Evaluation:
+    """Predictions of several models on rows that they did not see.
+
+    Parameters
+    ----------
+    data : TrainingData
+    split : str
+    predictions : dict of str to ndarray, shape (n_rows,)
+    options : dict of str to list of dict
+        The hyper-parameters chosen in each outer fold.
+    """
+
+    data: TrainingData
+    split: str
+    predictions: dict[str, Floats]
+    options: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def scores(self, *, draws: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
+        """Return one row a model: the scores, intervals of three of them, the harmonic mean over applications."""
+        data, found = self.data, []
+        label = data.problem.classifies
+        groups = groups_of(data, "application")
+        for name, predicted in self.predictions.items():
+            row: dict[str, Any] = {"model": name, **score(data.y, predicted, classifies=label)}
+            names = ("accuracy",) if label else ("median_ape", "mape", "mae")
+            for one in names:
+
+                def statistic(rows: NDArray[np.int64], one: str = one, said: Floats = predicted) -> float:
+                    return score(data.y[rows], said[rows], classifies=label)[one]
+
+                row[f"{one}_low"], row[f"{one}_high"] = bootstrap(statistic, groups, n=draws, seed=seed)
+            if not label:
+                row["harmonic_mean"] = harmonic_mean([part["mape"] for part in self.by("application", name)])
+            found.append(row)
+        return found
+
+    def by(self, column: str, model: str) -> list[dict[str, Any]]:
+        """Return the scores of a model by "application", or any other column of the rows' keys."""
+        data, predicted = self.data, self.predictions[model]
+        found = []
+        for name, rows in sorted(data.keys.groupby(column).indices.items()):
+            part = score(data.y[rows], predicted[rows], classifies=data.problem.classifies)
+            found.append({column: str(name), "model": model, **part})
+        return found
+
+    def losses(self, model: str, column: str = "application") -> list[dict[str, Any]]:
+        """Return the groups where a model has a larger mean absolute error than old = new."""
+        if "old" not in self.predictions:
+            return []
+        one = "accuracy" if self.data.problem.classifies else "mae"
+        sign = -1.0 if one == "accuracy" else 1.0
+        found = []
+        for mine, base in zip(self.by(column, model), self.by(column, "old"), strict=True):
+            if sign * mine[one] > sign * base[one]:
+                found.append(
+                    {column: mine[column], "n": int(mine["n"]), "model": mine[one], "old": base[one]}
+                )
+        return found
+
+    def words(self, model: str) -> str:
+        """Say in one paragraph how a model compares with old = new, and where it loses to it."""
+        problem = self.data.problem
+        how = {"random": "at random", "kernel": "kernels left out", "application": "applications left out"}
+        start = f"{model}, {problem.target} {problem.source} -> {problem.dest}, {how[self.split]}: "
+        mine = score(self.data.y, self.predictions[model], classifies=problem.classifies)
+        if problem.classifies:
+            text = start + f"accuracy {100 * mine['accuracy']:.1f} %"
+        else:
+            text = start + f"median error {100 * mine['median_ape']:.1f} %"
+        if "old" not in self.predictions:
+            return text + "; there is no old value to compare with."
+        base = score(self.data.y, self.predictions["old"], classifies=problem.classifies)
+        if problem.classifies:
+            text += f" beside {100 * base['accuracy']:.1f} % of old = new. "
+        else:
+            text += f" beside {100 * base['median_ape']:.1f} % of old = new. "
+        losses = self.losses(model)
+        total = self.data.keys["application"].nunique()
+        if not losses:
+            return text + f"It loses to old = new on none of {total} applications."
+        named = ", ".join(f"{item['application']} ({item['n']})" for item in losses[:12])
+        more = f" and {len(losses) - 12} more" if len(losses) > 12 else ""
+        return text + f"It loses to old = new on {len(losses)} of {total} applications (rows): {named}{more}."
+
+
+def evaluate(
+    data: TrainingData,
+    models: Sequence[str] = ("forest", "auto"),
+    *,
+    split_by: str = "application",
+    folds: int = 10,
+    nested: bool = False,
+    seed: int = 0,
+    n_jobs: int = 1,
+    options: dict[str, dict[str, Any]] | None = None,
+    on_step: OnStep = silent,
+) -> Evaluation:
+    """Predict every row by models fitted without its fold, the baselines beside.
+
+    Parameters
+    ----------
+    data : TrainingData
+    models : sequence of str
+        Names for `make_model`; the baselines of the problem are added.
+    split_by : str
+        "random", "kernel" or "application": what is kept together.
+    folds : int
+        Folds, at most one a group.
+    nested : bool
+        Choose hyper-parameters on inner folds of each training part, never on the test part.
+    seed, n_jobs : int
+    options : dict, optional
+        Hyper-parameters by model.
+    on_step : callable
+        Told how many of the fits are done: one a model and fold.
+
+    Raises
+    ------
+    InputError
+        If the split cannot be made or a model is unknown.
+    """
+    import numpy as np
+
+    if folds < 2:
+        raise InputError(f"at least 2 folds are needed, got {folds}")
+    names = [*(name for name in baselines_of(data.problem) if name not in models), *models]
+    predictions = {name: np.full(len(data), np.nan) for name in names}
+    chosen: dict[str, list[dict[str, Any]]] = {name: [] for name in names if name in GRIDS and nested}
+    parts = list(split(data, split_by, folds, seed))
+    total = len(parts) * len(names)
+    for fold, (train_rows, test_rows) in enumerate(parts):
+        part = data.rows(train_rows)
+        for name in list(predictions):
+            done = fold * len(names) + names.index(name)
+            told = dict((options or {}).get(name, {}))
+            if nested and name in GRIDS:
+                told |= choose_options(part, name, split_by, seed, n_jobs)
+                chosen[name].append(told)
+            try:
+                model = make_model(name, data.problem, seed=seed, n_jobs=n_jobs, **told)
+                fit_model(model, part, part_of(on_step, done, 1, total))
+                predictions[name][test_rows] = model.predict(data.X.iloc[test_rows])
+            except InputError:
+                if name in models:
+                    raise
+                del predictions[name]
+            on_step(done + 1, total)
+    return Evaluation(data, split_by, predictions, chosen)

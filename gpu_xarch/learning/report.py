@@ -1,0 +1,230 @@
+"""A report on a model as one HTML file: scores, figures, where it loses, and the model card."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gpu_xarch.learning.evaluation import Evaluation, evaluate, groups_of, held_out_split, score, split
+from gpu_xarch.learning.plots import bars, learning_curve, predicted_against_true
+from gpu_xarch.learning.training import Trained, TrainingData, fit_model
+from gpu_xarch.models import make_model
+from gpu_xarch.progress import OnStep, part_of, silent
+from gpu_xarch.units import named_in, squared
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["importance", "learning", "render"]
+
+_STYLE = (
+    "body{font-family:sans-serif;max-width:62em;margin:2em auto;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:right}"
+    "td:first-child,th:first-child{text-align:left}.warn{background:#fff3cd;padding:.6em 1em}"
+    "svg{max-width:100%;height:auto}"
+)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def importance(
+    trained: Trained, data: TrainingData, *, most: int = 20, seed: int = 0, on_step: OnStep = silent
+) -> dict[str, float]:
+    """Return how much the error grows when a metric is shuffled among the rows (permutation importance).
+
+    The growth is of the mean absolute error on the training rows, relative to the target's mean; it says what
+    the model uses, not what causes the target.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    size = float(np.abs(data.y).mean()) or 1.0
+    base = float(np.abs(trained.model.predict(data.X) - data.y).mean())
+    found = {}
+    for done, name in enumerate(data.X.columns):
+        on_step(done, data.X.shape[1])
+        shuffled = data.X.copy()
+        shuffled[name] = rng.permutation(shuffled[name].to_numpy())
+        found[str(name)] = (float(np.abs(trained.model.predict(shuffled) - data.y).mean()) - base) / size
+    order = sorted(found, key=lambda name: -found[name])
+    return {name: found[name] for name in order[:most]}
+
+
+def learning(
+    data: TrainingData,
+    name: str,
+    *,
+    shares: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+    seed: int = 0,
+    on_step: OnStep = silent,
+) -> tuple[list[int], list[float]]:
+    """Return training sizes and held-out errors: folds keep groups together, rows are drawn from each training part.
+
+    Returns
+    -------
+    sizes : list of int
+        Mean number of training rows.
+    errors : list of float
+        Median relative error, or the error rate of labels.
+    """
+    import numpy as np
+
+    how = held_out_split(data)
+    sizes, errors = [], []
+    for place, share in enumerate(shares):
+        rng = np.random.default_rng(seed)
+        predicted, counts = np.full(len(data), np.nan), []
+        parts = list(split(data, how, 5, seed))
+        for done, (train_rows, test_rows) in enumerate(parts):
+            on_step(place * len(parts) + done, len(shares) * len(parts))
+            few = rng.permutation(train_rows)[: max(int(share * len(train_rows)), 10)]
+            model = fit_model(make_model(name, data.problem, seed=seed), data.rows(few))
+            predicted[test_rows] = model.predict(data.X.iloc[test_rows])
+            counts.append(len(few))
+        found = score(data.y, predicted, classifies=data.problem.classifies)
+        sizes.append(int(np.mean(counts)))
+        errors.append(1.0 - found["accuracy"] if data.problem.classifies else found["median_ape"])
+    return sizes, errors
+
+
+def render(
+    trained: Trained, data: TrainingData, *, seed: int = 0, folds: int = 5, on_step: OnStep = silent
+) -> str:
+    """Return the report on a trained model and the rows it was trained on.
+
+    Parameters
+    ----------
+    trained : Trained
+    data : TrainingData
+        Its training rows.
+    seed, folds : int
+        Of the held-out evaluation.
+    on_step : callable
+        Told how many of three parts are done: scores, importance, learning curve.
+
+    Returns
+    -------
+    str
+        A complete HTML page without links to anything outside.
+    """
+    problem = trained.problem
+    names = (trained.name,) if trained.name == "forest" else ("forest", trained.name)
+    how = held_out_split(data)
+    result = evaluate(data, names, split_by=how, folds=folds, seed=seed, on_step=part_of(on_step, 0, 1, 3))
+    where = f"on {problem.source}" if problem.same_gpu else f"{problem.source} to {problem.dest}"
+    title = f"{problem.target} {where}: {trained.name}"
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    if data.simulated:
+        parts.append(
+            f'<p class="warn">SIMULATED: {data.simulated} of {len(data)} rows were made by a model, not measured.</p>'
+        )
+    parts += [
+        f"<p>{html.escape(result.words(trained.name))}</p>",
+        "<h2>Scores on rows not seen</h2>",
+        _scores(result),
+    ]
+    if not problem.classifies:
+        shown = {
+            name: result.predictions[name] for name in ("old", trained.name) if name in result.predictions
+        }
+        parts += [
+            "<h2>Predicted against true</h2>",
+            _svg(predicted_against_true(data.y, shown, problem.unit)),
+        ]
+    parts += ["<h2>Error by application</h2>", _by_application(result, trained.name)]
+    shares = importance(trained, data, seed=seed, on_step=part_of(on_step, 1, 1, 3))
+    label = "growth of the mean error when shuffled, relative to the mean target"
+    parts += ["<h2>Importance</h2>", _svg(bars(list(shares), {"importance": list(shares.values())}, label))]
+    sizes, errors = learning(data, trained.name, seed=seed, on_step=part_of(on_step, 2, 1, 3))
+    on_step(3, 3)
+    measure = "error rate" if problem.classifies else "median relative error"
+    parts += [
+        f"<h2>Learning curve, {how}s left out</h2>" if how != "random" else "<h2>Learning curve</h2>",
+        _svg(learning_curve(sizes, {trained.name: errors}, measure)),
+        "<h2>Model card</h2>",
+        _card(trained),
+    ]
+    page = "\n".join(parts)
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
+        f"<style>{_STYLE}</style></head><body>{page}</body></html>\n"
+    )
+
+
+def _scores(result: Evaluation) -> str:
+    rows, unit = [], result.data.problem.unit
+    if result.data.problem.classifies:
+        for s in result.scores(draws=300):
+            rates = (s["accuracy"], s["false_positive_rate"], s["false_negative_rate"])
+            rows.append((s["model"], *(f"{100 * value:.1f}" for value in rates)))
+        return _table(("model", "accuracy %", "false positives %", "false negatives %"), rows)
+    for s in result.scores(draws=300):
+        rows.append(
+            (
+                s["model"],
+                f"{100 * s['median_ape']:.1f} ({100 * s['median_ape_low']:.1f} to {100 * s['median_ape_high']:.1f})",
+                f"{100 * s['mape']:.1f} ({100 * s['mape_low']:.1f} to {100 * s['mape_high']:.1f})",
+                f"{s['mae']:.4g}",
+                f"{s['mse']:.4g}",
+                f"{s['r2']:.3f}",
+                f"{100 * s['harmonic_mean']:.1f}",
+            )
+        )
+    header = (
+        "model",
+        "median APE % (90 %)",
+        "MAPE % (90 %)",
+        named_in("MAE", unit),
+        named_in("MSE", squared(unit)),
+        "R²",
+        "harmonic mean of applications %",
+    )
+    return _table(header, rows)
+
+
+def _by_application(result: Evaluation, name: str) -> str:
+    one = "accuracy" if result.data.problem.classifies else "median_ape"
+    shown = [model for model in ("old", name) if model in result.predictions]
+    merged = replace(
+        result.data, keys=result.data.keys.assign(application=groups_of(result.data, "application"))
+    )
+    tidy = Evaluation(merged, result.split, result.predictions)
+    parts = {model: tidy.by("application", model) for model in shown}
+    names = [row["application"] for row in parts[name]]
+    series = {model: [100 * row[one] for row in rows] for model, rows in parts.items()}
+    return _svg(bars(names, series, "accuracy, %" if one == "accuracy" else "median error, %"))
+
+
+def _card(trained: Trained) -> str:
+    flat: list[tuple[str, Any]] = []
+    for key, value in trained.card.items():
+        if key == "left_out_metrics":
+            text = ", ".join(f"{name} ({why})" for name, why in value.items()) or "none"
+            flat.append((key, text))
+        elif isinstance(value, dict):
+            units = {"mae": trained.problem.unit, "mse": squared(trained.problem.unit)}
+            flat += [
+                (f"{key}: {named_in(name, units.get(name, ''))}", f"{number:.4g}")
+                for name, number in value.items()
+            ]
+        else:
+            flat.append((key, value))
+    flat.append(("metrics taken", ", ".join(trained.columns)))
+    flat.append(("meant for", "planning; not for runs that it calls out of its domain"))
+    return _table(("fact", "value"), flat)

@@ -1,0 +1,1 @@
+"""From profiler files to tables."""

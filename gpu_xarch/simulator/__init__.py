@@ -1,0 +1,1 @@
+"""An analytic model of kernels, for data that say they are simulated."""

@@ -1,0 +1,168 @@
+"""What a table of runs holds, and what in it cannot be true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gpu_xarch.metrics import registry
+from gpu_xarch.specs import GpuSpec, gpus
+from gpu_xarch.tables.runs import KEY, metric_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["describe", "impossible", "outliers"]
+
+#: shares that the tools' own definitions let exceed 1
+_OVER_ONE = frozenset({"shared_efficiency", "local_memory_overhead", "gld_efficiency", "gst_efficiency"})
+_LEAST_SPREAD = 0.3  # decades: a metric that hardly varies has no outliers within a factor of 1000
+_SLACK = 1.02  # nvprof prints 100.4 % for a busy unit now and then
+
+
+def impossible(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the values that no device can have.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A table of runs.
+
+    Returns
+    -------
+    list of dict
+        "metric", "why", "runs" (number), "worst" (value), "limit", "example" (file:line), by metric and
+        device.
+    """
+    found = []
+    for device, part in frame.groupby("device", sort=True):
+        spec = gpus().get(str(device))
+        for name in metric_columns(frame.columns):
+            for why, limit in _limits(name, spec):
+                low = limit == 0.0
+                bad = part[part[name] < 0.0] if low else part[part[name] > limit]
+                if len(bad):
+                    worst = bad[name].min() if low else bad[name].max()
+                    example = bad.loc[bad[name] == worst].iloc[0]
+                    found.append(
+                        {
+                            "device": device,
+                            "metric": name,
+                            "why": why,
+                            "runs": len(bad),
+                            "worst": float(worst),
+                            "limit": limit,
+                            "example": f"{example['file']}:{example['line']}",
+                        }
+                    )
+    return found
+
+
+def _limits(name: str, spec: GpuSpec | None) -> Iterable[tuple[str, float]]:
+    metric = registry().get(name)
+    if metric is None:
+        return
+    yield "below zero", 0.0
+    if metric.unit == "fraction" and name not in _OVER_ONE:
+        yield "a share above 1", _SLACK
+    if metric.unit == "level":
+        yield "a level above 10", 10.0 * _SLACK
+    if spec is None:
+        return
+    if name in ("dram_read_throughput", "dram_write_throughput", "dram_throughput"):
+        yield "above the peak bandwidth of the device", spec.bandwidth * _SLACK
+    if name in ("ipc", "issued_ipc"):
+        yield "above the issue width of the multiprocessor", float(spec.issue_width)
+    if name == "eligible_warps_per_cycle":
+        yield "more warps than a multiprocessor holds", float(spec.warps)
+
+
+def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
+    """Return the values that lie farthest from the rest of their metric on their device.
+
+    The distance is in median absolute deviations (at least 0.3 decades) of the logarithm of positive values;
+    only distances above 10 in groups of 20 values or more are given, the farthest first.
+    """
+    import numpy as np
+
+    found = []
+    for device, part in frame.groupby("device", sort=True):
+        for name in metric_columns(frame.columns):
+            values = part[name].to_numpy(dtype=float)
+            index = np.flatnonzero(values > 0)
+            if len(index) < 20:
+                continue
+            logs = np.log10(values[index])
+            centre = float(np.median(logs))
+            spread = max(float(np.median(np.abs(logs - centre))), _LEAST_SPREAD)
+            distance = np.abs(logs - centre) / spread
+            for place in np.flatnonzero(distance > 10):
+                row = part.iloc[int(index[place])]
+                found.append(
+                    {
+                        "device": device,
+                        "metric": name,
+                        "value": float(row[name]),
+                        "median": 10**centre,
+                        "distance": float(distance[place]),
+                        "application": row["application"],
+                        "kernel": row["kernel"],
+                        "example": f"{row['file']}:{row['line']}",
+                    }
+                )
+    found.sort(key=lambda item: -item["distance"])
+    return found[:most]
+
+
+def describe(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return a summary of a table of runs.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A table of runs, as `load_runs` gives it.
+
+    Returns
+    -------
+    dict
+        "runs", "simulated", "devices" (runs, applications, kernels, metrics of each), "tools", "metrics",
+        "missing" (metric to number of runs without it, for metrics that some runs have), "unknown_metrics",
+        "repeated" (keys with more than one run, and runs beyond the first), "impossible", "outliers".
+    """
+    names = metric_columns(frame.columns)
+    units = frame.attrs.get("units", {})
+    present = frame[names].notna()
+    counts = present.sum()
+    devices = []
+    for device, part in frame.groupby("device", sort=True):
+        devices.append(
+            {
+                "device": device,
+                "known": str(device) in gpus(),
+                "runs": len(part),
+                "simulated": int(part["simulated"].sum()),
+                "applications": int(part["application"].nunique()),
+                "kernels": int(part[["application", "kernel"]].drop_duplicates().shape[0]),
+                "metrics": int(part[names].notna().any().sum()),
+                "launches": int(part["launch"].notna().sum()),
+            }
+        )
+    repeated = frame.duplicated([*KEY, "simulated", "tool"], keep="first")
+    repeated_keys = frame.loc[repeated, list(KEY)].drop_duplicates()
+    return {
+        "runs": len(frame),
+        "simulated": int(frame["simulated"].sum()),
+        "files": int(frame["file"].nunique()),
+        "devices": devices,
+        "tools": {str(tool): int(n) for tool, n in frame["tool"].value_counts().items()},
+        "applications": {
+            str(name): int(n) for name, n in frame["application"].value_counts().sort_index().items()
+        },
+        "metrics": len(names),
+        "missing": {name: int(len(frame) - counts[name]) for name in names if counts[name] < len(frame)},
+        "unknown_metrics": [name for name in names if name not in registry()],
+        "units": {name: units.get(name, "unknown") for name in names},
+        "repeated": {"keys": len(repeated_keys), "runs": int(repeated.sum())},
+        "impossible": impossible(frame),
+        "outliers": outliers(frame),
+    }

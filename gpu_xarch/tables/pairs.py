@@ -1,0 +1,375 @@
+"""Join the runs of two GPUs by what they ran, never by position.
+
+A pair table has the key columns as the source spells them, ``source.<column>`` and ``target.<column>`` for
+device, run_id, file, line and simulated, and ``source.<metric>`` and ``target.<metric>`` for every metric
+that one of the paired runs has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpu_xarch.errors import InputError
+from gpu_xarch.specs import canonical_device
+from gpu_xarch.tables.applications import application_key
+from gpu_xarch.tables.kernel_names import base_name
+from gpu_xarch.tables.runs import metric_columns, why_not_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "DEFAULT_ON",
+    "REPEATS",
+    "SOURCE",
+    "TARGET",
+    "Pairing",
+    "load_pairs",
+    "pair_runs",
+    "pair_values",
+    "paired_metrics",
+    "summary_reasons",
+    "write_pairs",
+]
+
+SOURCE, TARGET = "source.", "target."
+DEFAULT_ON = ("application", "kernel", "input", "launch", "invocations")
+REPEATS = ("refuse", "mean", "median", "first")
+_KEPT = ("device", "run_id", "file", "line", "simulated")
+_NUMBER = re.compile(r"(?<![A-Za-z_\d.])[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+_FORMAT = b"gpu_xarch.pairs"
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The outcome of a join.
+
+    Parameters
+    ----------
+    source, target : str
+        Names of the GPUs.
+    on : tuple of str
+        The columns joined on.
+    pairs : pandas.DataFrame
+        One row a pair.
+    unmatched : list of dict
+        Runs of either side without a partner: "side", the key columns, "why", "example" (file:line).
+    ambiguous : list of dict
+        Keys that several runs of a side share: the key columns, "source_runs", "target_runs", "example".
+    """
+
+    source: str
+    target: str
+    on: tuple[str, ...]
+    pairs: pd.DataFrame
+    unmatched: list[dict[str, Any]]
+    ambiguous: list[dict[str, Any]]
+
+
+def _text(value: object) -> Hashable:
+    import pandas as pd
+
+    if value is None or value is pd.NA or value != value:
+        return None
+    return value if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+
+
+def _keys(frame: pd.DataFrame, on: Sequence[str]) -> list[tuple[Hashable, ...]]:
+    columns: list[list[Hashable]] = []
+    for name in on:
+        if name == "application":
+            columns.append([application_key(str(value)) for value in frame[name]])
+        elif name == "kernel_base":
+            columns.append([base_name(str(value)) for value in frame["kernel"]])
+        else:
+            columns.append([_text(value) for value in frame[name]])
+    return list(zip(*columns, strict=True))
+
+
+def _one_each(frame: pd.DataFrame, on: Sequence[str], repeats: str) -> pd.DataFrame:
+    """Return a frame in which repeated runs of a key are one row, if asked for."""
+    if repeats == "refuse" or frame.empty:
+        return frame
+    places: dict[tuple[Hashable, ...], list[int]] = defaultdict(list)
+    for index, key in enumerate(_keys(frame, on)):
+        places[key].append(index)
+    first = frame.iloc[[indices[0] for indices in places.values()]].copy()
+    if repeats != "first":
+        import numpy as np
+
+        group = np.empty(len(frame), dtype=int)
+        for number, indices in enumerate(places.values()):
+            group[indices] = number
+        names = metric_columns(frame.columns)
+        grouped = frame[names].groupby(group)
+        values = grouped.mean() if repeats == "mean" else grouped.median()
+        first[names] = values.to_numpy()
+    return first
+
+
+def pair_runs(
+    frame: pd.DataFrame,
+    *,
+    source: str,
+    target: str,
+    on: Sequence[str] = DEFAULT_ON,
+    tolerance: float | None = None,
+    repeats: str = "refuse",
+) -> Pairing:
+    """Join the runs of two GPUs.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A table of runs.
+    source, target : str
+        GPU names as in the column "device", or in any spelling that `canonical_device` knows.
+    on : sequence of str
+        Columns that must agree; "kernel_base" stands for the kernel's name without template and parameters.
+    tolerance : float, optional
+        Relative difference up to which numbers inside "input" agree; the text around them must be the same.
+    repeats : str
+        What to do with several runs of one key on one GPU: "refuse" (report them as ambiguous), or take their
+        "mean", "median" or "first".
+
+    Raises
+    ------
+    InputError
+        If a GPU has no runs, a column does not exist, or an option is out of range.
+    """
+    source, target = canonical_device(source), canonical_device(target)
+    _check(frame, source, target, on, tolerance, repeats)
+    left = _one_each(frame[frame["device"] == source], on, repeats).reset_index(drop=True)
+    right = _one_each(frame[frame["device"] == target], on, repeats).reset_index(drop=True)
+    left_keys, right_keys = _keys(left, on), _keys(right, on)
+    if tolerance is not None:
+        left_keys, right_keys = _snap(left_keys, right_keys, list(on).index("input"), tolerance)
+    sides: list[dict[tuple[Hashable, ...], list[int]]] = []
+    for keys in (left_keys, right_keys):
+        places: dict[tuple[Hashable, ...], list[int]] = defaultdict(list)
+        for index, key in enumerate(keys):
+            places[key].append(index)
+        sides.append(places)
+    matched: list[tuple[int, int]] = []
+    ambiguous = []
+    for key, ours in sides[0].items():
+        theirs = sides[1].get(key)
+        if not theirs:
+            continue
+        if len(ours) == 1 and len(theirs) == 1:
+            matched.append((ours[0], theirs[0]))
+        else:
+            row = left.iloc[ours[0]]
+            ambiguous.append(
+                {name: _shown(row, name) for name in on}
+                | {
+                    "source_runs": len(ours),
+                    "target_runs": len(theirs),
+                    "example": f"{row['file']}:{row['line']}",
+                }
+            )
+    unmatched = [
+        *_unmatched("source", left, left_keys, right_keys, on, target),
+        *_unmatched("target", right, right_keys, left_keys, on, source),
+    ]
+    return Pairing(source, target, tuple(on), _table(left, right, matched, on), unmatched, ambiguous)
+
+
+def _check(
+    frame: pd.DataFrame, source: str, target: str, on: Sequence[str], tolerance: float | None, repeats: str
+) -> None:
+    devices = [str(name) for name in sorted(frame["device"].unique())]
+    for name in (source, target):
+        if name not in devices:
+            raise InputError(f"no runs of the GPU {name!r} in the table, it has {', '.join(devices)}")
+    if source == target:
+        raise InputError(f"source and target are both {source}: name two GPUs")
+    for name in on:
+        if name != "kernel_base" and name not in frame.columns:
+            raise InputError(
+                f"cannot join on {name!r}: no such column; usual are {', '.join(DEFAULT_ON)}, kernel_base"
+            )
+    if not on or len(set(on)) != len(on):
+        raise InputError(f"the columns to join on must be some and different, got {list(on)}")
+    if repeats not in REPEATS:
+        raise InputError(f"repeats must be one of {', '.join(REPEATS)}, got {repeats!r}")
+    if tolerance is not None:
+        if not 0 <= tolerance < 1:
+            raise InputError(f"the tolerance must be from 0 to below 1, got {tolerance}")
+        if "input" not in on:
+            raise InputError("a tolerance is for numbers in the input, but input is not joined on")
+
+
+def _snap(
+    left: list[tuple[Hashable, ...]], right: list[tuple[Hashable, ...]], place: int, tolerance: float
+) -> tuple[list[tuple[Hashable, ...]], list[tuple[Hashable, ...]]]:
+    """Give inputs that agree within the tolerance the same key, by the connected groups that they form."""
+    groups: dict[tuple[Hashable, ...], dict[tuple[float, ...], int]] = defaultdict(dict)
+    parents: list[int] = []
+
+    def root(index: int) -> int:
+        while parents[index] != index:
+            index = parents[index]
+        return index
+
+    def split(key: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], tuple[float, ...]]:
+        text = str(key[place])
+        frame = (*key[:place], _NUMBER.sub("#", text), *key[place + 1 :])
+        return frame, tuple(float(number) for number in _NUMBER.findall(text))
+
+    for key in (*left, *right):
+        rest, numbers = split(key)
+        if numbers in groups[rest]:
+            continue
+        mine = len(parents)
+        parents.append(mine)
+        for others, index in groups[rest].items():
+            near = all(
+                abs(a - b) <= tolerance * max(abs(a), abs(b)) for a, b in zip(numbers, others, strict=True)
+            )
+            if near:
+                parents[root(index)] = root(mine)
+        groups[rest][numbers] = mine
+
+    def snapped(key: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+        rest, numbers = split(key)
+        return (*rest[:place], (rest[place], root(groups[rest][numbers])), *rest[place + 1 :])
+
+    return [snapped(key) for key in left], [snapped(key) for key in right]
+
+
+def _shown(row: pd.Series, name: str) -> Any:
+    if name == "kernel_base":
+        return base_name(str(row["kernel"]))
+    value = _text(row[name])
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _unmatched(
+    side: str,
+    frame: pd.DataFrame,
+    keys: list[tuple[Hashable, ...]],
+    others: list[tuple[Hashable, ...]],
+    on: Sequence[str],
+    device: str,
+) -> list[dict[str, Any]]:
+    there = set(others)
+    prefixes = [{key[: depth + 1] for key in there} for depth in range(len(on))]
+    known: list[dict[tuple[Hashable, ...], Hashable]] = [{} for _ in on]
+    for key in there:
+        for depth in range(len(on)):
+            known[depth].setdefault(key[:depth], key[depth])
+    found = []
+    for index, key in enumerate(keys):
+        if key in there:
+            continue
+        depth = next(depth for depth in range(len(on)) if key[: depth + 1] not in prefixes[depth])
+        row = frame.iloc[index]
+        name = on[depth]
+        if name in ("application", "kernel", "kernel_base"):
+            why = f"no such {name} on {device}"
+        else:
+            value = known[depth].get(key[:depth])
+            other = int(value) if isinstance(value, float) and value.is_integer() else value
+            why = f"{name} is {_shown(row, name)!r} here, {other!r} on {device}"
+        found.append(
+            {"side": side, **{column: _shown(row, column) for column in on}, "why": why}
+            | {"example": f"{row['file']}:{row['line']}", "column": name}
+        )
+    return found
+
+
+def _table(
+    left: pd.DataFrame, right: pd.DataFrame, matched: list[tuple[int, int]], on: Sequence[str]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    ours = left.iloc[[one for one, _ in matched]].reset_index(drop=True)
+    theirs = right.iloc[[two for _, two in matched]].reset_index(drop=True)
+    columns: dict[str, pd.Series] = {}
+    for name in on:
+        columns[name] = ours["kernel"].map(base_name) if name == "kernel_base" else ours[name]
+    for name in ("application", "kernel"):
+        columns.setdefault(name, ours[name])
+    for prefix, part in ((SOURCE, ours), (TARGET, theirs)):
+        for name in _KEPT:
+            columns[prefix + name] = part[name]
+        for name in metric_columns(part.columns):
+            if part[name].notna().any():
+                columns[prefix + name] = part[name]
+    table = pd.DataFrame(columns)
+    table.attrs["units"] = dict(left.attrs.get("units", {}))
+    return table
+
+
+def summary_reasons(pairing: Pairing) -> dict[str, int]:
+    """Count the unmatched runs by side and the column that kept them apart."""
+    return dict(Counter(f"{item['side']}: {item['column']}" for item in pairing.unmatched))
+
+
+def paired_metrics(pairs: pd.DataFrame, side: str = SOURCE) -> list[str]:
+    """Return the metrics that a side of a pair table has."""
+    kept = {side + name for name in _KEPT}
+    return [name[len(side) :] for name in pairs.columns if name.startswith(side) and name not in kept]
+
+
+def pair_values(
+    pairs: pd.DataFrame, side: str = SOURCE, metrics: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return the metric values of a side, shape (n_pairs, n_metrics), under their canonical names.
+
+    Raises
+    ------
+    InputError
+        If a metric is not in the table.
+    """
+    has = paired_metrics(pairs, side)
+    wanted = has if metrics is None else list(metrics)
+    missing = [name for name in wanted if name not in has]
+    if missing:
+        some = ", ".join(has[:5])
+        raise InputError(
+            f"the pairs have no {side}{missing[0]}: {len(has)} metrics are there, such as {some}"
+        )
+    values = pairs[[side + name for name in wanted]].copy()
+    values.columns = wanted
+    return values
+
+
+def write_pairs(pairing: Pairing, path: Path) -> None:
+    """Write a pair table as Parquet; the file is replaced as a whole or not at all."""
+    import pyarrow as pa
+
+    from gpu_xarch.tables.runs import write_arrow
+
+    table = pa.Table.from_pandas(pairing.pairs, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _FORMAT: b"1"})
+    write_arrow(table, path)
+
+
+def load_pairs(path: Path | str) -> pd.DataFrame:
+    """Read a pair table.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or was not written by `write_pairs`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"cannot read the pairs {path}: {why_not_parquet(error)}; `xarch pair` writes them"
+        ) from error
+    if _FORMAT not in (table.schema.metadata or {}):
+        raise InputError(f"{path} is no table of pairs: `xarch pair` writes one")
+    pairs: pd.DataFrame = table.to_pandas()
+    return pairs

@@ -1,0 +1,224 @@
+"""Files into the table, and what the table says about itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpu_xarch.errors import InputError
+from gpu_xarch.profiles.ingestion import ingest
+from gpu_xarch.profiles.readers.table import load_map, table_reader
+from gpu_xarch.tables.applications import Naming, from_command, from_path
+from gpu_xarch.tables.inspection import describe
+from gpu_xarch.tables.memory_bound import label_runs
+from gpu_xarch.tables.runs import from_frame, load_runs, read_arrow, table_units, write_arrow
+
+
+def test_a_profile_becomes_rows_with_provenance_and_units(profiles: Any, tmp_path: Path) -> None:
+    path = profiles.write(profiles.profile())
+    out = tmp_path / "runs.parquet"
+    report = ingest([path], out)
+    frame = load_runs(out)
+    assert (report.read, report.new, len(frame)) == (1, 1, 1)
+    row = frame.iloc[0]
+    assert (row["device"], row["application"], row["input"]) == ("P100", "saxpy", "1024")
+    assert row["kernel"] == "saxpy(int,float,const float*,float*)"
+    assert row["kernel_name"] == "saxpy(int, float, float const *, float*)"
+    assert (row["file"], row["line"], row["tool"]) == (str(path), 6, "nvprof")
+    assert row["dram_throughput"] == 1.5 * 1024**3 + 512 * 1024**2
+    units = table_units(read_arrow(out))
+    assert (units["ipc"], units["dram_throughput"], units["sm_efficiency"]) == (
+        "1/cycle",
+        "bytes/s",
+        "fraction",
+    )
+
+
+def test_the_same_files_twice_add_nothing(profiles: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs.parquet"
+    text = profiles.profile(kernels=["a()", "b()"])
+    ingest([profiles.write(text)], out)
+    again = ingest([profiles.write(text)], out)
+    copied = ingest([profiles.write(text, "copy.csv")], out)
+    longer = ingest([profiles.write(text + profiles.row("ipc", "0.3", "c()"), "grown.csv")], out)
+    assert (again.already, again.new) == (1, 0)
+    assert (copied.already, copied.new) == (1, 0)
+    assert (longer.duplicate, longer.new) == (2, 1)
+    assert len(load_runs(out)) == 3
+
+
+def test_metrics_measured_in_several_goes_are_one_run(profiles: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs.parquet"
+    one = profiles.write(profiles.profile({"ipc": "0.5"}), "one.csv")
+    two = profiles.write(profiles.profile({"sm_efficiency": "50.0%"}), "two.csv")
+    report = ingest([one, two], out)
+    frame = load_runs(out)
+    assert (len(frame), report.merged) == (1, 1)
+    assert (frame["ipc"][0], frame["sm_efficiency"][0]) == (0.5, 0.5)
+    assert frame["file"][0] == f"{one};{two}"
+    assert ingest([one, two], out).already == 2
+
+
+def test_repeated_measurements_stay_apart_and_are_counted(profiles: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs.parquet"
+    ingest([profiles.write(profiles.profile({"ipc": v}), f"{v}.csv") for v in ("0.5", "0.6", "0.7")], out)
+    facts = describe(load_runs(out))
+    assert facts["repeated"] == {"keys": 1, "runs": 2}
+
+
+def test_one_bad_file_does_not_stop_the_others(profiles: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    profiles.write(profiles.profile(), "all/good.csv")
+    profiles.write(profiles.preamble + "==1== Warning: No kernels were profiled.\n", "all/none.csv")
+    profiles.write(b"\x1f\x8b\x08broken", "all/broken.csv.gz")
+    profiles.write("just notes\n", "all/README.txt")
+    report = ingest([folder], tmp_path / "runs.parquet")
+    assert (report.files, report.read, report.skipped) == (4, 1, 1)
+    assert sorted(problem.kind for problem in report.failed) == ["no-kernels", "unreadable"]
+
+
+def test_nothing_to_read_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello\n")
+    with pytest.raises(InputError, match="none of the 1 files"):
+        ingest([tmp_path], tmp_path / "runs.parquet")
+    with pytest.raises(InputError, match="no such file"):
+        ingest([tmp_path / "nowhere"], tmp_path / "runs.parquet")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match="cannot read the table"):
+        ingest([tmp_path], tmp_path / "bad.parquet")
+
+
+@pytest.mark.parametrize(
+    ("command", "application", "arguments"),
+    [
+        ("./2mm.exe", "2mm", ""),
+        ("cuda/lud_cuda -s 256 -v", "lud_cuda", "-s 256 -v"),
+        ("OMP_NUM_THREADS=4 ./app 5", "app", "5"),
+        ("/usr/bin/python3.10 -m pkg", "python3.10", "-m pkg"),
+        ("timeout 60s ./b 'x y'", "b", "x y"),
+        ("C:\\apps\\run.exe 3", "run", "3"),
+        ("it's", "it's", ""),
+        ("", "", ""),
+    ],
+)
+def test_command_lines(command: str, application: str, arguments: str) -> None:
+    assert from_command(command.replace("\\", "/") if ":" in command else command) == (application, arguments)
+
+
+def test_application_from_pattern_manifest_and_path(profiles: Any, tmp_path: Path) -> None:
+    text = (
+        profiles.profile()
+        .replace("command: ./saxpy.exe 1024", "")
+        .replace("application: ./saxpy.exe 1024", "")
+    )
+    path = profiles.write(text, "suite/size7/metrics_rodinia_nw.csv")
+    assert from_path(path) == "rodinia_nw"
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("file,application,input,device\nsuite/*nw.csv,needle,2048 10,K40\n")
+    for number, (naming, want) in enumerate(
+        (
+            (Naming.of(), ("P100", "rodinia_nw", "")),
+            (Naming.of(app_from=r"size(?P<input>\d+)/metrics_\w+_(?P<application>\w+)"), ("P100", "nw", "7")),
+            (Naming.of(manifest, r"(?P<application>suite)"), ("K40", "needle", "2048 10")),
+        )
+    ):
+        out = tmp_path / f"{number}.parquet"
+        ingest([path], out, naming=naming)
+        row = load_runs(out).iloc[0]
+        assert (row["device"], row["application"], row["input"]) == want
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?P<other>x)"])
+def test_a_pattern_that_cannot_serve_is_refused(pattern: str) -> None:
+    with pytest.raises(InputError, match="--app-from"):
+        Naming.of(app_from=pattern)
+
+
+def test_impossible_values_are_found(profiles: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs.parquet"
+    metrics = {
+        "ipc": "9.5",
+        "sm_efficiency": "150.0%",
+        "dram_read_throughput": "700.0GB/s",
+        "dram_write_throughput": "1.0GB/s",
+    }
+    path = profiles.write(profiles.profile(metrics))
+    ingest([path], out)
+    found = {item["metric"]: item for item in describe(load_runs(out))["impossible"]}
+    assert set(found) == {"ipc", "sm_efficiency", "dram_read_throughput", "dram_throughput"}
+    assert found["ipc"]["limit"] == 4.0
+    assert found["ipc"]["example"] == f"{path}:6"
+
+
+def test_outliers_lie_decades_away(profiles: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs.parquet"
+    text = profiles.profile({})
+    text += "".join(profiles.row("inst_executed", str(1000 + i), f"k{i}()") for i in range(30))
+    text += profiles.row("inst_executed", "90000000", "far()")
+    ingest([profiles.write(text)], out)
+    assert [item["kernel"] for item in describe(load_runs(out))["outliers"]] == ["far()"]
+
+
+def test_labels_follow_the_published_rule(profiles: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs.parquet"
+    text = profiles.profile({})
+    for kernel, read, write in (("a()", 400, 150), ("b()", 400, 90), ("c()", 10, 0)):
+        text += profiles.row("dram_read_throughput", f"{read}.0GB/s", kernel)
+        text += profiles.row("dram_write_throughput", f"{write}.0GB/s", kernel)
+    text += profiles.row("ipc", "1.0", "d()")
+    ingest([profiles.write(text)], out)
+    frame = load_runs(out)
+    labels = dict(zip(frame["kernel"], label_runs(frame)["memory_bound"], strict=True))
+    assert (labels["a()"], labels["b()"], labels["c()"]) == (1.0, 0.0, 0.0)
+    assert np.isnan(labels["d()"])
+    higher = label_runs(frame, peaks={"P100": 1e12})
+    assert higher["memory_bound"].sum() == 0
+    assert higher["bandwidth_fraction"].max() == pytest.approx(550 * 1024**3 / 1e12)
+    write_arrow(from_frame(higher), out)
+    assert load_runs(out).attrs["units"]["memory_bound"] == "label"
+    for wrong in (
+        {"threshold": 0.0},
+        {"threshold": float("nan")},
+        {"peaks": {"P100": -1.0}},
+        {"peaks": {"K40": 1e9}},
+    ):
+        with pytest.raises(InputError, match=r"."):
+            label_runs(frame, **wrong)
+
+
+def test_a_table_of_somebody_else(profiles: Any, tmp_path: Path) -> None:
+    rule = tmp_path / "map.json"
+    rule.write_text(
+        '{"device": {"column": "gpu"}, "kernel": {"column": "k"}, "application": {"value": "app"},'
+        '"input": {"columns": ["n"]}, "launch": {"column": "id"}, "metrics": {"duration": {"column": "t", "unit": "us"},'  # noqa: E501
+        '"shared_static": {"column": "s", "unit": "B", "unit_where": {"column": "gpu", "units": {"Tesla-P100": "KB"}}},'
+        '"ipc": {"multiply": ["i"], "divide": ["c"]}}}'
+    )
+    table = profiles.write(
+        "id,gpu,k,n,t,s,i,c,own\n0,Tesla-P100,f,5,2.5,1.0625,30,60,7\n1,Tesla-K40,f,5,2.5,1088,30,0,7\n2,Tesla-K40,f,5,x,NA,30,15,7\n"
+    )
+    out = tmp_path / "runs.parquet"
+    report = ingest([table], out, reader=table_reader(load_map(str(rule))))
+    frame = load_runs(out).sort_values("launch")
+    assert frame["device"].tolist() == ["P100", "K40", "K40"]
+    assert frame["input"].tolist() == ["n=5"] * 3
+    assert frame["shared_static"].tolist()[:2] == [1088.0, 1088.0]
+    assert frame["ipc"].tolist()[::2] == [0.5, 2.0]
+    assert frame["own"].tolist() == [7.0] * 3
+    assert [problem.line for problem in report.problems] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nonsense", "[]", '{"metrics": {}}', '{"device": {"column": "a"}, "kernel": {"column": "b"}, "metrics": {"x": {}}}',  # noqa: E501
+     '{"device": {"column": "a"}, "kernel": {"column": "b"}, "metrics": {"x": {"column": "c", "unit": "furlong"}}}',
+     '{"device": "a", "kernel": {"column": "b"}, "metrics": {}}', '{"devise": {}, "metrics": {}}'],
+)  # fmt: skip
+def test_a_map_that_cannot_serve_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "map.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match="column map"):
+        load_map(str(path))
