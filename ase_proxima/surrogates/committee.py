@@ -34,7 +34,7 @@ class Committee:
     members : tuple of ase calculator
     member_results : tuple of mapping
         What each member gave at the latest `predict`, in the order of the members.
-    uncertainty : str
+    usual_uncertainty : str
         What `uncertainty="auto"` stands for.
 
     Raises
@@ -60,7 +60,7 @@ class Committee:
 
     incremental = False
     min_frames = 0
-    uncertainty = "ensemble"
+    usual_uncertainty = "ensemble"
 
     def __init__(self, members: Iterable[Any]) -> None:
         self.members = tuple(members)
