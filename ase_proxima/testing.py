@@ -155,18 +155,22 @@ def check_controller(controller: Controller, seed: int = 0, n_calls: int = 300) 
     state = controller.init()
     _require(controller.init() == state, "init must return the same state every time")
     for call in range(n_calls):
-        threshold = controller.threshold(state)
-        _require(not math.isnan(threshold), f"the threshold is NaN before call {call}")
         uncertainty = [math.nan, math.inf][call % 2] if rng.random() < 0.1 else float(rng.lognormal(-2.0))
-        _require(not controller.trusts(state, math.nan), "NaN was trusted")
-        _require(not controller.trusts(state, math.inf), "infinity was trusted")
-        trusted = controller.trusts(state, uncertainty)
+        for value, name in ((math.nan, "NaN"), (math.inf, "infinity")):
+            _require(not controller.decide(state, value).trusts, f"{name} was trusted")
+        verdict = controller.decide(state, uncertainty)
+        trusted, threshold, probability = verdict.trusts, verdict.threshold, verdict.audit_probability
+        _require(not math.isnan(threshold), f"the threshold is NaN before call {call}")
+        _require(isinstance(verdict.alpha, float), "alpha must be a float")
         if math.isfinite(uncertainty):
             _require(
                 trusted == (uncertainty < threshold),
                 f"u = {uncertainty}, T = {threshold}: trusted is {trusted}",
             )
-        probability = controller.audit_probability(state, uncertainty) if trusted else 1.0
+        _require(
+            trusted or probability == 1.0,
+            f"u = {uncertainty} is flagged, with a probability of {probability}",
+        )
         _require(0.0 <= probability <= 1.0, f"the audit probability is {probability}")
         error: float | None = None
         if rng.random() < probability:
@@ -186,7 +190,6 @@ def check_controller(controller: Controller, seed: int = 0, n_calls: int = 300) 
         {"error_estimate", "error_upper", "notes"} <= set(report), f"the report lacks something: {report}"
     )
     _require(isinstance(report["notes"], tuple), "notes must be a tuple of lines")
-    _require(isinstance(controller.alpha(state), float), "alpha must be a float")
 
 
 def _same_state(a: Any, b: Any) -> bool:
