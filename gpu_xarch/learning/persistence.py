@@ -26,6 +26,7 @@ TRUSTED = frozenset(
         "gpu_xarch.models.baselines.Roofline",
         "gpu_xarch.models.forest.BoundClassifier",
         "gpu_xarch.models.forest.Forest",
+        "gpu_xarch.models.mechanism.Mechanism",
         "gpu_xarch.models.mlp.Mlp",
         "gpu_xarch.models.mlp.bend",
         "gpu_xarch.models.nas.Nas",
