@@ -438,7 +438,8 @@ class Basis:
         return together
 
     def _kinds(self, atoms: Any) -> np.ndarray:
-        return np.searchsorted(self.species, atoms.numbers).astype(np.int64)
+        kinds: np.ndarray = np.searchsorted(self.species, atoms.numbers).astype(np.int64)
+        return kinds
 
     def _pairs(self, atoms: Any) -> Iterator[Pairs]:
         """Neighbours of the atoms, RUN atoms at a time."""

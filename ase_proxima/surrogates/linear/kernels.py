@@ -1,8 +1,8 @@
 """Compiled loops over atoms and their neighbours: spectra, and one reverse pass for many weights at once.
 
 Every array is C-contiguous float64 or int64.  Names of the axes: i atom, j neighbour, s species of a neighbour,
-z species of a centre, (l, m) or `lm` spherical harmonic, n radial function, q channel (a combination of s and n), f feature of a
-spectrum, a component, t product of components, k lane (one weight vector each).
+z species of a centre, (l, m) or `lm` spherical harmonic, n radial function, q channel (a combination of s and n),
+f feature of a spectrum, a component, t product of components, k lane (one weight vector each).
 """
 
 from __future__ import annotations
