@@ -47,6 +47,10 @@ WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 @click.option("--steps", default=1000, help="Steps of each chain.")
 @click.option("--perturb", default=0.003, help="Standard deviation of a step of each coordinate, in Å.")
 @click.option("--seed", "seeds", type=NumberList(int), default="1", help="Seed of chain and audits.")
+@click.option("--charge", type=int, help="Total charge of the molecule.  [default: of the structure, else 0]")
+@click.option(
+    "--multiplicity", type=int, help="2S + 1 of the molecule.  [default: of the structure, else lowest]"
+)
 @click.option("--target", default="psi4:HF/6-31G*", help="What gives the exact energies; see the docs.")
 @click.option("--error-bound", default=0.002, help="Mean error of the energy to hold, in eV.")
 @click.option(
@@ -172,10 +176,11 @@ def _reference(reference: Path | None, name: str) -> str | None:
 
 def _check_target(settings: RunSettings) -> None:
     """Start the target once, so that a wrong one is found before any run begins."""
-    from ase_proxima.apps.monte_carlo_run import load_structure
-    from ase_proxima.targets import parse_target
+    from ase_proxima.targets import parse_target, target_state
 
-    target = parse_target(settings.target, atoms=load_structure(settings.molecule))
+    structure = settings.structure()
+    target = parse_target(settings.target, atoms=structure)
+    target_state(target, structure)
     if hasattr(target, "close"):
         target.close()
 
