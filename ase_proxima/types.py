@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Decision", "Frame", "Observation", "Prediction", "Results", "Stats"]
+__all__ = ["Decision", "Frame", "Observation", "Prediction", "Results", "Stats", "Verdict"]
 
 Results = Mapping[str, Any]
 """What a target or a surrogate gives for one input: ASE property names to eV, eV/Å, eV/Å³ values."""
@@ -21,7 +22,8 @@ class Decision(enum.Enum):
     SURROGATE = "surrogate"
     """Trusted: the surrogate answered."""
     AUDIT = "audit"
-    """Trusted, but the target ran as well and answered, so that the error was seen."""
+    """Trusted, but the target ran as well and answered, so that the error was seen; with blending, they share the
+    answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,28 @@ class Prediction:
 
     results: Results
     std: Results = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a controller decides about one call, and what that rests on.
+
+    Attributes
+    ----------
+    trusts
+        Whether the surrogate may answer.
+    audit_probability
+        Probability with which the target runs: 1 where the surrogate is not trusted.
+    threshold
+        Uncertainty below which the surrogate is trusted.
+    alpha
+        Error per unit of uncertainty; NaN where unknown.
+    """
+
+    trusts: bool
+    audit_probability: float
+    threshold: float
+    alpha: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +130,11 @@ class Stats:
         Number of trainings or updates so far.
     n_frames
         Number of stored target results.
+    n_switches
+        Ramps between target and surrogate, up or down, drops at once included; 0 without blending.
+    switch_work
+        What the switches have added to the energy, in eV, without the work of forces: `K + E - switch_work` is
+        conserved in NVE dynamics. NaN without blending.
     speedup_present, speedup_long_run
         Projected from measured times, over asking the target on every call: with the target running on the
         share of calls on which it does at present, and once only audits ask it; NaN until measured.
@@ -128,6 +157,8 @@ class Stats:
     threshold: float | dict[str, float] = float("nan")
     model_version: int = 0
     n_frames: int = 0
+    n_switches: int = 0
+    switch_work: float = float("nan")
     speedup_present: float = float("nan")
     speedup_long_run: float = float("nan")
     notes: tuple[str, ...] = ()
