@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gpu_xarch.learning.persistence import load_model as load_model
     from gpu_xarch.learning.persistence import save_model as save_model
     from gpu_xarch.learning.prediction import predict_table as predict  # noqa: F401
+    from gpu_xarch.learning.rows import training_data as training_data
     from gpu_xarch.learning.training import train as train
-    from gpu_xarch.learning.training import training_data as training_data
     from gpu_xarch.metrics import find_metric as find_metric
     from gpu_xarch.metrics import published as published
     from gpu_xarch.metrics import registry as registry
@@ -51,7 +51,8 @@ _HOMES = {
     "learning.evaluation": ("evaluate",),
     "learning.persistence": ("load_model", "save_model"),
     "learning.prediction": ("predict_table",),
-    "learning.training": ("train", "training_data"),
+    "learning.rows": ("training_data",),
+    "learning.training": ("train",),
     "metrics": ("find_metric", "published", "registry"),
     "models.problem": ("make_problem",),
     "profiles.ingestion": ("ingest",),
