@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import gpu_xarch
-from proxima_cli.xarch_output import file_progress
+from proxima_cli.output import file_progress
 
 __all__ = ["simulate"]
 

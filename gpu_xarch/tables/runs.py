@@ -7,6 +7,7 @@ adds nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -218,7 +219,8 @@ def write_arrow(table: pa.Table, path: Path) -> None:
     except OSError as error:
         raise InputError(f"cannot write the table {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def why_not_parquet(error: Exception) -> str:
