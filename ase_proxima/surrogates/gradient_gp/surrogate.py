@@ -109,7 +109,7 @@ class GradientGP:
         self.max_frames = max_frames
         self.max_permutations = max_permutations
         self.force_std = force_std
-        self.prior = Prior() if prior is None else prior
+        self.prior = self._prior = Prior() if prior is None else prior
         self._frames: list[Frame] = []
         self._labels: dict[int, Labels] = {}
         self._order: list[int] = []
@@ -272,7 +272,9 @@ class GradientGP:
 
     def _rebuild(self, order: Sequence[int]) -> None:
         """Factorise the frames of `order` one after the other, with the current length scales."""
-        self._process = GradientProcess(self._molecule, self._prior, self._lengths, self._capacity)
+        self._process = GradientProcess(
+            self._molecule, self._prior, self._lengths, self._capacity
+        )
         self._order = list(order)
         for index in order:
             self._process.append(self._labels[index])
@@ -284,7 +286,8 @@ class GradientGP:
         frames = [self._labels[self._order[i]] for i in np.unique(positions)]
         found = frames, molecule.groups, molecule.images
         self._lengths = optimise_lengths(self._lengths, *found, self._prior)
-        self._prior = replace(self._prior, noise_scale=optimise_noise(self._lengths, *found, self._prior))
+        noise = optimise_noise(self._lengths, *found, self._prior)
+        self._prior = replace(self._prior, noise_scale=noise)
         self._rebuild(self._order)
 
     def _thin(self) -> None:

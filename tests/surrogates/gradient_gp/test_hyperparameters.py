@@ -96,10 +96,11 @@ def test_prior_keeps_the_length_scales_of_the_pairs_that_there_are():
 @pytest.mark.parametrize("noise", [1e-4, 1e-2])
 def test_noise_is_found_that_was_added_to_the_labels(noise):
     lengths, rng = np.array([4.0, 2.0]), np.random.default_rng(4)
-    exact = drawn(lengths, 30, seed=2, size=0.2)
+    amplitude = PRIOR.amplitude(lengths)
+    exact = drawn(lengths, 30, seed=2, size=0.2, amplitude=amplitude)
     frames = []
     for labels in exact:
-        own = 4.0 * PRIOR.noise(labels.basis / lengths[WATER.groups])
+        own = amplitude * PRIOR.noise(labels.basis / lengths[WATER.groups])
         share = noise / PRIOR.gradient_noise
         frames.append(Labels(labels.q, labels.basis, labels.values + rng.normal(0, np.sqrt(share * own))))
     found = optimise_noise(lengths, frames, WATER.groups, WATER.images, PRIOR)
