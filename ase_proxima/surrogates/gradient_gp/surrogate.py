@@ -272,9 +272,7 @@ class GradientGP:
 
     def _rebuild(self, order: Sequence[int]) -> None:
         """Factorise the frames of `order` one after the other, with the current length scales."""
-        self._process = GradientProcess(
-            self._molecule, self._prior, self._lengths, self._capacity
-        )
+        self._process = GradientProcess(self._molecule, self._prior, self._lengths, self._capacity)
         self._order = list(order)
         for index in order:
             self._process.append(self._labels[index])
