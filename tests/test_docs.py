@@ -75,6 +75,13 @@ def test_reports(tmp_path, monkeypatch):
     assert (tmp_path / "methane.png").stat().st_size > 10_000
 
 
+def test_xarch(tmp_path, monkeypatch):
+    names = play("docs/xarch.md", tmp_path, monkeypatch)
+    assert names["report"].new == 240
+    assert len(names["pairing"].pairs) == len(names["table"]) == 120
+    assert names["table"]["predicted"].between(0, 4).all()
+
+
 @pytest.mark.psi4
 @pytest.mark.usefixtures("needs_psi4")
 def test_targets(tmp_path, monkeypatch):
