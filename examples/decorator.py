@@ -1,12 +1,15 @@
 """Put a surrogate round a Python function."""
 
+import warnings
+
 import numpy as np
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ase_proxima import proxima
+from ase_proxima import NotWorthwhileWarning, proxima
 
+warnings.simplefilter("ignore", NotWorthwhileWarning)  # a sine is cheaper than any surrogate
 model = make_pipeline(StandardScaler(), GaussianProcessRegressor(normalize_y=True, random_state=0))
 
 
