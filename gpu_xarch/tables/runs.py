@@ -16,18 +16,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.metrics import derive, units
-from gpu_xarch.specs import canonical_device
+from gpu_xarch.metrics import derive, registry, units
+from gpu_xarch.specs import canonical_device, gpus
 from gpu_xarch.tables.applications import Naming
 from gpu_xarch.tables.kernel_names import normalise_kernel
-from gpu_xarch.tables.records import Run
+from gpu_xarch.tables.limits import OF_DEVICE, device_limits, limits
+from gpu_xarch.tables.records import Problem, Run
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 __all__ = [
     "DESCRIPTORS",
@@ -64,8 +67,9 @@ DESCRIPTORS: dict[str, str] = {
     "file_sha256": "string",
     "line": "int64",
     "run_id": "string",
+    "refused": "string",
 }
-_FORMAT = "1"
+_FORMAT = "2"
 _BATCH = 2000
 
 
@@ -108,6 +112,9 @@ class TableBuilder:
         self._ordinals: dict[bytes, int] = {}
         self._orders: dict[tuple[str, ...], tuple[list[str], bytes]] = {}
         self.n_runs = 0
+        #: what was seen since somebody last took it away
+        self.problems: list[Problem] = []
+        self._overruled: set[tuple[str, str]] = set()
 
     def start_file(self, path: Path, sha256: str) -> None:
         """Set the file that the next runs come from."""
@@ -121,8 +128,8 @@ class TableBuilder:
         if run.command not in self._names:
             self._names[run.command] = self.naming.name(self._file, run.command)
         application, arguments = self._names[run.command]
-        values = run.values | derive(run.values)
-        device = self._told.get("device") or run.device or self.naming.device or run.fallback_device
+        values = run.values
+        device = self._device(run)
         row: dict[str, Any] = {
             "device": canonical_device(device),
             "application": run.application or application,
@@ -141,6 +148,7 @@ class TableBuilder:
             "file": self._file,
             "file_sha256": self._sha256,
             "line": run.line,
+            "refused": "",
         }
         row["run_id"] = self._identity(row, values)
         for name, unit in run.unknown_units.items():
@@ -150,6 +158,22 @@ class TableBuilder:
         self.n_runs += 1
         if len(self._rows) >= _BATCH:
             self._flush()
+
+    def _device(self, run: Run) -> str:
+        """Return what the device is called: the compute capability in a row overrules a name that has another."""
+        device = self._told.get("device") or run.device or self.naming.device or run.fallback_device
+        spec = gpus().get(canonical_device(device))
+        if not run.capability or spec is None or spec.compute_capability == run.capability:
+            return device
+        seen = run.device or f"CC {run.capability}"
+        if (device, seen) not in self._overruled:
+            self._overruled.add((device, seen))
+            message = (
+                f"the rows are of compute capability {run.capability}, {device} has {spec.compute_capability}: "
+                f"kept as runs of {seen}"
+            )
+            self.problems.append(Problem(self._file, run.line, "device", message))
+        return seen
 
     def _identity(self, row: dict[str, Any], values: dict[str, float]) -> str:
         """Return a digest of what the run says; equal runs of one file differ by their ordinal."""
@@ -173,16 +197,37 @@ class TableBuilder:
         names: dict[str, None] = {}
         for values in self._values:
             names.update(dict.fromkeys(values))
-        schema = _schema(names, self._unknown)
+        metrics = {name: self._possible(name) for name in names}
+        metrics |= derive(metrics)
+        schema = _schema(metrics, self._unknown)
         columns = [
             pa.array([row[name] for row in self._rows], type=pa.type_for_alias(kind))
             for name, kind in DESCRIPTORS.items()
         ]
-        columns += [
-            pa.array([values.get(name) for values in self._values], type=pa.float64()) for name in names
-        ]
+        columns += [pa.array(values, type=pa.float64(), from_pandas=True) for values in metrics.values()]
         self._tables.append(pa.Table.from_arrays(columns, schema=schema))
         self._rows, self._values = [], []
+
+    def _possible(self, name: str) -> NDArray[np.float64]:
+        """Return a metric's values of the batch, NaN for those that cannot be, which are reported."""
+        values = np.array([row.get(name, np.nan) for row in self._values], dtype=float)
+        if name not in registry():
+            return values
+        why, limit = limits(name)
+        most, reasons = np.full(len(values), limit), [why] * len(values)
+        if name in OF_DEVICE:
+            for place, row in enumerate(self._rows):
+                reasons[place], most[place] = device_limits(row["device"]).get(name, (why, limit))
+        for place in np.flatnonzero((values < 0.0) | (values > most)).tolist():
+            self._refuse(place, name, values[place], "below zero" if values[place] < 0.0 else reasons[place])
+            values[place] = np.nan
+        return values
+
+    def _refuse(self, place: int, name: str, value: float, why: str) -> None:
+        row = self._rows[place]
+        row["refused"] = ";".join(filter(None, (row["refused"], name)))
+        message = f"{name} of {row['kernel'][:60]} is {value:.6g}, {why}; value left out"
+        self.problems.append(Problem(row["file"], row["line"], "impossible", message))
 
     def build(self) -> pa.Table:
         """Return all runs added so far."""
@@ -207,6 +252,24 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
         ]
         wide.append(pa.Table.from_arrays(columns, schema=schema))
     return pa.concat_tables(wide).combine_chunks()
+
+
+def with_derived(table: pa.Table) -> pa.Table:
+    """Add what follows from the metrics of each row, where rows were joined since it was last done."""
+    needed = [
+        name
+        for name in ("dram_read_throughput", "dram_write_throughput", "dram_throughput")
+        if name in table.column_names
+    ]
+    found = derive({name: table.column(name).to_numpy().astype(float) for name in needed})
+    for name, values in found.items():
+        field = _schema([name], {}).field(name)
+        column = pa.array(values, type=pa.float64(), from_pandas=True)
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), field, column)
+        else:
+            table = table.append_column(field, column)
+    return table
 
 
 def write_arrow(table: pa.Table, path: Path) -> None:
@@ -246,10 +309,13 @@ def read_arrow(path: Path) -> pa.Table:
         raise InputError(
             f"cannot read the table {path}: {why_not_parquet(error)}; `xarch ingest` writes one"
         ) from error
+    mark = (table.schema.metadata or {}).get(b"gpu_xarch.format")
+    if mark is None:
+        raise InputError(f"{path} is no table of runs written by `xarch ingest`: it lacks the format mark")
     missing = [name for name in DESCRIPTORS if name not in table.column_names]
-    if missing or (table.schema.metadata or {}).get(b"gpu_xarch.format") != _FORMAT.encode():
+    if mark != _FORMAT.encode() or missing:
         raise InputError(
-            f"{path} is no table of runs written by `xarch ingest`, it lacks {missing or 'the format mark'}"
+            f"the table {path} was written by another version: make it again with `xarch ingest`"
         )
     return table
 
@@ -322,8 +388,13 @@ def metric_columns(columns: Iterable[str]) -> list[str]:
 
 def known_files(table: pa.Table) -> set[str]:
     """Return the digests of all files that a table was made of."""
-    return {
-        one
-        for joined in table.column("file_sha256").unique().to_pylist()
-        for one in (joined or "").split(";")
-    }
+    return _parts(table, "file_sha256")
+
+
+def ids_of(table: pa.Table) -> set[str]:
+    """Return the identities of all runs that a table holds, joined ones too."""
+    return _parts(table, "run_id")
+
+
+def _parts(table: pa.Table, name: str) -> set[str]:
+    return {one for joined in table.column(name).unique().to_pylist() for one in (joined or "").split(";")}
