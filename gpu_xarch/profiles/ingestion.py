@@ -16,9 +16,9 @@ from gpu_xarch.metrics import registry
 from gpu_xarch.profiles.readers import Problem, Run, read_runs
 from gpu_xarch.profiles.readers.source import fingerprint
 from gpu_xarch.tables.applications import Naming
+from gpu_xarch.tables.builder import TableBuilder
 from gpu_xarch.tables.runs import (
     KEY,
-    TableBuilder,
     concat,
     ids_of,
     known_files,

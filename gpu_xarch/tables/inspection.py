@@ -104,9 +104,19 @@ def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
     return found[:most]
 
 
-def refused(frame: pd.DataFrame) -> dict[str, int]:
-    """Return how many values of which metric were left out at ingest because no device can have them."""
-    named = Counter(name for names in frame["refused"].dropna() for name in str(names).split(";") if name)
+def refused(frame: pd.DataFrame, side: str = "") -> dict[str, int]:
+    """Return how many values of which metric were left out at ingest because no device can have them.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A table of runs, or of pairs.
+    side : str
+        Of pairs: "source." or "dest.".
+    """
+    column = frame.get(side + "refused")
+    rows = [] if column is None else column.dropna()
+    named = Counter(name for names in rows for name in str(names).split(";") if name)
     return dict(named.most_common())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpu_xarch import describe, ingest, load_runs, registry
+from gpu_xarch import describe, ingest, load_runs, make_problem, registry, training_data
 from gpu_xarch.tables.applications import Naming
 from gpu_xarch.tables.limits import limits
 
@@ -97,3 +97,17 @@ def test_the_capability_in_a_row_beats_the_name_that_the_user_gave(profiles, tmp
     words = [problem.message for problem in report.problems]
     told = ["the rows are of compute capability 8.6, P100 has 6.0: kept as runs of CC 8.6"]
     assert words == (told if kept == "CC 8.6" else [])
+
+
+def test_refused_values_are_counted_at_train(profiles, tmp_path):
+    kernels = [f"relax_{i}(int)" for i in range(24)]
+    text = profiles.profile({}) + "".join(
+        profiles.row("ipc", f"0.{i + 10}", kernel)
+        + profiles.row("sm_efficiency", "130.0%" if i < 3 else "50.0%", kernel)
+        + profiles.row("inst_executed", str(100 + i), kernel)
+        for i, kernel in enumerate(kernels)
+    )
+    ingest(profiles.write(text), tmp_path / "runs.parquet")
+    rows = training_data(load_runs(tmp_path / "runs.parquet"), make_problem("ipc", "P100"))
+    assert (len(rows), rows.refused) == (24, 3)
+    assert rows.left_out["sm_efficiency"] == "missing in 3 rows"
