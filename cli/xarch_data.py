@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import FILE, echo_table, file_progress, number
+from proxima_cli.options import FILE, json_option
+from proxima_cli.output import echo_json, echo_table, file_progress, number
 
 __all__ = ["info", "ingest"]
 
@@ -37,7 +37,7 @@ __all__ = ["info", "ingest"]
 @click.option(
     "--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
 @click.pass_context
 def ingest(
     ctx: click.Context,
@@ -116,7 +116,7 @@ def ingest(
 
 @click.command()
 @click.argument("table", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+@json_option
 def info(table: Path, as_json: bool) -> None:
     """Describe a table: devices, applications, metrics, repetitions, and values that cannot be."""
     from gpu_xarch.tables.inspection import describe

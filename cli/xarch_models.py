@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.json_output import echo_json, json_text
-from proxima_cli.xarch_output import FILE, echo_table, number, percent, split_names, step_progress, write_text
+from proxima_cli.options import FILE, json_option, split_names
+from proxima_cli.output import echo_json, echo_table, json_text, number, percent, step_progress, write_text
 
 if TYPE_CHECKING:
     from gpu_xarch.learning.rows import TrainingData
@@ -92,7 +92,7 @@ def load_data(
     type=click.Path(path_type=Path, file_okay=False),
     help="nas: keep what was tried here; a search that finds some goes on from it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the model card as JSON.")
+@json_option
 def train(
     target: str,
     source: str | None,
@@ -166,7 +166,7 @@ def train(
 @click.option("--out", type=FILE, help="CSV to write; printed unless given.")
 @click.option("--impute", is_flag=True, help="Fill in missing metrics by the median of the training rows.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Coverage of the intervals.")
-@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
+@json_option
 def predict(
     model: Path, data: Path, dest: str | None, out: Path | None, impute: bool, level: float, as_json: bool
 ) -> None:
@@ -234,7 +234,7 @@ def _cell(value: object) -> str:
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
 @click.option("--by-application", is_flag=True, help="Print the scores of each application too.")
 @click.option("--out", type=FILE, help="JSON file for the scores, by application too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@json_option
 def evaluate(
     target: str,
     source: str | None,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import FILE, echo_table, split_names
+from proxima_cli.options import FILE, json_option, split_names
+from proxima_cli.output import echo_json, echo_table
 
 __all__ = ["label", "pair"]
 
@@ -39,7 +39,7 @@ __all__ = ["label", "pair"]
     type=FILE,
     help="CSV with every unmatched and ambiguous run.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
 def pair(
     table: Path,
     source: str,
@@ -69,13 +69,10 @@ def pair(
             *({"state": "ambiguous", **item} for item in pairing.ambiguous),
         ]
         header = ["state", "side", *columns, "why", "source_runs", "target_runs", "example"]
-        try:
-            with report.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, header)
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise InputError(f"cannot write the report {report}: {error.strerror}") from error
+        with report.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, header)
+            writer.writeheader()
+            writer.writerows(rows)
     if out is not None and len(pairing.pairs):
         write_pairs(pairing, out)
     simulated = int((pairing.pairs["source.simulated"] | pairing.pairs["target.simulated"]).sum())
@@ -146,7 +143,7 @@ def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
     metavar="[GPU=]GB/S",
     help="Peak bandwidth in 10^9 bytes/s; else the data sheet's.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@json_option
 def label(table: Path, out: Path | None, threshold: float, peaks: tuple[str, ...], as_json: bool) -> None:
     """Mark the runs that are bound by memory bandwidth: traffic above 0.75 of the peak."""
     from gpu_xarch.tables.memory_bound import label_runs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from proxima_cli.xarch_output import file_progress
+from proxima_cli.output import file_progress
 
 __all__ = ["simulate"]
 

@@ -30,12 +30,6 @@ def summaries(*arguments):
     return json.loads(result.stdout)
 
 
-def test_every_option_is_in_the_docs():
-    options = {name for parameter in main.params for name in parameter.opts}
-    documented = set(re.findall(r"`(--[a-z-]+)`", DOCS.read_text()))
-    assert options == documented
-
-
 def test_the_table_names_what_was_asked_for(tmp_path):
     result = run(*FAST, "--temp", "300,500", "--out", tmp_path / "r")
     assert result.exit_code == 0, result.output
