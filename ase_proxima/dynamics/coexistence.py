@@ -40,8 +40,8 @@ THERMOSTAT_FS, BAROSTAT_FS = 100.0, 1000.0
 LANGEVIN_FS = 100.0
 """Damping time of the thermostat that melts one half."""
 NEIGHBOURS, BOND_ORDER, SOLID_BONDS = 12, 0.7, 6
-"""Of the order parameter: a crystal at 900 K is 0.96 solid, a liquid 0.00; common-neighbour analysis gives 0.33 for that
-crystal (M)."""
+"""Of the order parameter: a crystal at 900 K is 0.96 solid, a liquid 0.00; common-neighbour analysis gives 0.33 for
+that crystal (M)."""
 CHECK_STEPS = 100
 """Steps between two looks at the structure."""
 LIQUID_ABOVE, SOLID_BELOW = 0.95, 0.12
@@ -321,7 +321,7 @@ def half_melt(
     Returns
     -------
     list of Atoms
-        Without calculators; the array `frozen` marks the atoms that were held.
+        Without calculators; the tag 1 marks the atoms that were held.
 
     Raises
     ------
@@ -331,7 +331,7 @@ def half_melt(
     atoms = crystal.copy()
     atoms.calc = crystal.calc
     frozen = atoms.get_scaled_positions(wrap=True)[:, 2] < 0.5 - 1e-6
-    atoms.set_array("frozen", frozen)
+    atoms.set_tags(frozen.astype(int))
     height = atoms.cell.lengths()[2]
     atoms.positions[~frozen, 2] += (expansion - 1.0) * (atoms.positions[~frozen, 2] - height / 2)
     atoms.set_cell(atoms.cell.array * [[1.0], [1.0], [(1.0 + expansion) / 2]])
@@ -370,7 +370,7 @@ def follow(start: Atoms, temperature_K: float, most_steps: int, rng: Generator) 
     Parameters
     ----------
     start
-        With a calculator and, where it comes from `half_melt`, the array `frozen`; moved in place.
+        With a calculator, and the tags of `half_melt`; moved in place.
     temperature_K
     most_steps
         From which on the run is given up as undecided.
@@ -381,8 +381,7 @@ def follow(start: Atoms, temperature_K: float, most_steps: int, rng: Generator) 
         Every hundred steps; the last one of them says how the run ended.
     """
     # atoms that were held at their sites have no potential energy yet: they get it as twice the kinetic
-    frozen = start.arrays.get("frozen", np.zeros(len(start), bool))
-    thermalise(start, np.where(frozen, 2.0 * temperature_K, temperature_K), rng)
+    thermalise(start, np.where(start.get_tags() == 1, 2.0 * temperature_K, temperature_K), rng)
     dynamics = z_barostat(start, temperature_K)
     fractions: list[float] = []
     for block in range(math.ceil(most_steps / CHECK_STEPS)):

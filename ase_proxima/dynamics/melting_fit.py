@@ -18,15 +18,14 @@ __all__ = [
     "Outcome",
     "fit_melting",
     "liquid_probability",
-    "next_temperature",
+    "next_temperatures",
     "share_interval",
     "transition_width",
 ]
 
 # Of the fit.
 HEAT_SPREAD = 0.3
-"""Standard deviation of the logarithm of the slope about the heat of fusion: the relation of the two is a model, good to
-some 30 % on aluminium (EMT, `benchmarks/melting.py`)."""
+"""Standard deviation of the logarithm of the slope about the heat of fusion: their relation is a model."""
 HEAT_RANGE = (0.5, 2000.0)
 """Slopes that are thought of, in eV: from less than the heat of fusion of 13 atoms to that of 20,000."""
 N_TEMPERATURES, N_HEATS = 401, 81
@@ -75,7 +74,9 @@ class MeltingFit:
     width_K: float  # noqa: N815
 
 
-def liquid_probability(temperature_K: NDArray[np.float64] | float, melting_K: float, heat: float) -> float:
+def liquid_probability(
+    temperature_K: NDArray[np.float64] | float, melting_K: float, heat: float
+) -> NDArray[np.float64]:
     """Probability that a cell ends liquid, `1 / (1 + exp(g (Tm - T) / (2 kB T Tm)))`.
 
     Half the cell is liquid at the start: freezing or melting changes the free energy by half of `g (Tm - T) / Tm`, each
@@ -98,7 +99,10 @@ def liquid_probability(temperature_K: NDArray[np.float64] | float, melting_K: fl
     0.5
     """
     temperature = np.asarray(temperature_K, float)
-    return expit(heat * (temperature - melting_K) / (2.0 * kB * temperature * melting_K))  # type: ignore[no-any-return]
+    share: NDArray[np.float64] = expit(
+        heat * (temperature - melting_K) / (2.0 * kB * temperature * melting_K)
+    )
+    return share
 
 
 def transition_width(melting_K: float, heat: float) -> float:
@@ -109,7 +113,7 @@ def transition_width(melting_K: float, heat: float) -> float:
     >>> round(transition_width(830.0, 40.0), 1)
     13.0
     """
-    return 2.0 * math.log(9.0) * 2.0 * kB * melting_K**2 / heat
+    return float(2.0 * math.log(9.0) * 2.0 * kB * melting_K**2 / heat)
 
 
 def share_interval(n: int, k: float) -> tuple[float, float]:
@@ -144,7 +148,8 @@ class _Grid:
     def probability(self, temperature_K: float) -> NDArray[np.float64]:
         """Probability of a liquid at every point."""
         slope = self.heats * (temperature_K - self.melting) / (2.0 * kB * temperature_K * self.melting)
-        return expit(slope)  # type: ignore[no-any-return]
+        share: NDArray[np.float64] = expit(slope)
+        return share
 
     def observe(self, outcome: Outcome) -> None:
         p = np.clip(self.probability(outcome.temperature_K), 1e-300, 1.0 - 1e-16)
@@ -153,7 +158,8 @@ class _Grid:
     @property
     def weights(self) -> NDArray[np.float64]:
         weights: NDArray[np.float64] = np.exp(self.log - self.log.max())
-        return weights / weights.sum()
+        weights /= weights.sum()
+        return weights
 
 
 def _moments(melting: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float]:
@@ -203,19 +209,14 @@ def fit_melting(
     return MeltingFit(mean, math.sqrt(variance), (low, high), slope, transition_width(mean, slope))
 
 
-def next_temperature(
-    outcomes: Sequence[Outcome],
-    low_K: float,
-    high_K: float,
-    heat: float,
-    *,
-    step_K: float,
-    pending: Sequence[float] = (),
-) -> float:
-    """Temperature at which one more run is expected to narrow the melting point most.
+def next_temperatures(
+    outcomes: Sequence[Outcome], low_K: float, high_K: float, heat: float, *, step_K: float, n: int = 1
+) -> list[float]:
+    """Temperatures at which to run next.
 
-    At first that halves the range; once solid and liquid runs lie on both sides, it is near the middle of the transition,
-    again and again.
+    One run goes where it is expected to narrow the melting point most: at first that halves the range; once solid and
+    liquid runs lie on both sides, it is near the middle of the transition, again and again. Several runs side by side
+    cut what is thought of the melting point into equal parts.
 
     Parameters
     ----------
@@ -223,23 +224,30 @@ def next_temperature(
         See `fit_melting`.
     step_K
         Temperatures are multiples of it, so that runs share them.
-    pending
-        Temperatures of runs that have not ended; each counts as the outcome that is expected.
+    n
+        Number of temperatures.
 
     Examples
     --------
-    >>> next_temperature([], 400.0, 1200.0, 17.0, step_K=5.0)
-    800.0
+    >>> next_temperatures([], 400.0, 1200.0, 17.0, step_K=5.0)
+    [800.0]
+    >>> next_temperatures([], 400.0, 1200.0, 17.0, step_K=5.0, n=3)
+    [600.0, 800.0, 1000.0]
     """
     grid = _Grid(low_K, high_K, heat)
     for outcome in outcomes:
         grid.observe(outcome)
-    for temperature in pending:
-        grid.observe(Outcome(temperature, float(np.sum(grid.weights * grid.probability(temperature)))))
     weights = grid.weights
     below = np.cumsum(weights.sum(axis=1))
-    first, last = (float(np.interp(q, below, grid.melting[:, 0])) for q in (0.02, 0.98))
-    candidates = np.unique(np.round(np.linspace(first, last, CANDIDATES) / step_K) * step_K)
+
+    def quantile(q: float) -> float:
+        return float(np.interp(q, below, grid.melting[:, 0]))
+
+    if n > 1:
+        return [round(quantile(k / (n + 1)) / step_K) * step_K for k in range(1, n + 1)]
+    candidates = np.unique(
+        np.round(np.linspace(quantile(0.02), quantile(0.98), CANDIDATES) / step_K) * step_K
+    )
     expected = []
     for temperature in candidates:
         p = grid.probability(float(temperature))
@@ -250,4 +258,4 @@ def next_temperature(
             if total > 0:
                 spread += total * _moments(grid.melting, joint / total)[1]
         expected.append(spread)
-    return float(candidates[int(np.argmin(expected))])
+    return [float(candidates[int(np.argmin(expected))])]
