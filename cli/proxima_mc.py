@@ -169,11 +169,15 @@ def _reference(reference: Path | None, name: str) -> str | None:
 
 def _check_target(settings: RunSettings) -> None:
     """Start the target once, so that a wrong one is found before any run begins."""
+    from ase_proxima.apps.structures import unit_doubt
     from ase_proxima.targets import parse_target, target_state
 
     structure = settings.structure()
     target = parse_target(settings.target, atoms=structure)
     target_state(target, structure)
+    doubt = unit_doubt(structure)
+    if doubt:
+        click.echo(f"warning: {doubt}", err=True)
     if hasattr(target, "close"):
         target.close()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["curate", "next_", "portability"]
 
 _STRATEGIES = ["variance", "diversity", "density", "random"]
-_jobs_option = click.option("--n-jobs", type=int, default=1, show_default=True, help="Threads; -1 for all.")
+_jobs_option = click.option("--jobs", type=int, default=1, show_default=True, help="Threads; -1 for all.")
 _seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Of splits, forests and picks."
 )
@@ -68,7 +68,7 @@ def curate(
     initial: int | None,
     test_share: float,
     seed: int,
-    n_jobs: int,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Compare ways to choose which runs to profile: learning curves and what the sets are made of."""
@@ -79,11 +79,11 @@ def curate(
     from gpu_xarch.advice.learning_curves import composition, learning_curve, sizes_of
     from gpu_xarch.errors import InputError
     from gpu_xarch.metrics import registry
-    from gpu_xarch.tables.pairs import SOURCE, TARGET, load_pairs, pair_values
+    from gpu_xarch.tables.pairs import DEST, SOURCE, load_pairs, pair_values
     from gpu_xarch.units import named_in
 
     table = load_pairs(pairs)
-    y = pair_values(table, TARGET, [target])[target].to_numpy(float)
+    y = pair_values(table, DEST, [target])[target].to_numpy(float)
     table, y = table[np.isfinite(y)].reset_index(drop=True), y[np.isfinite(y)]
     values = pair_values(table, SOURCE)
     full = [name for name in values if values[name].notna().all()]
@@ -110,13 +110,13 @@ def curate(
                 batch_size=batch,
                 initial=first,
                 seed=seed,
-                n_jobs=n_jobs,
+                n_jobs=jobs,
                 on_batch=update,
             )
     with step_progress("scoring") as update:
         curve = learning_curve(orders, X[pool], y[pool], X[test], y[test], marks, on_step=update)
     parts = composition(orders, table["application"].to_numpy(str)[pool], marks)
-    simulated = int((table["source.simulated"] | table["target.simulated"]).sum())
+    simulated = int((table["source.simulated"] | table["dest.simulated"]).sum())
     unit = registry()[target].unit if target in registry() else "unknown"
     curve["unit"] = unit
     curve["simulated"] = parts["simulated"] = bool(simulated)
@@ -184,7 +184,7 @@ def next_(
     on: str,
     out: Path | None,
     seed: int,
-    n_jobs: int,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Name the runs to profile on the target GPU next, and what that should bring."""
@@ -202,7 +202,7 @@ def next_(
             strategy=strategy,
             on=columns,
             seed=seed,
-            n_jobs=n_jobs,
+            n_jobs=jobs,
         )
     if out is not None:
         found.runs.assign(simulated=bool(found.simulated)).to_csv(out, index=False)

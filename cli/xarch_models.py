@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from proxima_cli.output import echo_json, echo_table, json_text, number, percent
 
 if TYPE_CHECKING:
     from gpu_xarch.learning.rows import TrainingData
+    from gpu_xarch.models.problem import Problem
 
 __all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
 
@@ -74,7 +76,7 @@ def load_data(
     show_default=True,
     help="Which model.",
 )
-@click.option("--out", required=True, type=FILE, help="Model file to write (.skops).")
+@click.option("--out", type=FILE, help="Model file to write; TARGET-SOURCE-DEST.skops unless given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the model and the folds.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs; workers of nas.")
 @click.option("--budget", type=click.IntRange(min=1), help="nas: candidates to try (100).")
@@ -100,7 +102,7 @@ def train(
     data: Path | None,
     metrics: str | None,
     name: str,
-    out: Path,
+    out: Path | None,
     seed: int,
     jobs: int,
     budget: int | None,
@@ -132,6 +134,7 @@ def train(
     with step_progress(f"training {name}") as update:
         rows = load_data(target, source, dest, data, metrics)
         trained = fit(rows, name, seed=seed, n_jobs=jobs, on_step=update, **options)
+    out = out or _model_file(trained.problem)
     save_model(trained, out)
     if as_json:
         echo_json(trained.card)
@@ -157,6 +160,25 @@ def train(
             f"{percent(scores['mape'])} %, mean absolute {number(scores['mae'])} {problem.unit}"
         )
     click.echo(f"wrote {out}")
+    for command in _next_commands(out, data):
+        click.echo(f"next: {command}")
+
+
+def _model_file(problem: Problem) -> Path:
+    """Return the name of a model's file: ipc-P100-V100.skops, blanks of a GPU's name as underscores."""
+    return Path(
+        "-".join(dict.fromkeys((problem.target, problem.source, problem.dest))).replace(" ", "_") + ".skops"
+    )
+
+
+def _next_commands(model: Path, data: Path | None) -> tuple[str, str]:
+    """Return the commands that use a model: on the table that it was trained on, or on profiles still to read."""
+    name = shlex.quote(str(model))
+    if data is None:
+        return ("xarch ingest PROFILES --out runs.parquet", f"xarch predict {name} --data runs.parquet")
+    table = shlex.quote(str(data))
+    report = shlex.quote(str(model.with_suffix(".html")))
+    return (f"xarch predict {name} --data {table}", f"xarch report {name} --data {table} --out {report}")
 
 
 @click.command()

@@ -13,16 +13,15 @@ from statistics import median
 from typing import Any
 
 import ase.collections
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.build import molecule as g2_molecule
 from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.apps.run_folder import open_run, refuse_other_settings
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
+from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
 from ase_proxima.runs.store import read_steps, write_json
@@ -36,7 +35,6 @@ __all__ = [
     "asked_structures",
     "check_length",
     "check_same",
-    "load_structure",
     "make_arguments",
     "run",
     "summarise",
@@ -126,7 +124,7 @@ class RunSettings:
     @property
     def move(self) -> Move:
         """How the chain moves."""
-        return Move(self.temperature_K, self.perturb)
+        return Move(self.temperature_K, self.perturb, fixed_atoms(self.structure()))
 
     def chain_rng(self) -> np.random.Generator:
         """Generator of the chain, at its start."""
@@ -142,36 +140,6 @@ class Progress:
     n_steps: int
     acceptance: float
     stats: Stats
-
-
-def load_structure(name: str) -> Atoms:
-    """Structure by its name in ASE's g2 collection, or from a file.
-
-    Raises
-    ------
-    InputError
-        If it is neither.
-
-    Examples
-    --------
-    >>> load_structure("CH4").get_chemical_formula()
-    'CH4'
-    """
-    if name in ase.collections.g2.names:
-        return g2_molecule(name)
-    path = Path(name)
-    if not path.is_file():
-        raise InputError(
-            f"unknown molecule {name!r}: use a name of ASE's g2 collection (CH4, H2O, ...) or a file"
-        )
-    try:
-        atoms = ase.io.read(path)
-    except Exception as error:  # ASE's readers raise whatever the file makes them
-        raise InputError(f"{path} cannot be read as a structure: {error}") from error
-    if not isinstance(atoms, Atoms) or len(atoms) == 0:
-        raise InputError(f"{path} holds no atoms")
-    atoms.calc = None
-    return atoms
 
 
 def make_arguments(settings: RunSettings) -> dict[str, Any]:
