@@ -114,8 +114,7 @@ def refused(frame: pd.DataFrame, side: str = "") -> dict[str, int]:
     side : str
         Of pairs: "source." or "dest.".
     """
-    column = frame.get(side + "refused")
-    rows = [] if column is None else column.dropna()
+    rows = frame[side + "refused"].dropna() if side + "refused" in frame else ()
     named = Counter(name for names in rows for name in str(names).split(";") if name)
     return dict(named.most_common())
 
