@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
 import json
 import os
 import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,26 +20,18 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_proxima.errors import RunDirectoryError
+from ase_proxima.identity import same_input
 from ase_proxima.protocols import Surrogate
+from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
 from ase_proxima.types import Frame, Results
 
-__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "same_structure", "write_json"]
+__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_steps", "write_json"]
 
 KEPT_VERSIONS = 2
 BEFORE_THE_FIRST_CALL = re.compile(
     r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(-wal|-shm|-journal)?"
 )
 """Names of all that is in a run directory by then."""
-
-
-def same_structure(a: Atoms, b: Atoms) -> bool:
-    """Whether two structures agree to the last bit in species, positions, cell and periodicity."""
-    return (
-        np.array_equal(a.numbers, b.numbers)
-        and np.array_equal(a.positions, b.positions)
-        and np.array_equal(a.cell.array, b.cell.array)
-        and np.array_equal(a.pbc, b.pbc)
-    )
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -146,8 +136,7 @@ class RunDirectory:
         except sqlite3.Error as error:
             self._lock.close()
             raise RunDirectoryError(f"{path / 'frames.db'} is damaged: {error}") from error
-        self._steps: IO[str] | None = None
-        self._fields: list[str] = []
+        self._steps = AppendLog(path / "steps.csv")
 
     @classmethod
     def create(cls, path: str | Path, settings: Mapping[str, Any]) -> RunDirectory:
@@ -192,7 +181,7 @@ class RunDirectory:
         except RunDirectoryError:
             run.close()
             raise
-        except (ValueError, LookupError, TypeError, AttributeError, sqlite3.Error, csv.Error) as error:
+        except (OSError, sqlite3.Error, *DAMAGE) as error:
             run.close()
             raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
         return run
@@ -216,33 +205,26 @@ class RunDirectory:
     def _load_rows(self) -> None:
         """Keep the rows from which the run goes on, and cut off what was written after them."""
         steps = self.path / "steps.csv"
-        text = steps.read_bytes() if steps.exists() else b""
-        lines = text[: text.rfind(b"\n") + 1].decode().splitlines(keepends=True)
+        rows = read_rows(steps)
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
         unstored = (
             "target" if self.state and self.state.get("bypassed") else "surrogate"
         )  # calls without a frame
-        keep = 1 + n_calls
-        if n_calls and len(lines) < keep:
+        if len(rows) < n_calls:
             raise RunDirectoryError(
-                f"{steps} has {max(len(lines) - 1, 0)} rows, state.json counts {n_calls} calls: it was cut"
+                f"{steps} has {len(rows)} rows, state.json counts {n_calls} calls: it was cut"
             )
-        if lines:
-            self._fields = next(csv.reader(lines[:1]))
-        for row in csv.DictReader(lines[:1] + lines[keep:]):
+        for row in rows[n_calls:]:
             if row["decision"] != unstored or int(row["model_version"]) != version:
                 break
             self.rows.append(row)
-            keep += 1
-        if text:
-            with steps.open("r+b") as file:
-                file.truncate(len("".join(lines[:keep]).encode()))
+        cut_rows(steps, n_calls + len(self.rows))
 
     def known(self, step: int, x: Any) -> Results | None:
         """Results for this call and structure that were stored after the latest checkpoint."""
         _, frame = self._pending.get(step, (0, None))
-        return frame.results if frame is not None and same_structure(frame.x, x) else None
+        return frame.results if frame is not None and same_input(frame.x, x) else None
 
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
         """Add a frame to the database, with the numbers and words of its call."""
@@ -267,14 +249,7 @@ class RunDirectory:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add the row of one call to steps.csv."""
-        if self._steps is None:
-            self._steps = (self.path / "steps.csv").open("a", newline="")
-            if not self._fields:
-                self._fields = list(row)
-                self._steps.write(",".join(self._fields) + "\n")
-        values = (row[name] for name in self._fields)
-        self._steps.write(",".join("" if value is None else str(value) for value in values) + "\n")
-        self._steps.flush()
+        self._steps.append(row)
 
     def save_model(self, version: int, surrogate: Surrogate) -> None:
         """Write a version of the surrogate, and forget the versions that no resume can need."""
@@ -305,8 +280,7 @@ class RunDirectory:
         """Release the files; closing twice does nothing."""
         if self._lock.closed:
             return
-        if self._steps is not None:
-            self._steps.close()
+        self._steps.close()
         self._database.__exit__(None, None, None)
         self._lock.close()
 
@@ -347,7 +321,7 @@ def _write_failed(folder: Path, step: int, x: Any) -> str:
     return str(place)
 
 
-def read_steps(path: str | Path) -> Iterator[dict[str, str]]:
+def read_steps(path: str | Path) -> list[dict[str, str]]:
     """Rows of a run directory's steps.csv, without the line that a kill may have cut.
 
     Raises
@@ -355,10 +329,7 @@ def read_steps(path: str | Path) -> Iterator[dict[str, str]]:
     RunDirectoryError
         If there is none.
     """
-    try:
-        text = (Path(path) / "steps.csv").read_text()
-    except FileNotFoundError as error:
-        raise RunDirectoryError(
-            f"{path} has no steps.csv: it is not a run directory, or made no call"
-        ) from error
-    return csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    steps = Path(path) / "steps.csv"
+    if not steps.exists():
+        raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call")
+    return read_rows(steps)
