@@ -23,13 +23,14 @@ from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, energy_per_atom,
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.training import NeverTraining, make_training_policy
+from ase_proxima.uncertainty.ensemble import EnsembleUncertainty
 from ase_proxima.uncertainty.posterior import PosteriorUncertainty
 
 __all__ = ["Parts", "assemble", "make_controller"]
 
 GRADIENT_GP_ATOMS = 20
 SURROGATES = ("auto", "gradient_gp", "bayesian_soap", "soap_ridge")
-UNCERTAINTIES = ("auto", "posterior", "coulomb")
+UNCERTAINTIES = ("auto", "posterior", "coulomb", "ensemble")
 CONTROLLERS = ("risk", "linear", "fixed:THRESHOLD", "baseline")
 
 
@@ -86,6 +87,11 @@ class Parts:
         ):
             if isinstance(value, str) and value not in known:
                 raise InputError(f"unknown {what} {value!r}: use one of {', '.join(known)}, or an object")
+        if self.uncertainty == "ensemble" and isinstance(self.surrogate, str):
+            raise InputError(
+                'uncertainty="ensemble" is the disagreement of the members of a committee, got '
+                f"surrogate={self.surrogate!r}: pass surrogate=Committee([...]), or leave uncertainty out"
+            )
         if self.controller == "linear" and self.bound_over == "all":
             raise InputError(
                 'controller="linear" knows the mean over the flagged calls alone, got bound_over="all": '
@@ -255,7 +261,8 @@ def assemble(
         known = isinstance(metric, str)
         ranking = name if known else "force_max" if "forces" in properties else "energy"
         posterior = surrogate.incremental or parts.came_trained
-        uncertainty = _make_uncertainty(parts.uncertainty, posterior, ranking)
+        usual = getattr(surrogate, "usual_uncertainty", "posterior" if posterior else "coulomb")
+        uncertainty = _make_uncertainty(parts.uncertainty, usual, ranking)
         if isinstance(uncertainty, PosteriorUncertainty) and getattr(surrogate, "force_std", True) is False:
             _check_force_std(surrogate, ranking)
         # the standard deviation of another quantity ranks, but its ratio to the error is not known beforehand
@@ -301,14 +308,16 @@ def _check_force_std(surrogate: Surrogate, metric: str) -> None:
         )
 
 
-def _make_uncertainty(uncertainty: str | Uncertainty, posterior: bool, metric: str) -> Uncertainty:
-    """Make the uncertainty; `posterior` says which one "auto" stands for."""
+def _make_uncertainty(uncertainty: str | Uncertainty, usual: str, metric: str) -> Uncertainty:
+    """Make the uncertainty; `usual` is what "auto" stands for."""
     if not isinstance(uncertainty, str):
         return uncertainty
     if uncertainty == "auto":
-        uncertainty = "posterior" if posterior else "coulomb"
+        uncertainty = usual
     if uncertainty == "posterior":
         return PosteriorUncertainty(metric)
+    if uncertainty == "ensemble":
+        return EnsembleUncertainty(metric)
     from ase_proxima.uncertainty.coulomb import CoulombDistance
 
     return CoulombDistance()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from ase_proxima.metrics import ErrorMetric, measure_error
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.training import NeverTraining
-from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats
+from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats, Verdict
 
 __all__ = ["Criterion", "Executor"]
 
@@ -129,14 +130,15 @@ class Executor:
         start, before, bypassed = self.clock(), dict(self._times), self.bypassed
         nothing: list[float] = [float("nan")] * len(self.criteria)
         prediction, uncertainties = (None, nothing) if bypassed else self._predict(x, trusted=False)
-        trusted = self._trusts(uncertainties)
-        if trusted and self._is_due(trusted=True):
+        verdicts = self._decide(uncertainties)
+        if all(verdict.trusts for verdict in verdicts) and self._is_due(trusted=True):
             prediction, uncertainties = self._predict(x, trusted=True)
-            trusted = self._trusts(uncertainties)
-        row = self._describe(identity, uncertainties)
-        probability, decision = 1.0, Decision.TARGET
+            verdicts = self._decide(uncertainties)
+        row = self._describe(identity, uncertainties, verdicts)
+        trusted = all(verdict.trusts for verdict in verdicts)
+        probability = max(verdict.audit_probability for verdict in verdicts)
+        decision = Decision.TARGET
         if trusted:
-            probability = self._audit_probability(uncertainties)
             if self._uniform is None:  # else left from a call on which the target failed: it is the same call
                 self._uniform = float(self.rng.random())
             decision = Decision.AUDIT if self._uniform < probability else Decision.SURROGATE
@@ -183,17 +185,12 @@ class Executor:
         self._times["time_uncertainty"] += self.clock() - predicted
         return prediction, uncertainties
 
-    def _trusts(self, uncertainties: Sequence[float]) -> bool:
-        return all(
-            criterion.controller.trusts(state, uncertainty)
+    def _decide(self, uncertainties: Sequence[float]) -> list[Verdict]:
+        """Verdict of each criterion: the surrogate is trusted where all agree, audited as the strictest asks."""
+        return [
+            criterion.controller.decide(state, uncertainty)
             for criterion, state, uncertainty in zip(self.criteria, self.states, uncertainties, strict=True)
-        )
-
-    def _audit_probability(self, uncertainties: Sequence[float]) -> float:
-        return max(
-            criterion.controller.audit_probability(state, uncertainty)
-            for criterion, state, uncertainty in zip(self.criteria, self.states, uncertainties, strict=True)
-        )
+        ]
 
     def _observe(
         self, uncertainties: list[float], errors: list[float | None], *, trusted: bool, probability: float
@@ -289,17 +286,18 @@ class Executor:
             f"{name}_{criterion.name}": value for criterion, value in zip(self.criteria, values, strict=True)
         }
 
-    def _describe(self, identity: str, uncertainties: list[float]) -> dict[str, Any]:
+    def _describe(
+        self, identity: str, uncertainties: list[float], verdicts: Sequence[Verdict]
+    ) -> dict[str, Any]:
         """Everything that the decision rests on, as it was before the call."""
-        pairs = list(zip(self.criteria, self.states, strict=True))
         return {
             "step": self._counts["n_calls"],
             "structure": identity,
             "model_version": self._counts["model_version"],
             "n_trained": self._counts["n_trained"],
             **self._tags("uncertainty", uncertainties),
-            **self._tags("threshold", [criterion.controller.threshold(state) for criterion, state in pairs]),
-            **self._tags("alpha", [criterion.controller.alpha(state) for criterion, state in pairs]),
+            **self._tags("threshold", [verdict.threshold for verdict in verdicts]),
+            **self._tags("alpha", [verdict.alpha for verdict in verdicts]),
         }
 
     @property
@@ -309,10 +307,7 @@ class Executor:
             criterion.controller.report(state)
             for criterion, state in zip(self.criteria, self.states, strict=True)
         ]
-        thresholds = [
-            criterion.controller.threshold(state)
-            for criterion, state in zip(self.criteria, self.states, strict=True)
-        ]
+        thresholds = [verdict.threshold for verdict in self._decide([math.nan] * len(self.criteria))]
 
         def value(values: list[float]) -> Any:
             names = [criterion.name for criterion in self.criteria]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ase_proxima.types import Frame, Observation, Prediction, Results
+from ase_proxima.types import Frame, Observation, Prediction, Results, Verdict
 
 __all__ = ["Controller", "FrameStore", "Surrogate", "TrainingPolicy", "Uncertainty"]
 
@@ -78,20 +78,11 @@ class Controller(Protocol):
     def init(self) -> Any:
         """State before the first call."""
 
-    def trusts(self, state: Any, uncertainty: float) -> bool:
-        """Whether the surrogate may answer at this uncertainty; False for NaN."""
-
-    def audit_probability(self, state: Any, uncertainty: float) -> float:
-        """Probability with which the target also runs on a call trusted at this uncertainty."""
+    def decide(self, state: Any, uncertainty: float) -> Verdict:
+        """Whether the surrogate may answer at this uncertainty, and how probable an audit is; NaN is never trusted."""
 
     def observe(self, state: Any, observation: Observation) -> Any:
         """State after a call."""
-
-    def threshold(self, state: Any) -> float:
-        """Uncertainty below which the surrogate is trusted."""
-
-    def alpha(self, state: Any) -> float:
-        """Error per unit of uncertainty; NaN where unknown."""
 
     def report(self, state: Any) -> dict[str, Any]:
         """Return `error_estimate`, `error_upper` (NaN where unknown) and `notes`, a tuple of lines."""

@@ -19,13 +19,14 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.serialisation import state_from_json, state_to_json
-from ase_proxima.types import Frame, Observation, Prediction
+from ase_proxima.types import Frame, Observation, Prediction, Results
 
 __all__ = [
     "HarmonicWells",
     "NearestFrame",
     "check_controller",
     "check_surrogate",
+    "check_trained_surrogate",
     "check_training_policy",
     "check_uncertainty",
 ]
@@ -155,18 +156,22 @@ def check_controller(controller: Controller, seed: int = 0, n_calls: int = 300) 
     state = controller.init()
     _require(controller.init() == state, "init must return the same state every time")
     for call in range(n_calls):
-        threshold = controller.threshold(state)
-        _require(not math.isnan(threshold), f"the threshold is NaN before call {call}")
         uncertainty = [math.nan, math.inf][call % 2] if rng.random() < 0.1 else float(rng.lognormal(-2.0))
-        _require(not controller.trusts(state, math.nan), "NaN was trusted")
-        _require(not controller.trusts(state, math.inf), "infinity was trusted")
-        trusted = controller.trusts(state, uncertainty)
+        for value, name in ((math.nan, "NaN"), (math.inf, "infinity")):
+            _require(not controller.decide(state, value).trusts, f"{name} was trusted")
+        verdict = controller.decide(state, uncertainty)
+        trusted, threshold, probability = verdict.trusts, verdict.threshold, verdict.audit_probability
+        _require(not math.isnan(threshold), f"the threshold is NaN before call {call}")
+        _require(isinstance(verdict.alpha, float), "alpha must be a float")
         if math.isfinite(uncertainty):
             _require(
                 trusted == (uncertainty < threshold),
                 f"u = {uncertainty}, T = {threshold}: trusted is {trusted}",
             )
-        probability = controller.audit_probability(state, uncertainty) if trusted else 1.0
+        _require(
+            trusted or probability == 1.0,
+            f"u = {uncertainty} is flagged, with a probability of {probability}",
+        )
         _require(0.0 <= probability <= 1.0, f"the audit probability is {probability}")
         error: float | None = None
         if rng.random() < probability:
@@ -186,7 +191,6 @@ def check_controller(controller: Controller, seed: int = 0, n_calls: int = 300) 
         {"error_estimate", "error_upper", "notes"} <= set(report), f"the report lacks something: {report}"
     )
     _require(isinstance(report["notes"], tuple), "notes must be a tuple of lines")
-    _require(isinstance(controller.alpha(state), float), "alpha must be a float")
 
 
 def _same_state(a: Any, b: Any) -> bool:
@@ -217,7 +221,60 @@ def check_surrogate(
     copies = [(_array(frame.x).copy(), {k: np.copy(v) for k, v in frame.results.items()}) for frame in frames]
     asked = [_array(point).copy() for point in x]
     surrogate.fit(frames[:half])
-    expected = frames[0].results
+    first = _check_predictions(surrogate, x, frames[0].results)
+    with tempfile.TemporaryDirectory() as folder:
+        surrogate.save(Path(folder))
+        loaded = make()
+        loaded.load(Path(folder), frames[:half])
+        _require(_predict_all(surrogate, x) == first, "save changes predictions")
+        _require(_predict_all(loaded, x) == first, "a loaded model predicts otherwise")
+        for model in (surrogate, loaded):
+            model.fit(frames)
+        grown = _predict_all(surrogate, x)
+        _require(grown != first, "more frames change nothing")
+        _require(_predict_all(loaded, x) == grown, "a loaded model learns otherwise")
+    surrogate.fit(other)
+    afresh = make()
+    afresh.fit(other)
+    _require(_predict_all(surrogate, x) == _predict_all(afresh, x), "an unrelated list does not start afresh")
+    for frame, (positions, results) in zip(frames, copies, strict=True):
+        _require(np.array_equal(_array(frame.x), positions), "an input of a frame was changed")
+        _require(all(np.array_equal(frame.results[k], v) for k, v in results.items()), "a result was changed")
+    for point, before in zip(x, asked, strict=True):
+        _require(np.array_equal(_array(point), before), "an input was changed")
+
+
+def check_trained_surrogate(make: Callable[[], Surrogate], x: Sequence[Any], expected: Results) -> None:
+    """Ask, save and load a surrogate that came trained, for `training="never"`.
+
+    Checked: what `check_surrogate` checks of predictions and of what is passed in; a surrogate that is made again and
+    loaded predicts the same, bit for bit.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the surrogate, made anew.
+    x : sequence
+        Inputs to predict at.
+    expected : mapping
+        The target's results at one of them, for names and shapes.
+    """
+    surrogate = make()
+    _require(isinstance(surrogate, Surrogate), "a member of the Surrogate protocol is missing")
+    _require(surrogate.min_frames == 0, f"it needs {surrogate.min_frames} frames, though it came trained")
+    asked = [_array(point).copy() for point in x]
+    first = _check_predictions(surrogate, x, expected)
+    with tempfile.TemporaryDirectory() as folder:
+        surrogate.save(Path(folder))
+        loaded = make()
+        loaded.load(Path(folder), [])
+    _require(_predict_all(loaded, x) == first, "a loaded model predicts otherwise")
+    for point, before in zip(x, asked, strict=True):
+        _require(np.array_equal(_array(point), before), "an input was changed")
+
+
+def _check_predictions(surrogate: Surrogate, x: Sequence[Any], expected: Results) -> list[Any]:
+    """Predictions at `x`, checked to be finite, complete, of the target's shapes, repeatable and nobody's memory."""
     for point in x:
         prediction = surrogate.predict(point)
         for name in surrogate.properties:
@@ -240,26 +297,7 @@ def check_surrogate(
         _predict_all(surrogate, x) == first,
         "asking again, or changing what was returned, changes predictions",
     )
-    with tempfile.TemporaryDirectory() as folder:
-        surrogate.save(Path(folder))
-        loaded = make()
-        loaded.load(Path(folder), frames[:half])
-        _require(_predict_all(surrogate, x) == first, "save changes predictions")
-        _require(_predict_all(loaded, x) == first, "a loaded model predicts otherwise")
-        for model in (surrogate, loaded):
-            model.fit(frames)
-        grown = _predict_all(surrogate, x)
-        _require(grown != first, "more frames change nothing")
-        _require(_predict_all(loaded, x) == grown, "a loaded model learns otherwise")
-    surrogate.fit(other)
-    afresh = make()
-    afresh.fit(other)
-    _require(_predict_all(surrogate, x) == _predict_all(afresh, x), "an unrelated list does not start afresh")
-    for frame, (positions, results) in zip(frames, copies, strict=True):
-        _require(np.array_equal(_array(frame.x), positions), "an input of a frame was changed")
-        _require(all(np.array_equal(frame.results[k], v) for k, v in results.items()), "a result was changed")
-    for point, before in zip(x, asked, strict=True):
-        _require(np.array_equal(_array(point), before), "an input was changed")
+    return first
 
 
 def _predict_all(surrogate: Surrogate, x: Sequence[Any]) -> list[Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Decision", "Frame", "Observation", "Prediction", "Results", "Stats"]
+__all__ = ["Decision", "Frame", "Observation", "Prediction", "Results", "Stats", "Verdict"]
 
 Results = Mapping[str, Any]
 """What a target or a surrogate gives for one input: ASE property names to eV, eV/Å, eV/Å³ values."""
@@ -57,6 +58,28 @@ class Prediction:
 
     results: Results
     std: Results = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a controller decides about one call, and what that rests on.
+
+    Attributes
+    ----------
+    trusts
+        Whether the surrogate may answer.
+    audit_probability
+        Probability with which the target runs: 1 where the surrogate is not trusted.
+    threshold
+        Uncertainty below which the surrogate is trusted.
+    alpha
+        Error per unit of uncertainty; NaN where unknown.
+    """
+
+    trusts: bool
+    audit_probability: float
+    threshold: float
+    alpha: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

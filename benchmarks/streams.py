@@ -82,8 +82,8 @@ def drive(controller: Controller, stream: Stream, rng: np.random.Generator) -> d
     state = controller.init()
     trusted_errors, n_runs, alarms = [], 0, 0
     for u, e in zip(*stream, strict=True):
-        trusted = controller.trusts(state, u)
-        p = controller.audit_probability(state, u) if trusted else 1.0
+        verdict = controller.decide(state, u)
+        trusted, p = verdict.trusts, verdict.audit_probability
         seen = not trusted or rng.random() < p
         n_runs += seen
         if trusted and not seen:

@@ -44,6 +44,13 @@ def test_costs(tmp_path, monkeypatch):
     assert np.isfinite(names["atoms"].get_potential_energy())
 
 
+@pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")
+def test_dynamics(tmp_path, monkeypatch):
+    names = play("docs/dynamics.md", tmp_path, monkeypatch)
+    assert names["atoms"].calc.last_decision is Decision.TARGET
+    assert len(names["committee"].member_results) == 3
+
+
 def test_functions(tmp_path, monkeypatch):
     slow = play("docs/functions.md", tmp_path, monkeypatch)["slow"]
     assert slow.last_decision is Decision.TARGET

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 __all__ = ["BaselineController", "BaselineState"]
 
@@ -23,7 +22,7 @@ class BaselineController:
     Examples
     --------
     >>> controller = BaselineController()
-    >>> controller.trusts(controller.init(), 0.0)
+    >>> controller.decide(controller.init(), 0.0).trusts
     False
     """
 
@@ -31,25 +30,13 @@ class BaselineController:
         """State before the first call."""
         return BaselineState()
 
-    def trusts(self, state: BaselineState, uncertainty: float) -> bool:  # noqa: ARG002
-        """Return False."""
-        return False
-
-    def audit_probability(self, state: BaselineState, uncertainty: float) -> float:  # noqa: ARG002
-        """Return 0: nothing is trusted, so there is nothing to audit."""
-        return 0.0
+    def decide(self, state: BaselineState, uncertainty: float) -> Verdict:  # noqa: ARG002
+        """Trust nothing, at a threshold of 0."""
+        return Verdict(trusts=False, audit_probability=1.0, threshold=0.0)
 
     def observe(self, state: BaselineState, observation: Observation) -> BaselineState:  # noqa: ARG002
         """Return the state as it is."""
         return state
-
-    def threshold(self, state: BaselineState) -> float:  # noqa: ARG002
-        """Return 0."""
-        return 0.0
-
-    def alpha(self, state: BaselineState) -> float:  # noqa: ARG002
-        """Return NaN: nothing is learned."""
-        return math.nan
 
     def report(self, state: BaselineState) -> dict[str, Any]:  # noqa: ARG002
         """Return an error of zero: no surrogate ever answered."""

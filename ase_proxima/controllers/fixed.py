@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 __all__ = ["FixedController", "FixedState"]
 
@@ -31,8 +31,8 @@ class FixedController:
     Examples
     --------
     >>> controller = FixedController(fixed_threshold=0.3)
-    >>> controller.trusts(controller.init(), 0.2), controller.trusts(controller.init(), float("nan"))
-    (True, False)
+    >>> [controller.decide(controller.init(), u).trusts for u in (0.2, float("nan"))]
+    [True, False]
     """
 
     fixed_threshold: float
@@ -45,13 +45,10 @@ class FixedController:
         """State before the first call."""
         return FixedState()
 
-    def trusts(self, state: FixedState, uncertainty: float) -> bool:  # noqa: ARG002
-        """Whether the uncertainty lies below the constant; False for NaN."""
-        return uncertainty < self.fixed_threshold
-
-    def audit_probability(self, state: FixedState, uncertainty: float) -> float:  # noqa: ARG002
-        """Return 0: trusted calls are not looked at."""
-        return 0.0
+    def decide(self, state: FixedState, uncertainty: float) -> Verdict:  # noqa: ARG002
+        """Trust what lies below the constant, and never look at it again."""
+        trusts = uncertainty < self.fixed_threshold
+        return Verdict(trusts, 0.0 if trusts else 1.0, self.fixed_threshold)
 
     def observe(self, state: FixedState, observation: Observation) -> FixedState:
         """State after a call."""
@@ -60,14 +57,6 @@ class FixedController:
         n = state.n_errors + 1
         previous = state.mean_error if state.n_errors else 0.0
         return FixedState(n, previous + (observation.error - previous) / n)
-
-    def threshold(self, state: FixedState) -> float:  # noqa: ARG002
-        """Return the constant."""
-        return self.fixed_threshold
-
-    def alpha(self, state: FixedState) -> float:  # noqa: ARG002
-        """Return NaN: nothing is learned."""
-        return math.nan
 
     def report(self, state: FixedState) -> dict[str, Any]:
         """Mean of the errors seen on flagged calls."""

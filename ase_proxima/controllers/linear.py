@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ase_proxima.controllers.calibration import fit_line
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 __all__ = ["LinearController", "LinearState", "update_threshold"]
 
@@ -115,13 +115,10 @@ class LinearController:
         """State before the first call."""
         return LinearState(threshold=self.threshold_init)
 
-    def trusts(self, state: LinearState, uncertainty: float) -> bool:
-        """Whether the uncertainty lies below the threshold; False for NaN."""
-        return uncertainty < state.threshold
-
-    def audit_probability(self, state: LinearState, uncertainty: float) -> float:  # noqa: ARG002
-        """Return 0: the published method does not look at trusted calls."""
-        return 0.0
+    def decide(self, state: LinearState, uncertainty: float) -> Verdict:
+        """Trust what lies below the threshold; the published method does not look at trusted calls."""
+        trusts = uncertainty < state.threshold
+        return Verdict(trusts, 0.0 if trusts else 1.0, state.threshold, state.alpha)
 
     def observe(self, state: LinearState, observation: Observation) -> LinearState:
         """State after a call; unchanged where no error was seen."""
@@ -150,14 +147,6 @@ class LinearController:
             last_step=step if step != 0 else state.last_step,
             alternations=(*state.alternations, turned)[-OSCILLATION_UPDATES:],
         )
-
-    def threshold(self, state: LinearState) -> float:
-        """Uncertainty below which the surrogate is trusted."""
-        return state.threshold
-
-    def alpha(self, state: LinearState) -> float:
-        """Slope of error against uncertainty."""
-        return state.alpha
 
     def report(self, state: LinearState) -> dict[str, Any]:
         """Slope, mean of the errors in the window (seen on flagged calls only), and oscillation."""

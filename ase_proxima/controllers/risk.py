@@ -9,7 +9,7 @@ from typing import Any
 from ase_proxima.controllers.calibration import fit_ratio, largest_threshold, rank_correlation
 from ase_proxima.controllers.confidence import observe_error, upper_limit
 from ase_proxima.controllers.risk_state import MAX_WEIGHT, RiskState
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 __all__ = ["RiskController", "RiskState"]
 
@@ -73,11 +73,13 @@ class RiskController:
         allowed = self.margin * self.error_bound / ratio.upper
         return RiskState(allowed if allowed > 0 else 0.0, ratio.mean, ratio.upper)
 
-    def trusts(self, state: RiskState, uncertainty: float) -> bool:
-        """Whether the uncertainty lies below the threshold; False for NaN."""
-        return uncertainty < state.threshold
+    def decide(self, state: RiskState, uncertainty: float) -> Verdict:
+        """Trust what lies below the threshold; audit it with a probability that depends on what was seen."""
+        trusts = uncertainty < state.threshold
+        probability = self._audit_probability(state, uncertainty) if trusts else 1.0
+        return Verdict(trusts, probability, state.threshold, state.ratio)
 
-    def audit_probability(self, state: RiskState, uncertainty: float) -> float:
+    def _audit_probability(self, state: RiskState, uncertainty: float) -> float:
         """Probability of an audit: the more the newer the model and the larger the uncertainty.
 
         While fewer than three errors were seen at half this uncertainty or above, it is up to 1: what was seen
@@ -171,14 +173,6 @@ class RiskController:
         if not sum(errors) > self.error_bound * len(errors):
             return False
         return not rank_correlation(uncertainties, errors) > (0.3 if state.alarm else 0.1)
-
-    def threshold(self, state: RiskState) -> float:
-        """Uncertainty below which the surrogate is trusted."""
-        return state.threshold
-
-    def alpha(self, state: RiskState) -> float:
-        """Error per unit of uncertainty."""
-        return state.ratio
 
     def report(self, state: RiskState) -> dict[str, Any]:
         """Ratio of error to uncertainty, estimated mean error of the trusted calls, its upper limit, alarms."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ase_proxima.controllers.calibration import fit_ratio
 from ase_proxima.controllers.confidence import MeanError, observe_error, upper_limit
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 __all__ = ["TotalRiskController", "TotalRiskState", "excess_limit"]
 
@@ -115,13 +115,12 @@ class TotalRiskController:
         start = self.error_bound / ratio
         return replace(state, threshold=start, threshold_start=start, gain=self.audit_rate / ratio, pairs=())
 
-    def trusts(self, state: TotalRiskState, uncertainty: float) -> bool:
-        """Whether the uncertainty lies below the threshold; False for NaN."""
-        return uncertainty < state.threshold
-
-    def audit_probability(self, state: TotalRiskState, uncertainty: float) -> float:  # noqa: ARG002
-        """Return the audit rate."""
-        return self.audit_rate
+    def decide(self, state: TotalRiskState, uncertainty: float) -> Verdict:
+        """Trust what lies below the threshold, and audit it at the rate; alpha is the ratio that fixed the gain."""
+        trusts = uncertainty < state.threshold
+        return Verdict(
+            trusts, self.audit_rate if trusts else 1.0, state.threshold, self.audit_rate / state.gain
+        )
 
     def observe(self, state: TotalRiskState, observation: Observation) -> TotalRiskState:
         """State after a call."""
@@ -151,14 +150,6 @@ class TotalRiskController:
             spent=state.spent + weighted,
             all_calls=all_calls,
         )
-
-    def threshold(self, state: TotalRiskState) -> float:
-        """Uncertainty below which the surrogate is trusted."""
-        return state.threshold
-
-    def alpha(self, state: TotalRiskState) -> float:
-        """Error per unit of uncertainty that fixed the gain; NaN before."""
-        return self.audit_rate / state.gain
 
     def report(self, state: TotalRiskState) -> dict[str, Any]:
         """Estimated mean error over all calls and its upper limit."""

@@ -75,13 +75,14 @@ def replay_controller(
     state = controller.init()
     trusted, audited, thresholds = [], [], []
     for uncertainty, error, version in zip(uncertainties, errors, versions, strict=True):
-        thresholds.append(controller.threshold(state))
-        trusts = controller.trusts(state, uncertainty)
-        probability = controller.audit_probability(state, uncertainty) if trusts else 1.0
-        seen = not trusts or bool(rng.random() < probability)
-        trusted.append(trusts)
-        audited.append(trusts and seen)
-        observation = Observation(uncertainty, trusts, error if seen else None, probability, version)
+        verdict = controller.decide(state, uncertainty)
+        thresholds.append(verdict.threshold)
+        seen = not verdict.trusts or bool(rng.random() < verdict.audit_probability)
+        trusted.append(verdict.trusts)
+        audited.append(verdict.trusts and seen)
+        observation = Observation(
+            uncertainty, verdict.trusts, error if seen else None, verdict.audit_probability, version
+        )
         state = controller.observe(state, observation)
     return Replay(np.array(trusted, bool), np.array(audited, bool), np.array(thresholds, float))
 

@@ -1,6 +1,7 @@
 """Every controller through the shared check."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from ase_proxima.controllers.linear import LinearController
 from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
 from ase_proxima.testing import check_controller
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 CONTROLLERS = [
     BaselineController(),
@@ -54,19 +55,20 @@ def test_no_sequence_makes_it_trust_what_is_not_known(controller, calls):
     version = 0
     for u, e, step in calls:
         version += step // 5
-        trusted = controller.trusts(state, u)
+        verdict = controller.decide(state, u)
+        trusted, p = verdict.trusts, verdict.audit_probability
         assert not (trusted and not math.isfinite(u))
-        p = controller.audit_probability(state, u) if trusted else 1.0
+        assert trusted or p == 1.0
         seen = e if not trusted or p > 0 else None
         state = controller.observe(state, Observation(u, trusted, seen, p, version))
-        assert not math.isnan(controller.threshold(state))
-    assert not controller.trusts(state, math.nan)
-    assert not controller.trusts(state, math.inf)
+        assert not math.isnan(verdict.threshold)
+    assert not controller.decide(state, math.nan).trusts
+    assert not controller.decide(state, math.inf).trusts
 
 
 class Trusting(BaselineController):
-    def trusts(self, state, uncertainty):
-        return not uncertainty > 1.0
+    def decide(self, state, uncertainty):
+        return Verdict(not uncertainty > 1.0, 1.0, 1.0)
 
 
 class Forgetful(FixedController):
@@ -76,8 +78,13 @@ class Forgetful(FixedController):
 
 
 class Certain(FixedController):
-    def audit_probability(self, state, uncertainty):
-        return 1.5
+    def decide(self, state, uncertainty):
+        return replace(super().decide(state, uncertainty), audit_probability=1.5)
+
+
+class Careless(FixedController):
+    def decide(self, state, uncertainty):
+        return replace(super().decide(state, uncertainty), audit_probability=0.0)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,7 @@ class Certain(FixedController):
         (Trusting(), "NaN was trusted"),
         (Forgetful(0.3), "observe changed the state"),
         (Certain(0.3), "audit probability is 1.5"),
+        (Careless(0.3), "is flagged, with a probability of 0"),
         (object(), "Controller protocol"),
     ],
 )

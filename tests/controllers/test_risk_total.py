@@ -17,8 +17,8 @@ def drive(controller, calls, rng):
     """Play calls (uncertainty, error) and return the final state and `s Z e / p` with capped errors, steered only."""
     state, terms = controller.init(), []
     for u, e in calls:
-        trusted = controller.trusts(state, u)
-        p = controller.audit_probability(state, u) if trusted else 1.0
+        verdict = controller.decide(state, u)
+        trusted, p = verdict.trusts, verdict.audit_probability
         audited = rng.random() < p
         steered = not math.isnan(state.gain)
         state = controller.observe(state, Observation(u, trusted, e if audited else None, p, 1))
@@ -70,7 +70,7 @@ def test_it_holds_against_an_adversary_that_sees_the_state(rate, seed):
     state, terms, errors = controller.init(), [], []
     for _ in range(5000):
         u = 0.999 * state.threshold if state.threshold > 0 else 0.0
-        trusted = controller.trusts(state, u)
+        trusted = controller.decide(state, u).trusts
         e = 1e6 if trusted else 0.0
         audited = rng.random() < (rate if trusted else 1.0)
         state = controller.observe(
@@ -95,7 +95,7 @@ def test_the_true_mean_meets_the_bound_and_uses_it():
     for _ in range(20_000):
         u = rng.lognormal(-2.0)
         e = u * rng.exponential()
-        trusted = controller.trusts(state, u)
+        trusted = controller.decide(state, u).trusts
         audited = trusted and rng.random() < 0.1
         seen = e if audited or not trusted else None
         state = controller.observe(state, Observation(u, trusted, seen, 0.1 if trusted else 1.0, 1))
@@ -107,13 +107,13 @@ def test_a_debt_is_not_forgiven():
     controller = TotalRiskController(0.1, audit_rate=0.5, prior_ratio=1.0, margin=1.0)
     state = controller.observe(controller.init(), Observation(0.05, True, 1e9, 0.5, 1))
     assert state.threshold == pytest.approx(0.1 - 0.5 * (2.0 / 0.5 - 0.1))
-    assert not controller.trusts(state, 0.0)
+    assert not controller.decide(state, 0.0).trusts
     for _ in range(36):
         state = controller.observe(state, Observation(0.05, False, 0.0, 1.0, 1))
-    assert not controller.trusts(state, 0.0)
+    assert not controller.decide(state, 0.0).trusts
     for _ in range(2):
         state = controller.observe(state, Observation(0.05, False, 0.0, 1.0, 1))
-    assert controller.trusts(state, 0.0)
+    assert controller.decide(state, 0.0).trusts
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.5, math.nan])

@@ -80,7 +80,7 @@ def test_the_default_controller_starts_as_it_did_in_the_run(write_run, uncertain
     run = read_run(write_run(surrogate="auto", uncertainty=uncertainty, error_bound=0.5))
     risk = replay_run(run, ["risk"])["controllers"][1]
     expected = RiskController(0.5, prior_ratio=1.0 if warm else None)
-    assert risk["thresholds"][0] == expected.threshold(expected.init())
+    assert risk["thresholds"][0] == expected.decide(expected.init(), 0.0).threshold
     assert (risk["thresholds"][0] > 0) == warm
 
 
