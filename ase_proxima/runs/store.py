@@ -23,7 +23,7 @@ from ase_proxima.errors import RunDirectoryError
 from ase_proxima.identity import same_input
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
-from ase_proxima.types import Frame, Results
+from ase_proxima.types import Decision, Frame, Results
 
 __all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_steps", "write_json"]
 
@@ -82,6 +82,8 @@ class MemoryStore:
     1
     """
 
+    on_disk = False
+
     def __init__(self) -> None:
         self.frames: list[Frame] = []
 
@@ -122,6 +124,8 @@ class RunDirectory:
     rows : list of dict
         Rows of the calls after the latest checkpoint, on opening.
     """
+
+    on_disk = True
 
     def __init__(self, path: Path, settings: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
         self.path = path
@@ -208,15 +212,12 @@ class RunDirectory:
         rows = read_rows(steps)
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
-        unstored = (
-            "target" if self.state and self.state.get("bypassed") else "surrogate"
-        )  # calls without a frame
         if len(rows) < n_calls:
             raise RunDirectoryError(
                 f"{steps} has {len(rows)} rows, state.json counts {n_calls} calls: it was cut"
             )
         for row in rows[n_calls:]:
-            if row["decision"] != unstored or int(row["model_version"]) != version:
+            if row["decision"] != Decision.SURROGATE.value or int(row["model_version"]) != version:
                 break
             self.rows.append(row)
         cut_rows(steps, n_calls + len(self.rows))
