@@ -19,9 +19,11 @@ import pandas as pd
 
 from gpu_xarch import ingest, load_runs, pair_runs
 from gpu_xarch.learning.domain import Domain
-from gpu_xarch.learning.evaluation import Evaluation, evaluate, groups_of, score, split
+from gpu_xarch.learning.evaluation import Evaluation, evaluate
 from gpu_xarch.learning.prediction import TOLERANCE
-from gpu_xarch.learning.training import TrainingData, training_data
+from gpu_xarch.learning.rows import TrainingData, training_data
+from gpu_xarch.learning.scores import score
+from gpu_xarch.learning.splits import groups_of, split
 from gpu_xarch.models import make_problem
 from gpu_xarch.profiles.readers.table import load_map, table_reader
 

@@ -12,7 +12,7 @@ from proxima_cli.json_output import echo_json, json_text
 from proxima_cli.xarch_output import FILE, echo_table, number, percent, split_names, step_progress, write_text
 
 if TYPE_CHECKING:
-    from gpu_xarch.learning.training import TrainingData
+    from gpu_xarch.learning.rows import TrainingData
 
 __all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
 
@@ -46,7 +46,7 @@ def load_data(
 ) -> TrainingData:
     """Return the rows that the options of a command ask for."""
     from gpu_xarch.errors import InputError
-    from gpu_xarch.learning.training import training_data
+    from gpu_xarch.learning.rows import training_data
     from gpu_xarch.models import make_problem
     from gpu_xarch.simulator.own_data import DESCRIPTION, DEST, SOURCE, own_pairs
     from gpu_xarch.tables.load import load_table

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.learning.training import TrainingData, fit_model
-from gpu_xarch.models import GRIDS, Model, baselines_of, make_model
+from gpu_xarch.learning.fitting import fit_model
+from gpu_xarch.learning.rows import TrainingData
+from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
+from gpu_xarch.learning.splits import groups_of, split
+from gpu_xarch.models import GRIDS, baselines_of, make_model
 from gpu_xarch.models.auto import offset_of
 from gpu_xarch.progress import OnStep, part_of, silent
 
@@ -18,168 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = [
-    "SPLITS",
-    "Evaluation",
-    "bootstrap",
-    "confusion",
-    "evaluate",
-    "groups_of",
-    "held_out_predictions",
-    "held_out_split",
-    "score",
-    "split",
-]
-
-SPLITS = ("random", "kernel", "application")
-
-
-def score(y: Floats, predicted: Floats, *, classifies: bool = False) -> dict[str, float]:
-    """Return the scores of predictions.
-
-    Relative errors are over the rows whose true value is above zero; "n_zero" counts the others.
-
-    Parameters
-    ----------
-    y, predicted : ndarray, shape (n_rows,)
-        True and predicted values.
-    classifies : bool
-        The values are labels: accuracy, false positive and false negative rates instead.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> found = score(np.array([1.0, 2.0, 4.0]), np.array([1.1, 2.0, 3.0]))
-    >>> round(found["mape"], 4), round(found["median_ape"], 2), round(found["mae"], 4)
-    (0.1167, 0.1, 0.3667)
-    """
-    import numpy as np
-
-    if classifies:
-        table = confusion(y, predicted)
-        positive, negative = table["tp"] + table["fn"], table["tn"] + table["fp"]
-        return {
-            "n": float(len(y)),
-            "accuracy": (table["tp"] + table["tn"]) / max(len(y), 1),
-            "false_positive_rate": table["fp"] / negative if negative else float("nan"),
-            "false_negative_rate": table["fn"] / positive if positive else float("nan"),
-        }
-    error = np.abs(predicted - y)
-    above = y > 0
-    relative = error[above] / y[above]
-    total = float(((y - y.mean()) ** 2).sum()) if len(y) else 0.0
-    return {
-        "n": float(len(y)),
-        "n_zero": float((~above).sum()),
-        "mape": float(relative.mean()) if len(relative) else float("nan"),
-        "median_ape": float(np.median(relative)) if len(relative) else float("nan"),
-        "mae": float(error.mean()) if len(y) else float("nan"),
-        "mse": float((error**2).mean()) if len(y) else float("nan"),
-        "r2": 1.0 - float((error**2).sum()) / total if total > 0 else float("nan"),
-    }
-
-
-def confusion(y: Floats, predicted: Floats) -> dict[str, int]:
-    """Count true and false positives and negatives of labels 0 and 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> confusion(np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0]))
-    {'tp': 1, 'fn': 1, 'fp': 0, 'tn': 1}
-    """
-    truth, said = y > 0.5, predicted > 0.5
-    return {
-        "tp": int((truth & said).sum()),
-        "fn": int((truth & ~said).sum()),
-        "fp": int((~truth & said).sum()),
-        "tn": int((~truth & ~said).sum()),
-    }
-
-
-def harmonic_mean(values: Sequence[float]) -> float:
-    """Return the harmonic mean of errors; zero as soon as one is zero, gaps left out.
-
-    Examples
-    --------
-    >>> harmonic_mean([0.1, 0.4])
-    0.16
-    """
-    kept = [value for value in values if value == value]
-    if not kept:
-        return float("nan")
-    if min(kept) <= 0:
-        return 0.0
-    return len(kept) / sum(1.0 / value for value in kept)
-
-
-def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple[Any, Any]]:
-    """Yield the row numbers of training and test parts.
-
-    Raises
-    ------
-    InputError
-        If the kind of split is unknown, or there are too few groups to leave one out.
-    """
-    import numpy as np
-    from sklearn.model_selection import GroupKFold, KFold
-
-    if how not in SPLITS:
-        raise InputError(f"the split must be one of {', '.join(SPLITS)}, got {how!r}")
-    places = np.arange(len(data))
-    if how == "random":
-        yield from KFold(min(folds, len(data)), shuffle=True, random_state=seed).split(places)
-        return
-    groups = groups_of(data, how)
-    n_groups = len(set(groups))
-    if n_groups < 2:
-        raise InputError(
-            f"there is one {how} alone, {groups[0]}: nothing can be left out, use --split random"
-        )
-    yield from GroupKFold(min(folds, n_groups)).split(places, groups=groups)
-
-
-def groups_of(data: TrainingData, how: str) -> list[str]:
-    """Return what each row is kept together with: its application or kernel; itself for "random"."""
-    from gpu_xarch.tables.applications import application_key
-
-    names = [application_key(name) for name in data.keys["application"]]
-    if how == "application":
-        return names
-    if how == "random":
-        return [str(i) for i in range(len(data))]
-    return [f"{name} {kernel}" for name, kernel in zip(names, data.keys["kernel"], strict=True)]
-
-
-def held_out_split(data: TrainingData) -> str:
-    """Return the strictest split that the rows allow: "application", else "kernel", else "random"."""
-    return next((how for how in ("application", "kernel") if len(set(groups_of(data, how))) > 1), "random")
-
-
-def held_out_predictions(
-    data: TrainingData,
-    build: Callable[[], Model],
-    *,
-    folds: int = 5,
-    seed: int = 0,
-    on_step: OnStep = silent,
-) -> Floats:
-    """Predict each row by a model that has not seen its application (or kernel, where there is one application).
-
-    Returns
-    -------
-    ndarray, shape (n_rows,)
-    """
-    import numpy as np
-
-    how = held_out_split(data)
-    predicted = np.full(len(data), np.nan)
-    parts = list(split(data, how, folds, seed))
-    for done, (train_rows, test_rows) in enumerate(parts):
-        model = fit_model(build(), data.rows(train_rows), part_of(on_step, done, 1, len(parts)))
-        predicted[test_rows] = model.predict(data.X.iloc[test_rows])
-        on_step(done + 1, len(parts))
-    return predicted
+__all__ = ["Evaluation", "evaluate"]
 
 
 def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: int) -> dict[str, Any]:
@@ -202,46 +44,6 @@ def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: i
             total += float(np.abs(np.log((predicted + small) / (data.y[test_rows] + small))).sum())
         errors.append(total)
     return dict(grid[int(np.argmin(errors))])
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float],
-    groups: Sequence[str],
-    *,
-    n: int = 1000,
-    level: float = 0.9,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return a percentile interval of a statistic, groups drawn with replacement (Efron and Tibshirani 1993).
-
-    Rows of one application are alike, so whole applications are drawn, not rows.
-
-    Parameters
-    ----------
-    statistic : callable
-        Takes row numbers, returns the value.
-    groups : sequence of str, length n_rows
-    n, level, seed :
-        Draws, coverage of the interval, seed.
-
-    Examples
-    --------
-    >>> low, high = bootstrap(lambda rows: float(rows.mean()), ["a", "b", "c", "d"], n=200)
-    >>> 0 <= low < 1.5 < high <= 3
-    True
-    """
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    names, inverse = np.unique(np.asarray(groups), return_inverse=True)
-    members = [np.flatnonzero(inverse == i) for i in range(len(names))]
-    values = []
-    for _ in range(n):
-        drawn = rng.integers(0, len(names), len(names))
-        values.append(statistic(np.concatenate([members[i] for i in drawn])))
-    tail = (1.0 - level) / 2.0
-    low, high = np.nanquantile(values, [tail, 1.0 - tail])
-    return float(low), float(high)
 
 
 @dataclass

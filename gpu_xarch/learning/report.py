@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gpu_xarch.learning.evaluation import Evaluation, evaluate, groups_of, held_out_split, score, split
+from gpu_xarch.learning.evaluation import Evaluation, evaluate
+from gpu_xarch.learning.fitting import fit_model
 from gpu_xarch.learning.plots import bars, learning_curve, predicted_against_true
-from gpu_xarch.learning.training import Trained, TrainingData, fit_model
+from gpu_xarch.learning.rows import TrainingData
+from gpu_xarch.learning.scores import score
+from gpu_xarch.learning.splits import groups_of, held_out_split, split
+from gpu_xarch.learning.training import Trained
 from gpu_xarch.models import make_model
 from gpu_xarch.progress import OnStep, part_of, silent
 from gpu_xarch.units import named_in, squared

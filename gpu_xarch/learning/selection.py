@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.learning.evaluation import held_out_predictions, score
-from gpu_xarch.learning.training import TrainingData, train_subset
+from gpu_xarch.learning.fitting import held_out_predictions
+from gpu_xarch.learning.rows import TrainingData, train_subset
+from gpu_xarch.learning.scores import score
 from gpu_xarch.models import make_model
 from gpu_xarch.models.auto import offset_of
 from gpu_xarch.progress import OnStep, part_of, silent

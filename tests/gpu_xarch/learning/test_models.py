@@ -14,21 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gpu_xarch import InputError, find_gpu
-from gpu_xarch.learning.evaluation import (
-    bootstrap,
-    evaluate,
-    groups_of,
-    harmonic_mean,
-    held_out_predictions,
-    score,
-    split,
-)
+from gpu_xarch.learning.evaluation import evaluate
+from gpu_xarch.learning.fitting import fit_model, held_out_predictions
 from gpu_xarch.learning.persistence import load_model, save_model
 from gpu_xarch.learning.plots import bars
 from gpu_xarch.learning.prediction import domain_of, intervals, predict_table
 from gpu_xarch.learning.report import render
+from gpu_xarch.learning.rows import TrainingData, train_subset, training_data
+from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
 from gpu_xarch.learning.selection import select_metrics
-from gpu_xarch.learning.training import TrainingData, fit_model, train, train_subset, training_data
+from gpu_xarch.learning.splits import groups_of, split
+from gpu_xarch.learning.training import train
 from gpu_xarch.models import MODELS, make_model, make_problem
 from gpu_xarch.models.features import aliases_of, make_features
 from gpu_xarch.models.nas import CELLS, cells_of, search_space

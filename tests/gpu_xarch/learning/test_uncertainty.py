@@ -91,7 +91,7 @@ def test_chunks_change_nothing(monkeypatch):
     forest, rng = make_forest()
     X = rng.normal(size=(30, 4))
     expected = forest_variance(forest, X)
-    monkeypatch.setattr("gpu_xarch.learning.conformal._CHUNK", 7)
+    monkeypatch.setattr("gpu_xarch.advice.forest_variance._CHUNK", 7)
     np.testing.assert_allclose(forest_variance(forest, X), expected, rtol=1e-12)
 
 
