@@ -2,7 +2,14 @@
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.decorator import proxima
-from ase_proxima.errors import InputError, NotWorthwhileWarning, ProximaError, RunDirectoryError, TargetError
+from ase_proxima.errors import (
+    InputError,
+    NotWorthwhileWarning,
+    ProximaError,
+    ProximaWarning,
+    RunDirectoryError,
+    TargetError,
+)
 from ase_proxima.types import Decision, Stats
 
 __all__ = [
@@ -11,6 +18,7 @@ __all__ = [
     "NotWorthwhileWarning",
     "ProximaCalculator",
     "ProximaError",
+    "ProximaWarning",
     "RunDirectoryError",
     "Stats",
     "TargetError",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from ase.symbols import Symbols
 
 from ase_proxima.errors import InputError
 from ase_proxima.identity import same_frame
@@ -123,6 +124,4 @@ class FrameRows:
 
 
 def _formula(numbers: tuple[int, ...]) -> str:
-    from ase.symbols import Symbols
-
     return str(Symbols(numbers).get_chemical_formula("hill"))

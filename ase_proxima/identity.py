@@ -12,7 +12,7 @@ from ase import Atoms
 from ase_proxima.errors import InputError
 from ase_proxima.types import Frame
 
-__all__ = ["ELECTRONIC_INFO", "electronic_state", "fingerprint", "same_frame", "same_input"]
+__all__ = ["ELECTRONIC_INFO", "checksum", "electronic_state", "fingerprint", "same_frame", "same_input"]
 
 ELECTRONIC_INFO = ("charge", "spin", "multiplicity")
 """Entries of `atoms.info` that say which electronic state is meant."""
@@ -75,6 +75,22 @@ def fingerprint(x: Any) -> str:
             digest.update(repr(sorted(state.items())).encode())
     # A letter first: ASE refuses words in its database that look like numbers.
     return "s" + digest.hexdigest()
+
+
+def checksum(frame: Frame) -> str:
+    """Fingerprint of an input with all its results, to tell a frame that was changed since it was written.
+
+    Examples
+    --------
+    >>> a, b = (Frame(np.zeros(2), {"value": value}) for value in (0.5, 0.25))
+    >>> checksum(a) == checksum(a), checksum(a) == checksum(b)
+    (True, False)
+    """
+    digest = hashlib.blake2b(fingerprint(frame.x).encode(), digest_size=8)
+    for name in sorted(frame.results):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(frame.results[name], dtype=float).data)
+    return "c" + digest.hexdigest()
 
 
 def same_input(a: Any, b: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 from ase_proxima.errors import InputError
 from ase_proxima.protocols import TrainingPolicy
@@ -106,6 +105,6 @@ def make_training_policy(training: str | int | TrainingPolicy) -> TrainingPolicy
         if training == "never":
             return NeverTraining()
         raise InputError(f'unknown training {training!r}: use "lazy", "never" or a number of frames')
-    if isinstance(training, Integral):
-        return EveryTraining(int(training))
-    return training
+    if isinstance(training, TrainingPolicy):
+        return training
+    return EveryTraining(int(training))

@@ -26,7 +26,7 @@ HEAVY = {
 GROUND = {"types", "errors", "protocols", "identity"}
 PARTS = GROUND | {"features", "metrics"}
 LOOP = PARTS | {"blending", "controllers", "costs", "runs", "training"}
-RUNNING = LOOP | {"executor", "assembly", "options", "surrogates", "uncertainty", "targets"}
+RUNNING = LOOP | {"executor", "assembly", "differences", "options", "surrogates", "uncertainty", "targets"}
 ALLOWED = {
     "ase_proxima": {
         "__init__": {"calculator", "decorator", "errors", "types"},
@@ -35,6 +35,7 @@ ALLOWED = {
         "protocols": {"types"},
         "identity": {"errors", "types"},
         "blending": GROUND,
+        "differences": set(),
         "features": GROUND,
         "metrics": GROUND,
         "costs": GROUND | {"metrics"},

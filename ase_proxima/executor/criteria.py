@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, measure_error
 from ase_proxima.protocols import Controller, Uncertainty
-from ase_proxima.types import ErrorsSeen, Results
+from ase_proxima.types import ErrorsSeen, Prediction, Results
 
 __all__ = ["Criterion", "SeenErrors", "Watch", "count_error", "summarise_errors"]
 
@@ -59,13 +60,14 @@ class Watch:
             return False
         return bool(np.abs(results[self.property]).max() < VANISHING)
 
-    def measure(self, target: Results, surrogate: Results) -> float | None:
-        """Error between two results; None where it is no evidence, as both are zero by symmetry, or one has none."""
+    def measure(self, x: Any, target: Results, surrogate: Results) -> float | None:
+        """Error between two results at `x`; None where it is no evidence: one has none, or both vanish by symmetry."""
         if not (self.applies(target) and self.applies(surrogate)):
             return None
         if self.vanishes(target) and self.vanishes(surrogate):
             return None
-        return measure_error(self.name, self.metric, target, surrogate)
+        error = measure_error(self.name, self.metric, target, surrogate)
+        return error / len(x) if self.name == "energy_per_atom" else error
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,17 @@ class Criterion(Watch):
     controller: Controller
     bound: float = math.nan
     implied: bool = False
+
+    def foresee(self, x: Any, prediction: Prediction) -> float | None:
+        """Uncertainty at `x`; None where the criterion does not apply.
+
+        A bound that is only implied does not apply either where the surrogate gives no deviation to go by: its property
+        is then covered by nothing.
+        """
+        if not self.applies(prediction.results):
+            return None
+        uncertainty = self.uncertainty.measure(x, prediction)
+        return None if self.implied and math.isnan(uncertainty) else uncertainty
 
 
 @dataclass(frozen=True, slots=True)

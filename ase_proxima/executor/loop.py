@@ -29,11 +29,11 @@ from ase_proxima.costs import (
     long_run_speedup,
     present_speedup,
 )
-from ase_proxima.errors import InputError, NotWorthwhileWarning, TargetError
+from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError, TargetError
 from ase_proxima.executor.criteria import Criterion, SeenErrors, Watch, count_error, summarise_errors
 from ase_proxima.executor.guard import Guard
 from ase_proxima.executor.memory import REMEMBERED, Answer, Memory
-from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy
+from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.training import never_trains
 from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats, Verdict
@@ -41,6 +41,10 @@ from ase_proxima.types import Decision, Frame, Observation, Prediction, Results,
 __all__ = ["Executor"]
 
 _TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training")
+
+REPEATED_WITHIN = 0.5
+"""Share of an error bound by which a target may differ from itself when a run is resumed: iterative solvers that start
+elsewhere do, by far less than a bound that makes sense for them."""
 
 Numbers = Sequence[float | None]
 """One number a criterion; None where the criterion does not apply to the input, NaN where it is unknown."""
@@ -110,6 +114,8 @@ class Executor:
         self.states: list[Any] = [criterion.controller.init() for criterion in self.criteria]
         self.last_decision: Decision | None = None
         self.memory = Memory()
+        self.uncovered: tuple[str, ...] = ()
+        """What was asked for at the latest call that the surrogate might not answer as no criterion covers it."""
         self.guard = Guard(owned=store.on_disk)
         self._last_input = ""
         self._counts = dict.fromkeys(
@@ -122,6 +128,7 @@ class Executor:
         self._came_trained = never_trains(training)
         self._needs_checkpoint = False
         self._uniform: float | None = None
+        self._unverified: Frame | None = None
 
     def __call__(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
         """Results at `x`; one of the latest inputs again is no new call, and has the same answer.
@@ -147,7 +154,7 @@ class Executor:
             Once, if the target turns out to be cheaper than the surrogate; once, if nothing is trusted.
         """
         with self.guard.call():
-            identity = self.identify(x)
+            identity, self.uncovered = self.identify(x), ()
             answer = self.memory.find(identity)
             if answer is not None and not (by_target and answer.decision is Decision.SURROGATE):
                 results = self._recall(x, answer)
@@ -182,8 +189,10 @@ class Executor:
             verdicts = self._decide(uncertainties)
         row = self._describe(identity, uncertainties, verdicts)
         trusted = prediction is not None and self._agree(verdicts)
-        if trusted and prediction is not None:
-            by_target = by_target or not all(name in prediction.results for name in needs)
+        answer = self._covered(prediction, uncertainties)
+        if trusted:
+            self.uncovered = tuple(name for name in needs if name not in answer)
+            by_target = by_target or bool(self.uncovered)
             by_target = by_target or bool(self.forces_target and self.forces_target(x, self.memory.inputs))
         trusted = trusted and not by_target
         probability, decision = 1.0, Decision.TARGET
@@ -202,18 +211,24 @@ class Executor:
             decision = Decision.AUDIT if self._uniform < probability else Decision.SURROGATE
         errors: dict[str, float | None] = dict.fromkeys(self._seen)
         if decision is Decision.SURROGATE:
-            assert prediction is not None  # noqa: S101  trusted means that there is a prediction
-            results = prediction.results
+            if self._unverified is not None:
+                self._verify(self._unverified)
+            results = answer
             blend = settle(self._blend, blend, math.nan)
         else:
             results = exact = self._run_target(x)
             if prediction is not None:
-                errors = self._measure(exact, prediction.results, weight)
+                errors = self._measure(x, exact, prediction.results, weight)
                 if blend.share:
-                    results = mix(exact, prediction.results, blend.share)
-            blend = replace(settle(self._blend, blend, energy_gap(exact, prediction)), frame_energy=energy_of(prediction))
+                    results = mix(exact, answer, blend.share)
+            blend = replace(
+                settle(self._blend, blend, energy_gap(exact, prediction)), frame_energy=energy_of(prediction)
+            )
         states = self._observe(
-            [u and weight * u for u in uncertainties], [errors[c.name] for c in self.criteria], trusted=trusted, probability=probability
+            [u and weight * u for u in uncertainties],
+            [errors[c.name] for c in self.criteria],
+            trusted=trusted,
+            probability=probability,
         )
         row.update(
             {self._column("error", watch): errors[watch.name] for watch in (*self.criteria, *self.watches)},
@@ -231,9 +246,11 @@ class Executor:
             self.memory.add(identity, Answer(x, decision, results))
             return results, self._finish(decision, row, before, start)
 
-    def _measure(self, target: Results, surrogate: Results, weight: float) -> dict[str, float | None]:
+    def _measure(self, x: Any, target: Results, surrogate: Results, weight: float) -> dict[str, float | None]:
         """Errors of all criteria and watches, times the share that the surrogate has in the answer."""
-        errors = {watch.name: watch.measure(target, surrogate) for watch in (*self.criteria, *self.watches)}
+        errors = {
+            watch.name: watch.measure(x, target, surrogate) for watch in (*self.criteria, *self.watches)
+        }
         return {name: error and weight * error for name, error in errors.items()}
 
     def _predict(self, x: Any, *, trusted: bool) -> tuple[Prediction | None, Numbers]:
@@ -250,15 +267,22 @@ class Executor:
         finite = all(np.isfinite(value).all() for value in prediction.results.values())
         uncertainties: Numbers = nothing
         if finite:
-            uncertainties = [
-                criterion.uncertainty.measure(x, prediction)
-                if criterion.applies(prediction.results)
-                else None
-                for criterion in self.criteria
-            ]
+            uncertainties = [criterion.foresee(x, prediction) for criterion in self.criteria]
         self._times["time_surrogate"] += predicted - start
         self._times["time_uncertainty"] += self.clock() - predicted
         return prediction, uncertainties
+
+    def _covered(self, prediction: Prediction | None, uncertainties: Numbers) -> Results:
+        """What the surrogate may answer: the properties that a criterion covers which applies here."""
+        if prediction is None:
+            return {}
+        covered = {
+            criterion.property
+            for criterion, uncertainty in zip(self.criteria, uncertainties, strict=True)
+            if uncertainty is not None
+        }
+        everything = None in covered
+        return {name: value for name, value in prediction.results.items() if everything or name in covered}
 
     def _decide(self, uncertainties: Numbers) -> list[Verdict | None]:
         """Verdict of each criterion; None where it does not apply."""
@@ -296,6 +320,13 @@ class Executor:
             )
         ]
 
+    @property
+    def _uncertainties(self) -> list[Uncertainty]:
+        """Each once, though it may serve several criteria."""
+        return list(
+            {id(criterion.uncertainty): criterion.uncertainty for criterion in self.criteria}.values()
+        )
+
     def _is_due(self, *, trusted: bool) -> bool:
         n_frames = len(self.store.frames)
         if self.blending is not None and 0 < self._blend.phase < self.blending.n_steps:
@@ -307,8 +338,8 @@ class Executor:
     def _train(self) -> None:
         start = self.clock()
         self.surrogate.fit(self.store.frames)
-        for criterion in self.criteria:
-            criterion.uncertainty.fit(self.store.frames)
+        for uncertainty in self._uncertainties:
+            uncertainty.fit(self.store.frames)
         self._counts["n_trained"] = len(self.store.frames)
         self._counts["model_version"] += 1
         if self._blend.share:
@@ -322,8 +353,9 @@ class Executor:
         """Results of the target, retried when it fails; from the store where they were paid for already."""
         step = self._counts["n_calls"]
         known = self.store.known(step, x)
-        if known is not None:
-            return known
+        return self._ask_target(x, step) if known is None else known
+
+    def _ask_target(self, x: Any, step: int) -> Results:
         start, cause = self.clock(), None
         for _ in range(self.retries + 1):
             try:
@@ -343,11 +375,30 @@ class Executor:
             f"the target failed at call {step}, {self.retries + 1} times ({problem}): the structure is in {place}"
         ) from cause
 
+    def _verify(self, frame: Frame) -> None:
+        """Let the target repeat a frame of the process before, before the surrogate answers in its place.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it gives something else by more than a share of an error bound.
+        """
+        results = self._ask_target(frame.x, self._counts["n_calls"])
+        for criterion in self.criteria:
+            error = criterion.measure(frame.x, frame.results, results)
+            if error is not None and error > REPEATED_WITHIN * criterion.bound:
+                raise RunDirectoryError(
+                    f"the target gives another {criterion.property or 'answer'} than the run has stored for call "
+                    f"{frame.step}, off by {error:.3g} (allowed: {REPEATED_WITHIN * criterion.bound:.3g}): resume with "
+                    "the same target, or choose another run directory"
+                )
+        self._unverified = None
+
     def _keep(self, frame: Frame, row: Mapping[str, Any]) -> None:
         self.store.append(frame, row)
         if self.training.before_answer:
-            for criterion in self.criteria:
-                criterion.uncertainty.extend(self.store.frames[-1:])
+            for uncertainty in self._uncertainties:
+                uncertainty.extend(self.store.frames[-1:])
         self._needs_checkpoint = True
 
     def _finish(
@@ -477,12 +528,13 @@ class Executor:
             Rows of the calls since, all of them answered by the surrogate of that time.
         """
         frames, n_trained = self.store.frames, state["counts"]["n_trained"]
-        for criterion in self.criteria:
+        for uncertainty in self._uncertainties:
             if n_trained:
-                criterion.uncertainty.fit(frames[:n_trained])
+                uncertainty.fit(frames[:n_trained])
             if self.training.before_answer:
                 for frame in frames[n_trained:]:  # one by one, as they came
-                    criterion.uncertainty.extend([frame])
+                    uncertainty.extend([frame])
+        self._unverified = frames[-1] if frames else None
         self._counts, self._times = dict(state["counts"]), dict(state["times"])
         self.rng.bit_generator.state = state["rng"]
         self.states = [

@@ -9,7 +9,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,12 +20,21 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_proxima.errors import RunDirectoryError
-from ase_proxima.identity import same_input
+from ase_proxima.identity import (
+    ELECTRONIC_INFO,
+    checksum,
+    electronic_state,
+    fingerprint,
+    same_input,
+)
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
 from ase_proxima.types import Decision, Frame, Results
 
 __all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_steps", "write_json"]
+
+FORMAT = 2
+"""Version of what is written; others are refused."""
 
 KEPT_VERSIONS = 2
 BEFORE_THE_FIRST_CALL = re.compile(
@@ -121,15 +130,24 @@ class RunDirectory:
         What the run was made with.
     state : dict or None
         The latest checkpoint; None before the first.
+    target : dict
+        Name and parameters of the target, and `electronic_state`, as the first frame has it.
     rows : list of dict
         Rows of the calls after the latest checkpoint, on opening.
     """
 
     on_disk = True
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        target: Mapping[str, Any],
+        state: Mapping[str, Any] | None,
+    ) -> None:
         self.path = path
         self.settings = dict(settings)
+        self.target = dict(target)
         self.state = state
         self.frames: list[Frame] = []
         self.rows: list[dict[str, str]] = []
@@ -143,7 +161,9 @@ class RunDirectory:
         self._steps = AppendLog(path / "steps.csv")
 
     @classmethod
-    def create(cls, path: str | Path, settings: Mapping[str, Any]) -> RunDirectory:
+    def create(
+        cls, path: str | Path, settings: Mapping[str, Any], target: Mapping[str, Any] | None = None
+    ) -> RunDirectory:
         """Make a new run directory.
 
         Raises
@@ -156,10 +176,11 @@ class RunDirectory:
             raise RunDirectoryError(f"{path} exists already: resume it, or choose another run directory")
         try:
             (path / "models").mkdir(parents=True)
-            write_json(path / "state.json", {"settings": dict(settings), "run": None})
+            saved = {"format": FORMAT, "settings": dict(settings), "target": dict(target or {}), "run": None}
+            write_json(path / "state.json", saved)
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
-        return cls(path, settings, None)
+        return cls(path, settings, target or {}, None)
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -173,15 +194,24 @@ class RunDirectory:
         path = Path(path)
         try:
             saved = json.loads((path / "state.json").read_text())
-            settings, state = dict(saved["settings"]), saved["run"]
+            version = saved.get("format", 1)
+            if version != FORMAT:
+                raise RunDirectoryError(
+                    f"{path} was written in format {version}, this version goes on with format {FORMAT}: finish it "
+                    "with the version that began it, or begin a new one"
+                )
+            settings, target, state = dict(saved["settings"]), dict(saved["target"]), saved["run"]
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunDirectoryError(f"{path} is not a run directory: it has no state.json") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except RunDirectoryError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
-        run = cls(path, settings, state)
+        run = cls(path, settings, target, state)
         try:
-            run._load_frames()
-            run._load_rows()
+            rows = read_rows(path / "steps.csv")
+            run._load_frames(rows)
+            run._load_rows(rows)
         except RunDirectoryError:
             run.close()
             raise
@@ -190,13 +220,26 @@ class RunDirectory:
             raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
         return run
 
-    def _load_frames(self) -> None:
+    def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> None:
+        """Read the frames, and see that none has changed since it was written.
+
+        Charge, spin and multiplicity, which the database does not keep, are those of the run.
+        """
         n_frames = self.state["n_frames"] if self.state else 0
+        electrons = self.target.get("electronic_state", {})
+        info = {name: electrons[name] for name in ELECTRONIC_INFO if name in electrons}
         for row in self._database.select(sort="id"):
             atoms = row.toatoms()
             results = dict(atoms.calc.results)
             atoms.calc = None
+            atoms.info = dict(info)
             frame = Frame(atoms, results, row.step)
+            written = rows[frame.step]["structure"] if frame.step < len(rows) else fingerprint(atoms)
+            if checksum(frame) != row.key_value_pairs.get("checksum") or fingerprint(atoms) != written:
+                raise RunDirectoryError(
+                    f"{self.path / 'frames.db'}: the frame of call {frame.step} is not as it was written: take the "
+                    "files from a copy, or begin a new run"
+                )
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
             else:
@@ -206,10 +249,9 @@ class RunDirectory:
                 f"{self.path / 'frames.db'} has {len(self.frames)} frames, state.json counts {n_frames}"
             )
 
-    def _load_rows(self) -> None:
+    def _load_rows(self, rows: Sequence[dict[str, str]]) -> None:
         """Keep the rows from which the run goes on, and cut off what was written after them."""
         steps = self.path / "steps.csv"
-        rows = read_rows(steps)
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
         if len(rows) < n_calls:
@@ -245,7 +287,8 @@ class RunDirectory:
             if name != "structure"
             and (isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value)))
         }
-        self._database.write(atoms, key_value_pairs={**known, "step": frame.step})
+        known |= {"step": frame.step, "checksum": checksum(frame)}
+        self._database.write(atoms, key_value_pairs=known)
         self._database.connection.commit()
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -266,10 +309,22 @@ class RunDirectory:
         """Folder of a kept version."""
         return self.path / "models" / f"{version:06d}"
 
-    def save_state(self, state: Mapping[str, Any]) -> None:
+    def save_state(self, state: Mapping[str, Any] | None) -> None:
         """Replace the checkpoint."""
         self.state = state
-        write_json(self.path / "state.json", {"settings": self.settings, "run": state})
+        if self.frames:
+            self.target.setdefault("electronic_state", electronic_state(self.frames[0].x))
+        saved = {"format": FORMAT, "settings": self.settings, "target": self.target, "run": state}
+        write_json(self.path / "state.json", saved)
+
+    def check_target(self, target: Mapping[str, Any]) -> None:
+        """Raise a `RunDirectoryError` where a target is not that of the run, by its name and parameters."""
+        for name, value in target.items():
+            if self.target.get(name) != value:
+                raise RunDirectoryError(
+                    f"{self.path} was made with a target of the {name} {self.target.get(name)!r}, now it is {value!r}: "
+                    "resume with the same target, or choose another run directory"
+                )
 
     def save_failed(self, step: int, x: Any) -> str:
         """Write a structure on which the target failed."""
