@@ -74,7 +74,10 @@ def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None 
     make = _Maker(options, surrogate, properties)
     criteria = [make.criterion(metric, bound) for metric, bound in options.bounds.items()]
     covered = {criterion.property for criterion in criteria}
-    if None not in covered:  # a metric of the user's own may look at anything
+    held = all(getattr(criterion.controller, "holds_bound", True) for criterion in criteria)
+    if not held:  # a threshold that the user set stands for everything
+        criteria = [replace(criterion, covers=properties) for criterion in criteria]
+    elif None not in covered:  # a metric of the user's own may look at anything
         criteria += [
             make.criterion(metric, bound, implied=True)
             for metric, bound in implied_bounds(options).items()
@@ -132,7 +135,7 @@ class _Maker:
         measure = self._uncertainty(ranking)
         # the standard deviation of another quantity ranks, but its ratio to the error is not known beforehand
         prior_ratio = getattr(measure, "prior_ratio", None) if known else None
-        by_name = isinstance(options.controller, str) and not options.controller.startswith("fixed")
+        by_name = isinstance(options.controller, str)
         rule: str | Controller = "risk" if implied and not by_name else options.controller
         controller = make_controller(rule, bound, options.bound_over, options.audit_rate, prior_ratio)
         return Criterion(name, function, measure, controller, bound, implied)

@@ -82,12 +82,15 @@ class Criterion(Watch):
         The mean error allowed, in the unit of the metric; NaN where only the controller knows it.
     implied
         Whether it follows from another bound, and not from the user's own words.
+    covers
+        Properties that the surrogate may answer on this criterion's word, beside the one that the metric compares.
     """
 
     uncertainty: Uncertainty
     controller: Controller
     bound: float = math.nan
     implied: bool = False
+    covers: tuple[str, ...] = ()
 
     def foresee(self, x: Any, prediction: Prediction) -> float | None:
         """Uncertainty at `x`; None where the criterion does not apply.

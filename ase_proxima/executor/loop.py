@@ -277,9 +277,10 @@ class Executor:
         if prediction is None:
             return {}
         covered = {
-            criterion.property
+            name
             for criterion, uncertainty in zip(self.criteria, uncertainties, strict=True)
             if uncertainty is not None
+            for name in (criterion.property, *criterion.covers)
         }
         everything = None in covered
         return {name: value for name, value in prediction.results.items() if everything or name in covered}
