@@ -106,11 +106,14 @@ def _strained(atoms: Atoms, other: Atoms) -> float:
 
 
 def _least_displacement(bounds: Mapping[str, float]) -> float:
-    least = bounds.get("forces", 0.0) / STIFFNESS
-    return max(least, math.sqrt(2.0 * bounds.get("energy", 0.0) / STIFFNESS))
+    """Displacement in Å that the bounds resolve, of the forces if they are bounded, else of the energy."""
+    if "forces" in bounds:
+        return bounds["forces"] / STIFFNESS
+    return math.sqrt(2.0 * bounds.get("energy", 0.0) / STIFFNESS)
 
 
 def _least_strain(atoms: Atoms, bounds: Mapping[str, float]) -> float:
-    least = bounds.get("stress", 0.0) / ELASTICITY
-    energy = bounds.get("energy", 0.0) / (ELASTICITY * atoms.get_volume())
-    return max(least, math.sqrt(2.0 * energy))
+    """Strain that the bounds resolve, of the stress if it is bounded, else of the energy."""
+    if "stress" in bounds:
+        return bounds["stress"] / ELASTICITY
+    return math.sqrt(2.0 * bounds.get("energy", 0.0) / (ELASTICITY * atoms.get_volume()))
