@@ -18,7 +18,6 @@ from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
     all_changes,
-    all_properties,
 )
 
 from ase_proxima.assembly import assemble
@@ -32,6 +31,7 @@ from ase_proxima.options import Options
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore, RunDirectory
 from ase_proxima.targets import parse_target
+from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.types import Decision, Results, Stats
 
 __all__ = ["ProximaCalculator"]
@@ -124,7 +124,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         run_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
-        _check_calculator("target", target)
+        target = adapt(target)
         if isinstance(error_bound, Mapping) and error_metric is not None:
             raise InputError(
                 f"error_bound names the metrics itself, {', '.join(find_metric(m)[0] for m in error_bound)}, beside "
@@ -148,7 +148,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         )
         self._prior = parse_target(prior) if isinstance(prior, str) else prior
         if self._prior is not None:
-            _check_calculator("prior", self._prior)
+            self._prior = adapt(self._prior, role="prior")
         self.parameters = {"target": _identity_of(target), **self._options.describe()}
         self.implemented_properties = _may_be_asked(target, self._options.properties)
         self._store: FrameStore = (
@@ -351,20 +351,18 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return True
 
     def _ask_target(self, atoms: Atoms) -> Results:
-        offered = set(_implemented(self.target))
-        names = [*self._options.properties, *(name for name in self._wanted if name in offered)]
+        known = set(offered(self.target))
+        names = [*self._options.properties, *(name for name in self._wanted if name in known)]
         wanted = [name for name in dict.fromkeys(names) if name != "stress" or _has_stress(atoms)]
-        if "free_energy" in offered and "energy" in wanted:
+        if "free_energy" in known and "energy" in wanted:
             wanted.append("free_energy")
-        results = _run_target(self.target, atoms, list(dict.fromkeys(wanted)))
+        results = ask(self.target, atoms, list(dict.fromkeys(wanted)))
         self._check_sight(atoms, results)
         return results
 
     def _ask_prior(self, atoms: Atoms) -> Results:
-        names = [name for name in self._options.properties if name in _implemented(self._prior)]
-        return _run_target(
-            self._prior, atoms, [name for name in names if name != "stress" or _has_stress(atoms)]
-        )
+        names = [name for name in self._options.properties if name in offered(self._prior)]
+        return ask(self._prior, atoms, [name for name in names if name != "stress" or _has_stress(atoms)])
 
     def _check_sight(self, atoms: Atoms, results: Results) -> None:
         """Warn once of a target that gives equal bits for different structures."""
@@ -450,6 +448,8 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Release the files of the run directory; the target is the caller's to close."""
         if isinstance(self._store, RunDirectory):
             self._store.close()
+            if self._executor is not None:
+                self._executor.guard.close()
 
 
 def _has_stress(atoms: Atoms) -> bool:
@@ -485,43 +485,30 @@ def _restore(executor: Executor, run: RunDirectory, state: Mapping[str, Any]) ->
         raise RunDirectoryError(f"{run.path} is damaged: {type(error).__name__}: {error}") from error
 
 
-def _check_calculator(what: str, value: Any) -> None:
-    if isinstance(value, type) or not hasattr(value, "get_property"):
-        kind = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise InputError(
-            f"{what} must be an ASE calculator, got {kind}: "
-            "pass an object such as ase.calculators.emt.EMT(), or use the decorator for a function"
-        )
-
-
-def _implemented(calculator: Any) -> tuple[str, ...]:
-    return tuple(name for name in calculator.implemented_properties if name in all_properties)
-
-
 def _default_metric(target: Any) -> str:
     return "force_max" if "forces" in target.implemented_properties else "energy"
 
 
 def _choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[str, ...]:
     """What target and surrogates both offer, or what of it was chosen."""
-    offered = tuple(name for name in OFFERED if name in target.implemented_properties)
+    learned = tuple(name for name in OFFERED if name in offered(target))
     if properties is None:
-        return offered
+        return learned
     if isinstance(properties, str):
         raise InputError(
             f"properties must be a sequence of names, got {properties!r}: write [{properties!r}]"
         )
-    missing = [name for name in properties if name not in offered]
+    missing = [name for name in properties if name not in learned]
     if missing or not properties:
         raise InputError(
-            f"properties {list(properties)} cannot be had: this target and the surrogates offer {list(offered)}"
+            f"properties {list(properties)} cannot be had: this target and the surrogates offer {list(learned)}"
         )
     return tuple(name for name in OFFERED if name in properties)
 
 
 def _may_be_asked(target: Any, chosen: Sequence[str]) -> list[str]:
     """Properties that may be asked for: those chosen, or all of the target; with the energy, the free energy."""
-    names = [*chosen, *(_implemented(target) if chosen == _choose_properties(target, None) else ())]
+    names = [*chosen, *(offered(target) if chosen == _choose_properties(target, None) else ())]
     return list(dict.fromkeys([*names, *(["free_energy"] if "energy" in names else [])]))
 
 
@@ -556,17 +543,3 @@ def _merge(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     if isinstance({**saved, **given}["error_bound"], Mapping):  # which names the metrics
         saved.pop("error_metric", None)
     return {**saved, **given}
-
-
-def _run_target(target: Any, atoms: Atoms, properties: Sequence[str]) -> Results:
-    """Ask a calculator for its properties, through the interface that keeps its own state right."""
-    ordered = sorted(
-        properties, key=lambda name: name != "forces"
-    )  # forces first: they bring the energy along
-    values = {name: target.get_property(name, atoms.copy()) for name in ordered}
-    if isinstance(target, Calculator) and not all(np.isfinite(value).all() for value in values.values()):
-        target.reset()  # else it would return the same from its cache when asked again
-    return {
-        name: float(values[name]) if np.ndim(values[name]) == 0 else np.array(values[name], float)
-        for name in properties
-    }

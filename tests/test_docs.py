@@ -12,6 +12,7 @@ from ase_proxima import Decision
 from ase_proxima.apps.monte_carlo_run import RunSettings, run
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("ase_proxima", "gpu_xarch", "cli", "tests")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -118,3 +119,15 @@ def test_every_command_and_option_is_documented(call, command):
     for parameter in command.params:
         for option in parameter.opts if isinstance(parameter, click.Option) else ():
             assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"{call} {option}"
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_file_and_name_that_the_page_sends_one_to_exists(name):
+    text = (ROOT / name).read_text()
+    paths = re.findall(r"`((?:ase_proxima|gpu_xarch|cli|tests|docs|benchmarks|scripts)/[\w./-]+)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    source = "\n".join(path.read_text() for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))
+    names = re.findall(r"`(?:\w+\.)?([A-Z_]{4,}|[A-Z]\w+|_?[a-z]+(?:_[a-z]+)+)(?:\(.*?\))?`", text)
+    names = set(names) - {"MODULE", "FUNCTION", "CalculatorError"}
+    assert [word for word in names if not re.search(rf"\b{word}\b", source)] == []

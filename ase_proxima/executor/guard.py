@@ -83,6 +83,10 @@ class Guard:
             self._broken = f"the run broke off while {what} ({type(error).__name__}): {remedy}"
             raise
 
+    def close(self) -> None:
+        """Refuse all calls from now on."""
+        self._broken = "this run is closed: go on with it by ProximaCalculator.resume(run_dir, target)"
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Guard:
         """Guard of a copy, which belongs to whoever makes it."""
         copied = Guard(owned=self._owned)

@@ -310,7 +310,15 @@ class RunDirectory:
         return self.path / "models" / f"{version:06d}"
 
     def save_state(self, state: Mapping[str, Any] | None) -> None:
-        """Replace the checkpoint."""
+        """Replace the checkpoint.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the run is closed.
+        """
+        if self._lock.closed:
+            raise RunDirectoryError(f"{self.path} is closed: go on with it by ProximaCalculator.resume")
         self.state = state
         if self.frames:
             self.target.setdefault("electronic_state", electronic_state(self.frames[0].x))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gpu_xarch.errors import InputError
 from gpu_xarch.models import Problem
 from gpu_xarch.models.features import aliases_of
+from gpu_xarch.tables.inspection import refused
 from gpu_xarch.tables.memory_bound import THRESHOLD
 from gpu_xarch.tables.pairs import DEST, SOURCE, pair_values, paired_metrics
 
@@ -44,6 +45,8 @@ class TrainingData:
         Metrics that are not used, and why.
     dropped : int
         Rows without the target.
+    refused : int
+        Values of these rows that were left out at ingest because no device can have them.
     """
 
     problem: Problem
@@ -53,6 +56,7 @@ class TrainingData:
     simulated: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     dropped: int = 0
+    refused: int = 0
 
     def __len__(self) -> int:
         return len(self.y)
@@ -111,6 +115,7 @@ def training_data(
         int(simulated.to_numpy(bool)[known].sum()),
         gone,
         int((~known).sum()),
+        sum(sum(refused(rows, side).values()) for side in ((SOURCE, DEST) if is_pairs else ("",))),
     )
 
 
