@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Decision", "Frame", "Observation", "Prediction", "Results", "Stats", "Verdict"]
+__all__ = ["Decision", "ErrorsSeen", "Frame", "Observation", "Prediction", "Results", "Stats", "Verdict"]
 
 Results = Mapping[str, Any]
 """What a target or a surrogate gives for one input: ASE property names to eV, eV/Å, eV/Å³ values."""
@@ -22,7 +22,8 @@ class Decision(enum.Enum):
     SURROGATE = "surrogate"
     """Trusted: the surrogate answered."""
     AUDIT = "audit"
-    """Trusted, but the target ran as well and answered, so that the error was seen."""
+    """Trusted, but the target ran as well and answered, so that the error was seen; with blending, they share the
+    answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,26 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorsSeen:
+    """Errors of one metric, seen wherever target and surrogate both gave the property; in its unit.
+
+    Attributes
+    ----------
+    n
+        How many.
+    median
+        Of the latest 101.
+    mean, largest
+        Of all.
+    """
+
+    n: int
+    median: float
+    mean: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """Where the calls and the time went.  Times in seconds, errors in the unit of the error metric.
 
@@ -129,12 +150,20 @@ class Stats:
         Number of trainings or updates so far.
     n_frames
         Number of stored target results.
+    n_switches
+        Ramps between target and surrogate, up or down, drops at once included; 0 without blending.
+    switch_work
+        What the switches have added to the energy, in eV, without the work of forces: `K + E - switch_work` is
+        conserved in NVE dynamics. NaN without blending.
     speedup_present, speedup_long_run
         Projected from measured times, over asking the target on every call: with the target running on the
         share of calls on which it does at present, and once only audits ask it; NaN until measured.
+    errors_seen
+        Errors of every property that target and surrogate both gave, by the name of the metric: on flagged calls
+        as much as on audits, so that they are larger than those of the trusted calls.
     notes
         What the controller has to report: detected oscillation, alarms; that the target is cheaper than the
-        surrogate.
+        surrogate, or that nothing is trusted and what errors were seen.
     """
 
     n_calls: int = 0
@@ -151,8 +180,11 @@ class Stats:
     threshold: float | dict[str, float] = float("nan")
     model_version: int = 0
     n_frames: int = 0
+    n_switches: int = 0
+    switch_work: float = float("nan")
     speedup_present: float = float("nan")
     speedup_long_run: float = float("nan")
+    errors_seen: dict[str, ErrorsSeen] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import FILE, echo_table, file_progress, number
+import gpu_xarch
+from gpu_xarch.errors import InputError
+from gpu_xarch.profiles.readers.table import load_map, table_reader
+from gpu_xarch.tables.applications import Naming
+from proxima_cli.options import FILE, json_option
+from proxima_cli.output import echo_json, echo_table, file_progress, number
 
 __all__ = ["info", "ingest"]
 
@@ -35,9 +39,14 @@ __all__ = ["info", "ingest"]
     "--map", "column_map", metavar="MAP", help="Column map of --format table: a JSON file or gpuperfpredict."
 )
 @click.option(
+    "--decimal",
+    type=click.Choice([".", ","]),
+    help="Mark before decimals in Nsight Compute's numbers; found out from each file unless given.",
+)
+@click.option(
     "--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
 @click.pass_context
 def ingest(
     ctx: click.Context,
@@ -48,6 +57,7 @@ def ingest(
     device: str,
     file_format: str,
     column_map: str | None,
+    decimal: str | None,
     show_problems: int,
     as_json: bool,
 ) -> None:
@@ -56,18 +66,12 @@ def ingest(
     The format is found by content, gzip or not. Files that the table holds already add nothing. Exit code 1
     says that at least one file failed; the others are in the table all the same.
     """
-    from gpu_xarch.errors import InputError
-    from gpu_xarch.profiles.ingestion import ingest as run
-    from gpu_xarch.profiles.readers import read_runs
-    from gpu_xarch.profiles.readers.table import load_map, table_reader
-    from gpu_xarch.tables.applications import Naming
-
     if (file_format == "table") != (column_map is not None):
         raise InputError("--format table and --map MAP go together: give both or none")
     naming = Naming.of(manifest, app_from, device)
-    reader = table_reader(load_map(column_map)) if column_map is not None else read_runs
+    reader = table_reader(load_map(column_map)) if column_map is not None else None
     with file_progress("reading") as update:
-        report = run(list(paths), out, naming=naming, reader=reader, on_file=update)
+        report = gpu_xarch.ingest(paths, out, naming=naming, reader=reader, decimal=decimal, on_file=update)
     if as_json:
         echo_json(
             {
@@ -89,6 +93,7 @@ def ingest(
                 "new": report.new,
                 "duplicate": report.duplicate,
                 "merged": report.merged,
+                "refused": report.refused,
                 "unknown_metrics": dict(report.unknown),
             }
         )
@@ -109,20 +114,17 @@ def ingest(
         )
         click.echo(
             f"{report.new} runs added to {out}, {report.duplicate} held already, "
-            f"{report.merged} joined to others, {report.n_problems} problems"
+            f"{report.merged} joined to others, {report.refused} values refused, {report.n_problems} problems"
         )
     ctx.exit(1 if report.failed else 0)
 
 
 @click.command()
 @click.argument("table", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+@json_option
 def info(table: Path, as_json: bool) -> None:
     """Describe a table: devices, applications, metrics, repetitions, and values that cannot be."""
-    from gpu_xarch.tables.inspection import describe
-    from gpu_xarch.tables.runs import load_runs
-
-    facts = describe(load_runs(table))
+    facts = gpu_xarch.describe(gpu_xarch.load_runs(table))
     if as_json:
         echo_json(facts)
         return
@@ -156,6 +158,9 @@ def _print_info(table: Path, facts: dict[str, Any]) -> None:
         click.echo(f"not in the registry: {', '.join(facts['unknown_metrics'])}")
     repeated = facts["repeated"]
     click.echo(f"repeated: {repeated['runs']} runs beyond the first of {repeated['keys']} keys")
+    if facts["refused"]:
+        names = ", ".join(f"{name} {count}" for name, count in facts["refused"].items())
+        click.echo(f"left out at ingest, as no device can have them: {names}")
     if facts["impossible"]:
         click.echo("\nvalues that cannot be:")
         names_ = ("device", "metric", "why", "runs", "worst", "limit", "example")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from proxima_cli.xarch_output import file_progress
+import gpu_xarch
+from proxima_cli.output import file_progress
 
 __all__ = ["simulate"]
 
@@ -26,6 +27,7 @@ __all__ = ["simulate"]
     "--noise", type=float, default=0.01, show_default=True, help="Spread of the run time, as a share."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
+@click.option("--times", is_flag=True, help="Write traces with the times of the launches, too.")
 @click.option(
     "--runs-per-file",
     type=click.IntRange(min=1),
@@ -40,20 +42,17 @@ def simulate(
     applications: tuple[str, ...],
     noise: float,
     seed: int,
+    times: bool,
     runs_per_file: int,
 ) -> None:
     """Write nvprof files of known applications as an analytic model sees them on the named GPUs.
 
     The numbers are computed, not measured. Files, tables and reports made of them say so.
     """
-    from gpu_xarch.simulator.files import write_simulation
-    from gpu_xarch.simulator.model import plan_runs
-    from gpu_xarch.specs import find_gpu
-
-    gpus = [find_gpu(name) for name in gpu_names]
-    plan = plan_runs(runs, applications)
+    gpus = [gpu_xarch.find_gpu(name) for name in gpu_names]
+    plan = gpu_xarch.plan_runs(runs, applications)
     with file_progress("simulating") as update:
-        files = write_simulation(
-            gpus, plan, out, noise=noise, seed=seed, runs_per_file=runs_per_file, on_file=update
+        files = gpu_xarch.write_simulation(
+            gpus, plan, out, noise=noise, seed=seed, runs_per_file=runs_per_file, times=times, on_file=update
         )
     click.echo(f"SIMULATED: {len(plan)} runs for each of {len(gpus)} GPUs in {len(files)} files under {out}")

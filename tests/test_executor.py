@@ -21,7 +21,7 @@ from ase_proxima.runs.store import MemoryStore
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.testing import NearestFrame
 from ase_proxima.training import EveryTraining, LazyTraining, NeverTraining
-from ase_proxima.types import Decision, Frame, Prediction
+from ase_proxima.types import Decision, Frame, Prediction, Verdict
 
 
 def square(x):
@@ -204,6 +204,31 @@ def test_an_audit_returns_the_target_and_tells_the_error():
             assert store.rows[-1]["audit_probability"] == 0.5
         elif run.last_decision is Decision.SURROGATE:
             assert store.rows[-1]["error"] is None
+
+
+class Auditing(FixedController):
+    """Trusts everything, and audits with a probability of its own."""
+
+    def __init__(self, probability):
+        super().__init__(math.inf)
+        object.__setattr__(self, "probability", probability)
+
+    def decide(self, state, uncertainty):
+        return Verdict(uncertainty < math.inf, self.probability, math.inf)
+
+
+@pytest.mark.parametrize("order", [(0.0, 1.0), (1.0, 0.0)])
+def test_of_several_bounds_the_most_careful_one_sets_the_probability_of_an_audit(order):
+    surrogate = NearestFrame()
+    criteria = [
+        Criterion(name, find_metric("value")[1], surrogate, Auditing(probability))
+        for name, probability in zip("ab", order, strict=True)
+    ]
+    store = RowStore()
+    run = Executor(square, surrogate, criteria, LazyTraining(), store=store, identify=str)
+    decisions = [decision for _, decision in play(run, walk(30))]
+    assert decisions == [Decision.TARGET] + [Decision.AUDIT] * 29
+    assert {row["audit_probability"] for row in store.rows[1:]} == {1.0}
 
 
 def test_the_row_shows_what_the_decision_rests_on():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.runs.append_log import AppendLog, read_records
 
 __all__ = [
     "ChainLog",
@@ -43,10 +42,15 @@ class Move:
         Temperature in K; `units.kB` is in eV/K, so that `kT` is in eV as the energies are.
     perturb
         Standard deviation of the normal step of each coordinate, in Å.
+    fixed
+        Indices of the atoms that stay where they are.  The step of the others is as likely as the step back, so that
+        the chain samples the Boltzmann distribution of what is free; the molecule as a whole drifts where
+        nothing is fixed, which no energy and no radius of gyration sees.
     """
 
     temperature_K: float  # noqa: N815  K is the unit
     perturb: float
+    fixed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature_K < math.inf:
@@ -111,9 +115,11 @@ def init(positions: Positions, energy: float) -> ChainState:
 def propose(state: ChainState, rng: Generator, move: Move) -> tuple[Positions, float]:
     """Return proposed positions (n_atoms, 3) in Å, and the uniform number that will decide on them.
 
-    Both are drawn at once and always, so that the stream does not depend on the energies.
+    Both are drawn at once and always, for fixed atoms too, so that the stream depends on the number of atoms alone.
     """
-    return state.positions + rng.normal(0.0, move.perturb, state.positions.shape), rng.random()
+    shift = rng.normal(0.0, move.perturb, state.positions.shape)
+    shift[list(move.fixed)] = 0.0
+    return state.positions + shift, rng.random()
 
 
 def accept(energy_change: float, uniform: float, kT: float) -> bool:
@@ -242,7 +248,7 @@ def replay(
         yield proposed, state
 
 
-class ChainLog:
+class ChainLog(AppendLog):
     """The rows of a chain as `chain.csv` in its run directory.
 
     Examples
@@ -256,19 +262,7 @@ class ChainLog:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        path = Path(folder) / "chain.csv"
-        whole = path.read_bytes() if path.exists() else b""
-        self._file = path.open("a", newline="")
-        self._file.truncate(whole.rfind(b"\n") + 1)
-        if b"\n" not in whole:
-            self._file.write(",".join(ChainRow.__slots__) + "\n")
-
-    def append(self, row: ChainRow) -> None:
-        """Write a row; on return it survives the end of the process."""
-        self._file.write(
-            f"{row.step},{row.proposed_energy!r},{int(row.accepted)},{row.energy!r},{row.radius_of_gyration!r}\n"
-        )
-        self._file.flush()
+        super().__init__(Path(folder) / "chain.csv", ChainRow.__slots__)
 
     @staticmethod
     def read(folder: str | Path) -> list[ChainRow]:
@@ -280,30 +274,6 @@ class ChainLog:
             If there is no chain, or it cannot be read.
         """
         path = Path(folder) / "chain.csv"
-        try:
-            text = path.read_bytes().decode(errors="replace")
-        except FileNotFoundError as error:
-            raise RunDirectoryError(f"{folder} holds no chain.csv: it is no Monte Carlo run") from error
-        try:
-            return [
-                ChainRow(
-                    int(row["step"]),
-                    float(row["proposed_energy"]),
-                    row["accepted"] == "1",
-                    float(row["energy"]),
-                    float(row["radius_of_gyration"]),
-                )
-                for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> ChainLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        if not path.exists():
+            raise RunDirectoryError(f"{folder} holds no chain.csv: it is no Monte Carlo run")
+        return read_records(path, ChainRow)

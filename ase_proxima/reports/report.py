@@ -12,8 +12,8 @@ from rich.table import Table
 
 from ase_proxima.apps.delayed_acceptance_summary import SHORT_CHAIN, report_exact
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
-from ase_proxima.assembly import make_controller
 from ase_proxima.costs import long_run_speedup, present_speedup
+from ase_proxima.options import make_controller
 from ase_proxima.reports.exact import exact_rows
 from ase_proxima.reports.formatting import (
     format_number,
@@ -22,6 +22,7 @@ from ase_proxima.reports.formatting import (
     format_time,
     format_with_error,
 )
+from ase_proxima.reports.run_table import electrons_in_words
 from ase_proxima.runs.run_data import (
     TIMES,
     BoundData,
@@ -77,7 +78,10 @@ def report_run(run: RunData) -> dict[str, Any]:
     return {
         "run": run.name,
         "status": _status(run),
-        "simulation": {**run.exact, "strategy": "exact"} if run.exact else dict(run.monte_carlo),
+        "simulation": {
+            **({**run.exact, "strategy": "exact"} if run.exact else run.monte_carlo),
+            **((run.simulation or {}).get("electronic_state") or {}),
+        },
         "controller": _name(run.settings.get("controller")),
         "n_calls": run.n_calls,
         "n_target": n_target,
@@ -173,8 +177,7 @@ def _controller_report(run: RunData, i: int, bound: BoundData) -> dict[str, Any]
         over, audit_rate = run.settings["bound_over"], run.settings["audit_rate"]
         controller = make_controller(name, bound.bound, over, audit_rate, None)
         state = state_from_json(controller.init(), run.state["controllers"][i])
-        steered = run.n_calls if not run.state.get("bypassed") else 0
-        for k in range(int(run.state["counts"]["n_calls"]), steered):
+        for k in range(int(run.state["counts"]["n_calls"]), run.n_calls):
             error = float(bound.error[k])
             observation = Observation(
                 float(bound.uncertainty[k]),
@@ -251,6 +254,7 @@ def report_rows(report: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
         sections.append(
             [
                 ("molecule", str(settings.get("molecule"))),
+                *([("electrons", state)] if (state := electrons_in_words(settings)) else []),
                 ("temperature", f"{settings.get('temperature_K', math.nan):g} K"),
                 ("target", str(settings.get("target"))),
                 ("strategy", str(settings.get("strategy"))),

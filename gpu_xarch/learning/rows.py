@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.models import ANY, Problem
-from gpu_xarch.models.features import aliases_of
 from gpu_xarch.models.sheets import sheet_columns
+from gpu_xarch.relations import reveals
 from gpu_xarch.specs import gpus
+from gpu_xarch.tables.inspection import refused
 from gpu_xarch.tables.memory_bound import THRESHOLD
-from gpu_xarch.tables.pairs import SOURCE, TARGET, pair_values, paired_metrics
+from gpu_xarch.tables.pairs import DEST, SOURCE, pair_values, paired_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,8 @@ class TrainingData:
         Metrics that are not used, and why.
     dropped : int
         Rows without the target.
+    refused : int
+        Values of these rows that were left out at ingest because no device can have them.
     """
 
     problem: Problem
@@ -57,6 +60,7 @@ class TrainingData:
     simulated: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     dropped: int = 0
+    refused: int = 0
 
     def __len__(self) -> int:
         return len(self.y)
@@ -99,8 +103,8 @@ def training_data(
 
     For a problem of any pair of GPUs the data sheets of both are added to the metrics of each row.
 
-    Metrics that are missing in some rows, or constant, are left out and listed. For the same GPU the target
-    and its aliases are taken out.
+    Metrics that are missing in some rows, or constant, are left out and listed. For the same GPU what
+    gives the target away is taken out (`gpu_xarch.relations`).
 
     Parameters
     ----------
@@ -130,11 +134,11 @@ def training_data(
         )
     values, gone = _choose_metrics(values[known], problem, metrics)
     values = (
-        add_sheets(values, problem, rows[SOURCE + "device"][known], rows[TARGET + "device"][known])
+        add_sheets(values, problem, rows[SOURCE + "device"][known], rows[DEST + "device"][known])
         if is_pairs
         else values
     )
-    simulated = rows[SOURCE + "simulated"] | rows[TARGET + "simulated"] if is_pairs else rows["simulated"]
+    simulated = rows[SOURCE + "simulated"] | rows[DEST + "simulated"] if is_pairs else rows["simulated"]
     return TrainingData(
         problem,
         values.astype(float).reset_index(drop=True),
@@ -143,6 +147,7 @@ def training_data(
         int(simulated.to_numpy(bool)[known].sum()),
         gone,
         int((~known).sum()),
+        sum(sum(refused(rows, side).values()) for side in ((SOURCE, DEST) if is_pairs else ("",))),
     )
 
 
@@ -196,7 +201,7 @@ def _rows_of(table: pd.DataFrame, problem: Problem, is_pairs: bool) -> pd.DataFr
         )
     sides = [(SOURCE + "device" if is_pairs else "device", problem.source)]
     if not problem.same_gpu:
-        sides.append((TARGET + "device", problem.dest))
+        sides.append((DEST + "device", problem.dest))
     here = np.ones(len(table), dtype=bool)
     for column, device in sides:
         if device == ANY:
@@ -211,10 +216,10 @@ def _rows_of(table: pd.DataFrame, problem: Problem, is_pairs: bool) -> pd.DataFr
 
 def _answers(rows: pd.DataFrame, values: pd.DataFrame, problem: Problem, is_pairs: bool) -> Floats:
     """Target of each row, NaN where it was not measured; `values` are the metrics that there are."""
-    side = "" if not is_pairs else SOURCE if problem.same_gpu else TARGET
+    side = "" if not is_pairs else SOURCE if problem.same_gpu else DEST
     column = side + _learned(problem)
     if column not in rows.columns:
-        has = paired_metrics(rows, TARGET) if is_pairs else list(values.columns)
+        has = paired_metrics(rows, DEST) if is_pairs else list(values.columns)
         raise InputError(f"the table has no {column} to learn from, it has {', '.join(has[:8])}, ...")
     new = rows[column].to_numpy(float)
     return _label(new, problem) if problem.classifies else new
@@ -226,7 +231,8 @@ def _choose_metrics(
     """Metrics to learn from, without gaps, and why others are left out."""
     gone: dict[str, str] = {}
     if problem.same_gpu:
-        gone = {one: "gives the target away" for one in values.columns if one in aliases_of(problem.target)}
+        told = reveals(problem.target, values.columns)
+        gone = {one: "gives the target away" for one in values.columns if one in told}
     if metrics is not None:
         missing = [one for one in metrics if one not in values.columns or one in gone]
         if missing:

@@ -13,9 +13,10 @@ import pytest
 
 from gpu_xarch.profiles.ingestion import ingest
 from gpu_xarch.profiles.readers.table import load_map, table_reader
+from gpu_xarch.profiles.times import TIMES
 from gpu_xarch.tables.inspection import describe
 from gpu_xarch.tables.memory_bound import label_runs
-from gpu_xarch.tables.pairs import pair_runs, summary_reasons
+from gpu_xarch.tables.pairs import pair_runs
 from gpu_xarch.tables.runs import load_runs, metric_columns
 
 pytestmark = pytest.mark.shared_data
@@ -36,17 +37,19 @@ def count_aggregates(folder: Path) -> dict[tuple[str, str, str, str], dict[str, 
 def test_all_nvprof_files_agree_with_an_independent_count(shared_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs.parquet"
     report = ingest([shared_data / "nvprof"], out)
-    assert [str(problem) for problem in report.failed + report.problems] == []
+    assert report.failed == []
+    # nvprof itself printed two hit rates of 102 and 120 %
+    assert ["l2_tex_read_hit_rate" in problem.message for problem in report.problems] == [True, True]
     assert (report.files, report.read, report.skipped) == (146, 144, 2)
     frame = load_runs(out)
     truth = count_aggregates(shared_data / "nvprof")
     aggregates = frame[frame["launch"].isna()]
     assert len(truth) == len(aggregates) == 445
     assert sum(len(metrics) for metrics in truth.values()) == 287 * 113 + 158 * 120
-    names = [name for name in metric_columns(frame.columns) if name != "dram_throughput"]
-    assert int(aggregates[names].notna().sum().sum()) == 287 * 113 + 158 * 120
+    names = [name for name in metric_columns(frame.columns) if name not in TIMES | {"dram_throughput"}]
+    assert int(aggregates[names].notna().sum().sum()) == 287 * 113 + 158 * 120 - report.refused
     rows = {
-        (r["file"], r["device_name"], r["kernel_name"], str(r["invocations"])): r
+        (r["file"].split(";")[0], r["device_name"], r["kernel_name"], str(r["invocations"])): r
         for _, r in aggregates.iterrows()
     }
     alias = {"executed_ipc": "ipc", "sm_activity": "sm_efficiency"}
@@ -54,6 +57,8 @@ def test_all_nvprof_files_agree_with_an_independent_count(shared_data: Path, tmp
         row = rows[key]
         for name, (low, high, mean) in metrics.items():
             want = plain(low if low == high else mean)
+            if name == row["refused"]:
+                continue
             got = row[alias.get(name, name)]
             if low == high or not mean.endswith("B/s"):
                 assert got == pytest.approx(want, rel=1e-12), (key, name)
@@ -110,26 +115,26 @@ def test_both_gpus_pair_on_application_kernel_and_invocations(shared_data: Path,
     ingest([shared_data / "nvprof" / "gtx950", shared_data / "nvprof" / "gtx1080ti"], out)
     frame = load_runs(out)
     on = ("application", "kernel", "invocations")
-    pairing = pair_runs(frame, source="GTX 950", target="GTX 1080 Ti", on=on)
+    pairing = pair_runs(frame, source="GTX 950", dest="GTX 1080 Ti", on=on)
     # all but 11 of the 158 kernels of the GTX 1080 Ti have a partner
     assert len(pairing.pairs) == 147
     assert pairing.ambiguous == []
-    assert summary_reasons(pairing) == {
+    assert pairing.reasons() == {
         "source: application": 137,
         "source: kernel": 2,
         "source: invocations": 1,
-        "target: application": 8,
-        "target: kernel": 2,
-        "target: invocations": 1,
+        "dest: application": 8,
+        "dest: kernel": 2,
+        "dest: invocations": 1,
     }
     assert (
-        pairing.pairs["source.inst_executed"] / pairing.pairs["target.inst_executed"]
+        pairing.pairs["source.inst_executed"] / pairing.pairs["dest.inst_executed"]
     ).median() == pytest.approx(1, abs=0.1)
     # with the input: the GTX 1080 Ti's programs were given the device number, so no run matches
-    assert len(pair_runs(frame, source="GTX 950", target="GTX 1080 Ti").pairs) == 0
+    assert len(pair_runs(frame, source="GTX 950", dest="GTX 1080 Ti").pairs) == 0
     assert set(label_runs(frame)["memory_bound"]) == {0.0, 1.0}
-    impossible = describe(frame)["impossible"]
-    assert [item["metric"] for item in impossible] == ["l2_tex_read_hit_rate"]
+    assert describe(frame)["impossible"] == []
+    assert describe(frame)["refused"] == {"l2_tex_read_hit_rate": 2}
 
 
 def test_nsight_compute_log(shared_data: Path, tmp_path: Path) -> None:
@@ -170,15 +175,15 @@ def test_gpuperfpredict_through_its_map(shared_data: Path, tmp_path: Path) -> No
     assert (report.failed, report.problems, report.new) == ([], [], rows)
     frame = load_runs(out)
     assert set(frame["device"]) == {"K40", "P100"}
-    pairing = pair_runs(frame, source="K40", target="P100")
+    pairing = pair_runs(frame, source="K40", dest="P100")
     assert len(pairing.pairs) == rows // 2
     assert (pairing.unmatched, pairing.ambiguous) == ([], [])
     pairs = pairing.pairs
     # KB on the P100, bytes on the K40: one and the same after the map
-    assert (pairs["source.shared_static"] == pairs["target.shared_static"]).all()
+    assert (pairs["source.shared_static"] == pairs["dest.shared_static"]).all()
     # one block: the P100's own executed_ipc is 33 times too low
     diagonal = pairs[pairs["kernel"] == "lud_diagonal"]
-    ratio = (diagonal["target.ipc"] / diagonal["source.ipc"]).median()
+    ratio = (diagonal["dest.ipc"] / diagonal["source.ipc"]).median()
     assert 0.5 < ratio < 2.5
-    assert diagonal["target.achieved_occupancy"].median() == pytest.approx(1 / 64, rel=0.02)
-    assert pairs["target.dram_read_throughput"].max() < 732e9
+    assert diagonal["dest.achieved_occupancy"].median() == pytest.approx(1 / 64, rel=0.02)
+    assert pairs["dest.dram_read_throughput"].max() < 732e9

@@ -26,9 +26,10 @@ from gpu_xarch.learning.selection import select_metrics
 from gpu_xarch.learning.splits import groups_of, split
 from gpu_xarch.learning.training import train
 from gpu_xarch.models import MODELS, make_model, make_problem
-from gpu_xarch.models.features import aliases_of, make_features
+from gpu_xarch.models.features import make_features
 from gpu_xarch.models.nas import CELLS, cells_of, search_space
 from gpu_xarch.models.network import Cell, _gradients, _places, fit_network, run_network
+from gpu_xarch.relations import reveals
 from gpu_xarch.simulator.own_data import own_pairs
 
 IPC = make_problem("ipc", "P100", "V100")
@@ -133,10 +134,10 @@ def test_missing_and_constant_metrics_are_left_out_and_named(pairs: pd.DataFrame
 
 def test_the_same_gpu_never_sees_the_target_or_its_aliases(pairs: pd.DataFrame) -> None:
     found = training_data(pairs, make_problem("ipc", "P100"))
-    assert not set(found.X.columns) & aliases_of("ipc")
+    assert not set(found.X.columns) & reveals("ipc")
     np.testing.assert_array_equal(found.y, pairs["source.ipc"])
     five = [
-        "inst_executed",
+        "inst_integer",
         "achieved_occupancy",
         "sm_efficiency",
         "dram_throughput",
@@ -293,7 +294,7 @@ def test_missing_metrics_are_imputed_only_when_asked_and_listed(
     ("change", "words"),
     [
         (lambda pairs: pairs.iloc[:19], "19 pairs have ipc on V100, at least 20"),
-        (lambda pairs: pairs.drop(columns=["target.ipc"]), "no target.ipc to learn from"),
+        (lambda pairs: pairs.drop(columns=["dest.ipc"]), "no dest.ipc to learn from"),
         (lambda pairs: pairs.assign(**{"source.device": "K40"}), "no source.device 'P100', it has K40"),
         (lambda pairs: pairs.drop(columns=["source.device"]), "needs a table of pairs"),
     ],
