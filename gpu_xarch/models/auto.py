@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.model_selection import GroupKFold
@@ -220,7 +221,7 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         values = self._inputs(X)
         left = 0.5 * (self.trees_.predict(values) + self.machine_.predict(values))
         if self.carries_:
-            far = _nearest(self.scaler_.transform(values), self.reference_) / self.usual_
+            far = _mean_of_nearest(cdist(self.scaler_.transform(values), self.reference_)) / self.usual_
             left = left * self.belief / np.maximum(far, 1.0) ** 2
         corrected: Floats = self._base(X) + left
         return corrected
@@ -256,6 +257,8 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _weighed(self, error: Floats) -> list[float]:
         error = np.maximum(error, 1e-6)
+        if error[1] == error[2]:  # the data sheets say that nothing changes: one rival, not two
+            error[1] = np.inf
         weight = np.where(error <= SPOILS * error.min(), (error / error.min()) ** -self.severity, 0.0)
         return [float(one) for one in weight / weight.sum()]
 
@@ -283,23 +286,16 @@ def _pairs(X: pd.DataFrame) -> NDArray[np.str_]:
     return np.array([" ".join(f"{fact:g}" for fact in row) for row in facts], dtype=np.str_)
 
 
-def _nearest(points: Floats, reference: Floats) -> Floats:
-    """Return the mean distance to the nearest reference rows, shape (n_points,)."""
-    from sklearn.neighbors import NearestNeighbors
-
-    search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(reference))).fit(reference)
-    distances: Floats = search.kneighbors(points)[0].mean(axis=1)
-    return distances
+def _mean_of_nearest(distances: Floats) -> Floats:
+    """Return the mean of the smallest distances of each row, shape (n_rows,)."""
+    few = min(NEIGHBOURS, distances.shape[1])
+    mean: Floats = np.partition(distances, few - 1, axis=1)[:, :few].mean(axis=1)
+    return mean
 
 
-def _distance_between(placed: Floats, groups: Any) -> float:
+def _distance_between(placed: Floats, groups: NDArray[np.str_] | None) -> float:
     """Return the median distance of a row to the nearest of other groups; of other rows without groups."""
     labels = np.arange(len(placed)).astype(str) if groups is None or len(set(groups)) < 2 else groups
-    names = np.unique(labels)
-    if len(names) < 2:
-        return 1.0
-    if len(names) == len(placed):
-        own = _nearest(placed, placed) * (NEIGHBOURS / max(NEIGHBOURS - 1, 1))
-    else:
-        own = np.concatenate([_nearest(placed[labels == one], placed[labels != one]) for one in names])
-    return float(np.median(own)) or 1.0
+    distances = np.where(labels[:, None] == labels, np.inf, cdist(placed, placed))
+    usual = float(np.median(_mean_of_nearest(distances)))
+    return usual if 0 < usual < np.inf else 1.0

@@ -390,9 +390,10 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         root = np.sqrt(weights_of(groups, len(y))[kept])
         truth = np.log(np.maximum(y[kept], 0.0) + self.offset_)
         held = np.sqrt(self.stiffness) * STIFF_ERROR
+        old, cap = np.maximum(self.problem.old(part), 0.0), self.problem.cap_of(part)
 
         def residuals(moved: Floats) -> Floats:
-            guess = self._values(part, told, carry_over(*told, start + spread * moved))
+            guess = self._values(old, cap, told, carry_over(*told, start + spread * moved))
             return np.concatenate([root * (np.log(guess + self.offset_) - truth), held * moved])
 
         found = least_squares(
@@ -407,7 +408,7 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _describe(self, X: pd.DataFrame) -> tuple[Kernel, Sheet, Sheet] | None:
-        sheets = None if self.problem.same_gpu else sheets_of(self.problem, X)
+        sheets = None if self.problem.same_gpu else sheets_of(self.problem.source, self.problem.dest, X)
         kernel = describe(X, sheets[0]) if sheets is not None else None
         return None if sheets is None or kernel is None else (kernel, *sheets)
 
@@ -416,10 +417,12 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         told = self._describe(X)
         return None if told is None else carry_over(*told, self.parameters_)
 
-    def _values(self, X: pd.DataFrame, told: tuple[Kernel, Sheet, Sheet], outcome: Outcome) -> Floats:
+    def _values(
+        self, old: Floats, cap: Floats | float, told: tuple[Kernel, Sheet, Sheet], outcome: Outcome
+    ) -> Floats:
         """Return the values that an outcome means for the target, at most what is possible, shape (n_runs,)."""
         kernel, target, unit = told[0], self.problem.target, self.problem.unit
-        new = np.maximum(self.problem.old(X), 0.0)
+        new = old
         if target in ("ipc", "issued_ipc"):
             new = new * outcome.ipc / kernel.ipc
         elif unit == "s":
@@ -428,14 +431,14 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             new = new * kernel.time_s / outcome.time_s
             if target.startswith("dram_"):
                 new = new * outcome.traffic
-        return np.minimum(new, self.problem.cap_of(X))
+        return np.minimum(new, cap)
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return predictions, shape (n_runs,)."""
-        told = self._describe(X)
+        old, told = np.maximum(self.problem.old(X), 0.0), self._describe(X)
         if told is None or self.problem.classifies:
-            return np.maximum(self.problem.old(X), 0.0)
-        return self._values(X, told, carry_over(*told, self.parameters_))
+            return old
+        return self._values(old, self.problem.cap_of(X), told, carry_over(*told, self.parameters_))
 
     def features(self, X: pd.DataFrame) -> pd.DataFrame | None:
         """Return what the residual may depend on, free of units and of sizes, or None where nothing can be said.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import canonical_name, find_metric, registry
+from gpu_xarch.models.sheets import sheets_of
 from gpu_xarch.specs import GpuSpec, canonical_device, find_gpu, gpus
 from gpu_xarch.tables.memory_bound import THRESHOLD
 
@@ -98,9 +99,7 @@ class Problem:
         """
         import numpy as np
 
-        from gpu_xarch.models.sheets import sheets_of
-
-        sheets = sheets_of(self, values)
+        sheets = sheets_of(self.source, self.dest, values)
         if sheets is None:
             return np.ones(len(values))
         source, dest = sheets

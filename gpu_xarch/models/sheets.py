@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gpu_xarch.models.problem import Problem
-
     Floats = NDArray[np.float64]
 
 __all__ = ["Sheet", "is_sheet_column", "sheet_columns", "sheets_of"]
@@ -69,10 +67,10 @@ def sheet_columns(side: str, devices: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[f"{side}.{fact}" for fact in FACTS])
 
 
-def sheets_of(problem: Problem, X: pd.DataFrame) -> tuple[Sheet, Sheet] | None:
-    """Return the facts of source and destination of each row, or None where one of them is not known."""
+def sheets_of(source: str, dest: str, X: pd.DataFrame) -> tuple[Sheet, Sheet] | None:
+    """Return the facts of both GPUs, of each row's own where it carries them; None where one is not known."""
     found = []
-    for side, name in (("source", problem.source), ("dest", problem.dest)):
+    for side, name in (("source", source), ("dest", dest)):
         if f"{side}.{FACTS[0]}" in X.columns:
             facts = {fact: X[f"{side}.{fact}"].to_numpy(float) for fact in FACTS}
         elif name in gpus():
