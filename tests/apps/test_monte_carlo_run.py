@@ -330,7 +330,7 @@ def test_a_chain_that_lost_steps_does_not_start_afresh(paid, tmp_path):
     n_paid = paid.stat().st_size
     (tmp_path / "run" / "chain.csv").unlink()
     made_with = (tmp_path / "run" / "simulation.json").read_bytes()
-    with pytest.raises(RunDirectoryError, match="has 0 steps, but the run has made 21 calls"):
+    with pytest.raises(RunDirectoryError, match="has 0 steps with an energy, but the run has made 21 calls"):
         run(SETTINGS, 30, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "simulation.json").read_bytes() == made_with
     assert paid.stat().st_size == n_paid
