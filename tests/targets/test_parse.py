@@ -167,8 +167,10 @@ def test_every_form_is_described():
         "psi4:METHOD/BASIS",
         "pyscf:METHOD/BASIS",
         "xtb:METHOD",
+        "asap",
         "emt",
         "lj",
         "NAME",
         "MODULE:FUNCTION",
+        "TARGET,timeout=S",
     }
