@@ -65,5 +65,5 @@ class AsapEMT(BaseCalculator):  # type: ignore[misc]  # ASE has no types
         if not boxed.pbc.any():
             boxed.center(vacuum=VACUUM)
         fresh = OldStyleCalculator(self._make())
-        fresh.calculate(boxed, properties, system_changes)
+        fresh.calculate(boxed, self.implemented_properties, system_changes)
         self.results.update(fresh.results)
