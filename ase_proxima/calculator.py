@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -261,6 +262,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def stats(self) -> Stats:
         """Where the calls and the time went, and the error estimates so far."""
         return self._executor.stats if self._executor else Stats()
+
+    @property
+    def switch_work(self) -> float:
+        """That of `stats`, at once: for the energy of every step."""
+        return self._executor.switch_work if self._executor else math.nan
 
     @property
     def frames(self) -> Sequence[Any]:

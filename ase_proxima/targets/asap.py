@@ -58,7 +58,7 @@ class AsapEMT(BaseCalculator):  # type: ignore[misc]  # ASE has no types
                 "choose another target"
             )
 
-    def calculate(self, atoms: Atoms, properties: Iterable[str], system_changes: Iterable[str]) -> None:
+    def calculate(self, atoms: Atoms, properties: Iterable[str], system_changes: Iterable[str]) -> None:  # noqa: ARG002
         """Ask a new `asap3.EMT`, on atoms with a cell."""
         self.validate(atoms)
         boxed = atoms.copy()
