@@ -145,6 +145,10 @@ def train(
         f"{name} for {problem.target} {where}: {card['rows']} rows of {card['applications']} applications, "
         f"{card['metrics']} metrics, {len(card['left_out_metrics'])} left out"
     )
+    if card["refused_values"]:
+        click.echo(
+            f"{card['refused_values']} values of these rows were refused at ingest, as no device can have them"
+        )
     if card["simulated_rows"]:
         click.echo(f"SIMULATED: {card['simulated_rows']} of the rows were made by a model, not measured")
     scores = card["held_out_applications"]

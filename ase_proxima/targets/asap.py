@@ -1,4 +1,4 @@
-"""Effective medium theory through Asap, some thirty times as fast as ASE's own for a few hundred atoms."""
+"""Effective medium theory through Asap, several times as fast as ASE's own for hundreds of atoms."""
 
 from __future__ import annotations
 

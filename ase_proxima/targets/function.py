@@ -13,18 +13,17 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import (
     BaseCalculator,
-    Calculator,
     PropertyNotImplementedError,
     all_changes,
 )
 
 from ase_proxima.errors import InputError
-from ase_proxima.targets.contract import adapt, checked
+from ase_proxima.targets.contract import StateAwareCalculator, adapt, checked
 
 __all__ = ["FunctionCalculator", "load_target"]
 
 
-class FunctionCalculator(Calculator):  # type: ignore[misc]
+class FunctionCalculator(StateAwareCalculator):
     """A function of a structure as an ASE calculator.
 
     Parameters

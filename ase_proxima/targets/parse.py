@@ -31,6 +31,8 @@ _DESCRIPTIONS = {
     "lj": "Lennard-Jones of ASE, argon unless told otherwise, e.g. lj:sigma=3.4,epsilon=0.0103,rc=10",
     "NAME": "any ASE calculator by its registered name, e.g. tip3p or morse:epsilon=0.5,r0=1.2",
     "MODULE:FUNCTION": "your own: a calculator, a function that makes one, or one of the structure alone",
+    "TARGET,timeout=S": "any of these with at most S seconds a calculation, e.g. psi4:HF/6-31G*,timeout=600 or "
+    "emt:timeout=5",
 }
 
 _UNDECLARED_PROGRAMS = {
@@ -88,23 +90,33 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
     name = head.lower()
     if atoms is not None:
         resolve_state(atoms)
+    first, given = _split_options(spec, tail)
+    given = {**given, **options}
+    if "timeout" in given and name == "psi4":
+        given["timeout_s"] = given.pop("timeout")  # it has a process of its own anyway
+    if "timeout" in given:
+        from ase_proxima.targets.isolated import IsolatedCalculator
+
+        timeout_s = given.pop("timeout")
+        return IsolatedCalculator(
+            f"{head}:{first}" if first else head, timeout_s=timeout_s, atoms=atoms, **given
+        )
     if name in ("psi4", "pyscf") and (colon or name == "pyscf"):
-        first, given = _split_options(spec, tail)
-        return _quantum(spec, name, first, atoms, {**given, **options})
+        return _quantum(spec, name, first, atoms, given)
     if name == "xtb":
-        first, given = _split_options(spec, tail)
-        return _xtb(first, atoms, {**given, **options})
-    if re.fullmatch(r"[^\W\d]\w*", tail) and name not in ase_names:
+        return _xtb(first, atoms, given)
+    if re.fullmatch(r"[^\W\d]\w*", first) and name not in ase_names:
         from ase_proxima.targets.function import load_target
 
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", head):
             raise InputError(f"target {spec!r} must be MODULE:FUNCTION, got {head!r} for the module")
-        return load_target(head, tail, **options)
+        return load_target(head, first, **given)
     if name == "psi4":
         raise InputError(
             f"target {spec!r} lacks method and basis: write psi4:METHOD/BASIS, e.g. psi4:HF/6-31G*"
         )
-    given = {**_parse_options(spec, tail), **options} if colon else dict(options)
+    if colon and (first or not tail.strip()):
+        _parse_options(spec, tail)  # which says what is wrong with it
     if atoms is not None:
         _refuse_unheard_state(spec, atoms, given)
     if name == "asap":

@@ -172,4 +172,5 @@ def test_every_form_is_described():
         "lj",
         "NAME",
         "MODULE:FUNCTION",
+        "TARGET,timeout=S",
     }

@@ -10,6 +10,9 @@ from scipy.linalg import cholesky, lapack
 
 __all__ = ["Hyperparameters", "NormalEquations", "Posterior", "log_evidence", "maximise_evidence", "solve"]
 
+PROBES = 32
+"""Draws that estimate how many parameters the labels of each kind fix; their sum is known exactly."""
+
 
 @dataclass(frozen=True, slots=True)
 class NormalEquations:
@@ -60,9 +63,17 @@ class NormalEquations:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """Precisions (inverse variances) of the prior of the weights and of the noise of each kind of label."""
+    """Precisions (inverse variances) of the prior of the weights and of the noise of each kind of label.
 
-    prior: float
+    Attributes
+    ----------
+    prior
+        One a block of weights, shape (n_blocks,).
+    noise
+        One a kind of label.
+    """
+
+    prior: np.ndarray
     noise: Mapping[str, float]
 
 
@@ -90,13 +101,24 @@ class Posterior:
         variances: np.ndarray = np.square(projected).sum(axis=1)
         return variances
 
+    def samples(self, n: int, seed: int) -> np.ndarray:
+        """Deviations of `n` draws of the weights from the mean, shape (n_features, n)."""
+        draws = np.random.default_rng(seed).normal(size=(len(self.mean), n))
+        deviations: np.ndarray = self.root.T @ draws
+        return deviations
 
-def solve(sums: Mapping[str, NormalEquations], hyper: Hyperparameters) -> Posterior:
+
+def solve(sums: Mapping[str, NormalEquations], hyper: Hyperparameters, block: np.ndarray) -> Posterior:
     r"""Posterior of the weights.
 
-    With rows :math:`X_k`, labels :math:`y_k`, noise precisions :math:`\beta_k` and prior precision
-    :math:`\alpha`, the inverse covariance is :math:`\alpha 1 + \sum_k \beta_k X_k^T X_k` and the mean the
-    covariance times :math:`\sum_k \beta_k X_k^T y_k`.
+    With rows :math:`X_k`, labels :math:`y_k`, noise precisions :math:`\beta_k` and prior precisions
+    :math:`\alpha`, one a block, the inverse covariance is :math:`\mathrm{diag}(\alpha) + \sum_k \beta_k X_k^T X_k`
+    and the mean the covariance times :math:`\sum_k \beta_k X_k^T y_k`.
+
+    Parameters
+    ----------
+    block
+        Number of the block of each weight, shape (n_features,).
 
     References
     ----------
@@ -105,11 +127,11 @@ def solve(sums: Mapping[str, NormalEquations], hyper: Hyperparameters) -> Poster
     Examples
     --------
     >>> sums = {"energy": NormalEquations.empty(1).plus(np.array([[1.0], [1.0]]), np.array([2.0, 4.0]))}
-    >>> posterior = solve(sums, Hyperparameters(1.0, {"energy": 2.0}))
+    >>> posterior = solve(sums, Hyperparameters(np.ones(1), {"energy": 2.0}), np.zeros(1, dtype=int))
     >>> posterior.mean.item(), posterior.variance(np.eye(1)).item()
     (2.4, 0.2)
     """
-    n_features = len(next(iter(sums.values())).moment)
+    n_features = len(block)
     precision = np.zeros((n_features, n_features))
     moment = np.zeros(n_features)
     for kind, part in sums.items():
@@ -117,21 +139,28 @@ def solve(sums: Mapping[str, NormalEquations], hyper: Hyperparameters) -> Poster
         moment += hyper.noise[kind] * part.moment
     diagonal = np.arange(n_features)
     # Rounding in the sums can push small eigenvalues below zero.
-    precision[diagonal, diagonal] += hyper.prior + 1e-14 * precision[diagonal, diagonal].max()
-    factor = cholesky(precision, lower=True, check_finite=False)
-    root = np.ascontiguousarray(lapack.dtrtri(factor, lower=1)[0])
-    return Posterior(root.T @ (root @ moment), root, 2.0 * float(np.log(np.diag(factor)).sum()))
+    precision[diagonal, diagonal] += hyper.prior[block] + 1e-14 * precision[diagonal, diagonal].max()
+    factor = cholesky(precision, lower=True, overwrite_a=True, check_finite=False)
+    log_det = 2.0 * float(np.log(np.diag(factor)).sum())
+    root = np.ascontiguousarray(lapack.dtrtri(factor, lower=1, overwrite_c=1)[0])
+    return Posterior(root.T @ (root @ moment), root, log_det)
 
 
-def log_evidence(sums: Mapping[str, NormalEquations], hyper: Hyperparameters) -> float:
+def log_evidence(sums: Mapping[str, NormalEquations], hyper: Hyperparameters, block: np.ndarray) -> float:
     """Logarithm of the probability density of all labels, the weights integrated out.
 
     References
     ----------
     Bishop (2006), Eq. 3.86.
     """
-    posterior = solve(sums, hyper)
-    value = len(posterior.mean) * np.log(hyper.prior) - hyper.prior * float(posterior.mean @ posterior.mean)
+    return _log_evidence(sums, hyper, block, solve(sums, hyper, block))
+
+
+def _log_evidence(
+    sums: Mapping[str, NormalEquations], hyper: Hyperparameters, block: np.ndarray, posterior: Posterior
+) -> float:
+    prior = hyper.prior[block]
+    value = float(np.log(prior).sum()) - float(prior @ posterior.mean**2)
     for kind, part in sums.items():
         noise = hyper.noise[kind]
         value += part.count * np.log(noise / (2.0 * np.pi)) - noise * part.residual(posterior.mean)
@@ -141,46 +170,70 @@ def log_evidence(sums: Mapping[str, NormalEquations], hyper: Hyperparameters) ->
 def maximise_evidence(
     sums: Mapping[str, NormalEquations],
     start: Hyperparameters,
+    block: np.ndarray,
     *,
     expected: Hyperparameters,
+    fixed: tuple[int, ...] = (),
     strength: float = 1.0,
+    prior_strength: float = 1e-3,
     max_iter: int = 30,
     tolerance: float = 0.02,
-) -> Hyperparameters:
-    r"""Hyperparameters of the highest evidence, by MacKay's fixed-point iteration.
+) -> tuple[Hyperparameters, float]:
+    r"""Hyperparameters of the highest evidence, by MacKay's fixed-point iteration, and the logarithm of that evidence.
 
-    .. math:: \alpha = \frac{\gamma + a}{|w|^2 + a/\alpha_0},\quad
-              \beta_k = \frac{n_k - \gamma_k + a}{r_k + a/\beta_{k0}},\quad
-              \gamma_k = \beta_k\, \mathrm{tr}(\Sigma X_k^T X_k),\quad \gamma = \sum_k \gamma_k
+    .. math:: \alpha_b = \frac{\gamma_b + a}{|w_b|^2 + a/\alpha_{b0}},\quad
+              \beta_k = \frac{n_k - \gamma_k + c}{r_k + c/\beta_{k0}},\quad
+              \gamma_b = n_b - \alpha_b \mathrm{tr}(\Sigma_{bb}),\quad
+              \gamma_k = \beta_k\, \mathrm{tr}(\Sigma X_k^T X_k)
 
-    where `a` observations' worth of belief (`strength`) is laid in the `expected` precisions, so that labels
-    that say nothing (the forces on a perfect crystal) leave the hyperparameters where they are expected.
+    where `c` (`strength`) and `a` (`prior_strength`) observations' worth of belief are laid in the `expected`
+    precisions, so that labels that say nothing (the forces on a perfect crystal) leave them where they are expected.
+    A belief of one observation in the priors would keep blocks that explain nothing from being given up.  The traces
+    over labels are estimated from draws and scaled to their known sum, that of :math:`\gamma_b`.
+
+    Parameters
+    ----------
+    fixed
+        Blocks whose precision stays.
 
     References
     ----------
     MacKay, Neural Comput. 4, 415 (1992), Eqs. 4.8 to 4.10, with Gamma hyperpriors.
     """
-    hyper = start
-    diagonal = np.arange(len(next(iter(sums.values())).moment))
+    hyper, n_blocks = start, len(start.prior)
+    free = np.setdiff1d(np.arange(n_blocks), fixed)
+    sizes = np.bincount(block, minlength=n_blocks)
+    best, highest = hyper, -np.inf
     for _ in range(max_iter):
-        posterior = solve(sums, hyper)
-        # Lower triangle of root.T @ root; its upper one counts by doubling what is off the diagonal.
-        covariance = 2.0 * np.tril(lapack.dlauum(posterior.root, lower=1)[0])
-        covariance[diagonal, diagonal] *= 0.5
-        total, noise = 0.0, {}
+        posterior = solve(sums, hyper, block)
+        evidence = _log_evidence(sums, hyper, block, posterior)
+        if evidence > highest:
+            best, highest = hyper, evidence
+        variance = np.square(posterior.root).sum(axis=0)
+        well = sizes - hyper.prior * np.bincount(block, variance, n_blocks)
+        well = np.clip(well, 0.0, sizes)
+        deviations = posterior.samples(PROBES, seed=0)
+        fitted = {
+            kind: hyper.noise[kind] * float(np.sum(deviations * (part.gram @ deviations))) / PROBES
+            for kind, part in sums.items()
+        }
+        share = well.sum() / max(sum(fitted.values()), 1e-300)
+        noise = {}
         for kind, part in sums.items():
-            fitted = min(hyper.noise[kind] * float(np.sum(covariance * part.gram)), part.count)
-            total += fitted
-            noise[kind] = (part.count - fitted + strength) / (
+            left = max(part.count - fitted[kind] * share, 0.0)
+            noise[kind] = (left + strength) / (
                 part.residual(posterior.mean) + strength / expected.noise[kind]
             )
-        square = float(posterior.mean @ posterior.mean)
-        updated = Hyperparameters((total + strength) / (square + strength / expected.prior), noise)
+        square = np.bincount(block, posterior.mean**2, n_blocks)
+        prior = hyper.prior.copy()
+        prior[free] = ((well + prior_strength) / (square + prior_strength / expected.prior))[free]
+        updated = Hyperparameters(prior, noise)
         change = max(
-            abs(np.log(updated.prior / hyper.prior)),
-            *(abs(np.log(updated.noise[kind] / hyper.noise[kind])) for kind in sums),
+            float(np.abs(np.log(prior / hyper.prior)).max(initial=0.0)),
+            *(abs(np.log(noise[kind] / hyper.noise[kind])) for kind in sums),
         )
         hyper = updated
         if change < tolerance:
             break
-    return hyper
+    evidence = log_evidence(sums, hyper, block)
+    return (hyper, evidence) if evidence > highest else (best, highest)
