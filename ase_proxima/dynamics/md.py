@@ -26,7 +26,8 @@ from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.dynamics.coexistence import thermalise, z_barostat
 from ase_proxima.dynamics.strategies import bounded, check_strategy, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.runs.store import discard_unstarted, same_structure, write_json
+from ase_proxima.identity import same_input
+from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import parse_target
 from ase_proxima.types import Stats
 
@@ -237,7 +238,7 @@ def _check_same(atoms: Atoms, settings: MDSettings, run_dir: Path) -> None:
                 f"{run_dir} was made with {name} = {saved.get(name)!r}, now it is {value!r}: "
                 "resume with the same settings, or choose another run directory"
             )
-    if not same_structure(start, atoms) or not np.array_equal(start.get_momenta(), atoms.get_momenta()):
+    if not same_input(start, atoms) or not np.array_equal(start.get_momenta(), atoms.get_momenta()):
         raise RunDirectoryError(
             f"{run_dir} started from another structure: resume with the same, or choose another run directory"
         )

@@ -47,6 +47,8 @@ LIQUID_AT = 0.8
 """The same for the liquid, whose energy above the solid's at that temperature is the heat of fusion."""
 RANGE = (0.4, 1.1)
 """Range in which the melting point is looked for, over the same temperature."""
+TRIAL_K, TRIAL_STEPS = 300.0, 30
+"""Of a first run that tells whether a surrogate is cheaper than the target."""
 N_STARTS = 32
 """Starts taken from the melt."""
 STEP_K = 5.0
@@ -196,9 +198,9 @@ class Progress:
 def _calculator(
     settings: MeltingSettings, run_dir: Path | None, seed: int, *, preparing: bool = False
 ) -> Iterator[BaseCalculator]:
-    """Calculator of a strategy; a preparation is bounded too, unless the target turns out to be cheaper."""
+    """Calculator of a strategy; a preparation is bounded too, where that is cheaper than the target."""
     target = parse_target(settings.target, atoms=settings.crystal())
-    if settings.strategy == "baseline" or (preparing and settings.strategy != "proxima"):
+    if settings.strategy == "baseline" or (preparing and not _pays(settings)):
         with closing(target) as calculator:
             yield calculator
         return
@@ -211,10 +213,24 @@ def _calculator(
         error_bound=settings.error_bound,
         error_metric=settings.error_metric,
         seed=seed,
-        when_not_worthwhile="bypass" if preparing else "ignore",
+        when_not_worthwhile="ignore",
         **parts,
     ) as calculator:
         yield calculator
+
+
+def _pays(settings: MeltingSettings) -> bool:
+    """Whether a surrogate that learns takes less time than the target, by the first steps of a solid."""
+    if settings.strategy != "proxima":
+        return False
+    atoms = settings.crystal()
+    target = parse_target(settings.target, atoms=atoms)
+    with bounded(
+        target, None, error_bound=settings.error_bound, error_metric=settings.error_metric, seed=settings.seed
+    ) as calculator:
+        atoms.calc = calculator
+        coexistence.equilibrate(atoms, TRIAL_K, TRIAL_STEPS, np.random.default_rng(settings.seed))
+        return not calculator.stats.speedup_long_run < 1.0
 
 
 def prepare(
