@@ -168,6 +168,7 @@ def test_every_form_is_described():
         "pyscf:METHOD/BASIS",
         "xtb:METHOD",
         "asap",
+        "qe:FUNCTIONAL",
         "emt",
         "lj",
         "NAME",
