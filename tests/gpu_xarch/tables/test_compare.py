@@ -23,7 +23,7 @@ def tables(profiles, tmp_path):
     for side, times, ipc in (
         ("before", {"f(int)": 40.0, "g(int)": 10.0}, "0.5"),
         ("after", {"f(int)": 20.0, "g(int)": 10.0, "h(int)": 5.0}, "1.0"),
-    ):  # noqa: E501
+    ):
         counters = profiles.profile(COUNTERS | {"ipc": ipc}, kernels=times)
         rows = "".join(
             f'1.5,{time},"Tesla P100-PCIE-16GB (0)","1","7","{kernel} [3]"\n'
