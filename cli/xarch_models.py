@@ -257,6 +257,13 @@ def _cell(value: object) -> str:
     help="What is left out together.",
 )
 @click.option("--folds", type=int, default=10, show_default=True, help="Folds, at most one a group.")
+@click.option(
+    "--repeats",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How often, each time with folds of another seed.",
+)
 @click.option("--nested", is_flag=True, help="Choose hyper-parameters on inner folds of each training part.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of models, folds and bootstrap.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
@@ -272,6 +279,7 @@ def evaluate(
     names: tuple[str, ...],
     split: str,
     folds: int,
+    repeats: int,
     nested: bool,
     seed: int,
     jobs: int,
@@ -289,6 +297,7 @@ def evaluate(
             names,
             split_by=split,
             folds=folds,
+            repeats=repeats,
             nested=nested,
             seed=seed,
             n_jobs=jobs,
