@@ -220,6 +220,12 @@ def predict(
     elif out is None:
         echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
     far = int(frame["out_of_domain"].sum())
+    n_groups, needed = len(set(trained.groups)), frame.attrs["groups_needed"]
+    if "low" in frame and n_groups < needed:
+        click.echo(
+            f"intervals span all that is possible: {n_groups} applications were learnt from, {level:.0%} needs {needed}",
+            err=True,
+        )
     if not frame.attrs["proven"]:
         click.echo(
             "no prediction is to be relied on: on applications left out the model was mostly off by more than"
