@@ -223,7 +223,7 @@ def predict(
     n_groups, needed = len(set(trained.groups)), frame.attrs["groups_needed"]
     if "low" in frame and n_groups < needed:
         click.echo(
-            f"intervals span all that is possible: {n_groups} applications were learnt from, {level:.0%} needs {needed}",
+            f"intervals span all that is possible: {n_groups} applications to learn from, {level:.0%} needs {needed}",
             err=True,
         )
     if not frame.attrs["proven"]:
