@@ -1,11 +1,11 @@
 """The melting point of aluminium (EMT by Asap), alone and with surrogates in the target's place.
 
-`--part points` finds melting points of two cells, each with preparations of its own. `--part table` runs one cell near its
-melting point with several strategies from the same starts: how many runs end liquid, how much is trusted, and the true
-force error of frames that are computed again by the target, outside of the timed runs.
+`--part points` finds melting points of two cells, each with preparations of its own. `--part table` runs one cell near
+its melting point with several strategies from the same starts: how many runs end liquid, how much is trusted, and the
+true force error of frames that are computed again by the target, outside of the timed runs.
 
-Each study is kept in --work and its row goes to benchmarks/results/melting.csv; a study that is there already is read, not
-made again.
+Each study is kept in --work and its row goes to benchmarks/results/melting.csv; a study that is there already is read,
+not made again.
 """
 
 from __future__ import annotations
