@@ -1,8 +1,8 @@
 """A committee of DeePMD-kit models in the target's place: learning curves, errors against disagreement, use by step.
 
-The models are trained on frames of 108 aluminium atoms (EMT by Asap), solid at 900 K and liquid at 1,500 K. Then another
-trajectory is driven by the committee under a bound of 0.05 eV/Å on the mean absolute error of the forces, solid first,
-then melted. The true error of every call is computed by the target afterwards.
+The models are trained on frames of 108 aluminium atoms (EMT by Asap), solid at 900 K and liquid at 1,500 K. Then
+another trajectory is driven by the committee under a bound of 0.05 eV/Å on the mean absolute error of the forces, solid
+first, then melted. The true error of every call is computed by the target afterwards.
 
 Writes benchmarks/results/committee.csv, a row a call, and the figures committee.png and committee_curves.png.
 """
