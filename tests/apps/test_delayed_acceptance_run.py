@@ -14,7 +14,7 @@ import pytest
 from ase import units
 
 from ase_proxima import InputError, RunDirectoryError, TargetError
-from ase_proxima.apps import monte_carlo_run
+from ase_proxima.apps import monte_carlo_run, run_settings
 from ase_proxima.apps.delayed_acceptance import OuterLog
 from ase_proxima.apps.delayed_acceptance_run import ExactSettings, run
 from ase_proxima.apps.monte_carlo_run import RunSettings
@@ -142,7 +142,7 @@ def test_the_surrogate_is_trained_in_the_burn_in_and_never_after(paid, tmp_path,
     frozen = monte_carlo_run.ProximaCalculator.resume(
         tmp_path / "run" / "burn-in",
         parse_target(CHAIN.target),
-        **monte_carlo_run.make_arguments(CHAIN),
+        **run_settings.make_arguments(CHAIN),
     )
     with RunDirectory.open(tmp_path / "run") as opened:
         asked = {frame.results["energy"]: frame.x for frame in opened.frames}
