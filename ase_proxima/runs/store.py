@@ -421,7 +421,8 @@ def _connect(path: Path) -> Any:
 
 
 def _lock(path: Path) -> IO[str]:
-    file = (path / "lock").open("a")
+    with _writing(path / "lock"):
+        file = (path / "lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
