@@ -59,7 +59,7 @@ def load_data(
         if {problem.source, problem.dest} - {SOURCE, DEST}:
             raise InputError(f"without --data there are only simulated pairs {SOURCE} -> {DEST}: give --data")
         click.echo(DESCRIPTION, err=True)
-        return training_data(own_pairs(), problem, metrics=names)
+        return training_data(own_pairs(times=problem.target == "duration"), problem, metrics=names)
     table = load_table(data)
     if source is None:
         raise InputError("--source is needed with --data: name the GPU at hand")

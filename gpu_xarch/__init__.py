@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gpu_xarch.profiles.ingestion import ingest as ingest
     from gpu_xarch.profiles.readers import read_runs as read_runs
     from gpu_xarch.relations import reveals as reveals
+    from gpu_xarch.sheets import add_gpus as add_gpus
     from gpu_xarch.simulator.files import write_simulation as write_simulation
     from gpu_xarch.simulator.model import plan_runs as plan_runs
     from gpu_xarch.simulator.own_data import own_pairs as own_pairs
@@ -59,6 +60,7 @@ _HOMES = {
     "profiles.ingestion": ("ingest",),
     "profiles.readers": ("read_runs",),
     "relations": ("reveals",),
+    "sheets": ("add_gpus",),
     "simulator.files": ("write_simulation",),
     "simulator.model": ("plan_runs",),
     "simulator.own_data": ("own_pairs",),

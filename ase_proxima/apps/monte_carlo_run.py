@@ -19,7 +19,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
-from ase_proxima.apps.run_folder import open_run, refuse_other_settings
+from ase_proxima.apps.run_folder import open_run, read_summary, refuse_other_settings
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
 from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.calculator import ProximaCalculator
@@ -162,9 +162,15 @@ def run(
     run_dir: Path,
     *,
     resume: bool = False,
+    reject_failures: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Make or resume a run, and return its summary.
+
+    Parameters
+    ----------
+    reject_failures
+        See `sample`; a run may be resumed with another choice.
 
     Raises
     ------
@@ -172,7 +178,7 @@ def run(
         If the settings are wrong, the run directory is in use, or the run was made with other settings or has
         more steps already.
     TargetError
-        If the target fails on a structure, which is saved; the run can be resumed.
+        If the target fails on a structure, which is saved, and is not to be rejected; the run can be resumed.
     """
     settings.check()
     with open_run(
@@ -186,9 +192,11 @@ def run(
     ) as (calculator, target, state, begin):
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
         n_calls = calculator.stats.n_calls
-        if not n_calls - 1 <= len(done) <= n_calls:
+        n_answered = len(done) - _n_failed(done)
+        if not n_calls - 1 <= n_answered <= n_calls:
             raise RunDirectoryError(
-                f"{run_dir / 'chain.csv'} has {len(done)} steps, but the run has made {n_calls} calls: it was cut"
+                f"{run_dir / 'chain.csv'} has {n_answered} steps with an energy, but the run has made "
+                f"{n_calls} calls: it was cut"
             )
         check_length(done[-1].step if done else 0, n_steps)
         begin()
@@ -200,7 +208,7 @@ def run(
         with ChainLog(run_dir) as log, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotWorthwhileWarning)  # the summary's notes say it
             reported = 0.0
-            for row in _rows(settings, n_steps, calculator, done):
+            for row in _rows(settings, n_steps, calculator, done, reject_failures):
                 log.append(row)
                 done.append(row)
                 if on_progress and time.perf_counter() - reported > PROGRESS_INTERVAL_S:
@@ -231,21 +239,32 @@ def check_length(n_done: int, n_steps: int) -> None:
 
 
 def _finished_summary(run_dir: Path, done: list[ChainRow], n_steps: int) -> dict[str, Any] | None:
-    """Summary of a run that has nothing left to do; None for any other."""
-    if not done or done[-1].step < n_steps or not (run_dir / "summary.json").exists():
+    """Summary of a run that has nothing left to do; None for any other, and where its file is damaged."""
+    if not done or done[-1].step < n_steps:
         return None
-    summary: dict[str, Any] = json.loads((run_dir / "summary.json").read_text())
-    return summary if summary["n_calls"] == len(done) else None
+    summary = read_summary(run_dir)
+    return summary if summary is not None and summary["n_calls"] == len(done) - _n_failed(done) else None
 
 
 def _rows(
-    settings: RunSettings, n_steps: int, calculator: ProximaCalculator, done: list[ChainRow]
+    settings: RunSettings,
+    n_steps: int,
+    calculator: ProximaCalculator,
+    done: list[ChainRow],
+    reject_failures: bool,
 ) -> Iterator[ChainRow]:
     """New rows of the chain, or of the reference's structures."""
     if settings.reference is None:
         atoms = settings.structure()
         atoms.calc = calculator
-        yield from monte_carlo.sample(atoms, settings.move, n_steps, settings.chain_rng(), done=list(done))
+        yield from monte_carlo.sample(
+            atoms,
+            settings.move,
+            n_steps,
+            settings.chain_rng(),
+            done=list(done),
+            reject_failures=reject_failures,
+        )
         return
     masses = settings.structure().get_masses()
     for row, atoms, positions in asked_structures(Path(settings.reference)):
@@ -254,10 +273,11 @@ def _rows(
         if row.step < len(done):
             continue
         atoms.calc = calculator
-        energy = float(atoms.get_potential_energy())
+        energy = monte_carlo.energy_or_infinity(atoms.get_potential_energy, reject_failures=reject_failures)
         gyration = monte_carlo.radius_of_gyration(positions, masses)
         before = done[-1].energy if done else energy
-        yield ChainRow(row.step, energy, row.accepted, energy if row.accepted else before, gyration)
+        moved = row.accepted and math.isfinite(energy)
+        yield ChainRow(row.step, energy, row.accepted, energy if moved else before, gyration)
 
 
 def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_carlo.Positions]]:
@@ -320,6 +340,11 @@ def _progress(label: str, rows: list[ChainRow], n_steps: int, calculator: Proxim
     return Progress(label, rows[-1].step, n_steps, _acceptance(rows), calculator.stats)
 
 
+def _n_failed(rows: list[ChainRow]) -> int:
+    """Moves whose energy the target could not give."""
+    return sum(math.isinf(row.proposed_energy) for row in rows)
+
+
 def _acceptance(rows: list[ChainRow]) -> float:
     return sum(row.accepted for row in rows[1:]) / max(len(rows) - 1, 1)
 
@@ -364,6 +389,7 @@ def summarise(
         **asdict(settings),
         **asdict(stats),
         "fixed_threshold": settings.threshold,
+        "n_failed": _n_failed(rows),
         "acceptance": _acceptance(rows),
         **sampled_means(energy, gyration),
         "wall_s": wall_s,

@@ -470,6 +470,11 @@ class Executor:
         }
 
     @property
+    def switch_work(self) -> float:
+        """What the switches have added to the energy, in eV; NaN without blending."""
+        return math.nan if self.blending is None else self._blend.work
+
+    @property
     def stats(self) -> Stats:
         """Where the calls and the time went, and the error estimates."""
         verdicts = self._decide([math.nan] * len(self.criteria))
@@ -500,7 +505,7 @@ class Executor:
             threshold=value(thresholds),
             n_frames=len(self.store.frames),
             n_switches=self._blend.n_switches,
-            switch_work=self._blend.work if self.blending is not None else math.nan,
+            switch_work=self.switch_work,
             speedup_present=present_speedup(self._costs),
             speedup_long_run=long_run_speedup(self._costs),
             errors_seen=summarise_errors(self._seen, (*self.criteria, *self.watches)),

@@ -432,11 +432,13 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _write_failed(folder: Path, step: int, x: Any) -> str:
+    earlier = len(list(folder.glob(f"call-{step:06d}*")))  # tries of the same call with other inputs
+    place = folder / f"call-{step:06d}{f'-{earlier + 1}' if earlier else ''}"
     if isinstance(x, Atoms):
-        place = folder / f"call-{step:06d}.xyz"
+        place = place.with_suffix(".xyz")
         ase.io.write(place, x, format="extxyz")
     else:
-        place = folder / f"call-{step:06d}.npy"
+        place = place.with_suffix(".npy")
         np.save(place, np.asarray(x))
     return str(place)
 

@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
-from ase_proxima.targets.electrons import electronic_signature
+from ase_proxima.identity import electronic_state
 from ase_proxima.types import Results
 
 __all__ = [
@@ -125,9 +125,8 @@ class StateAwareCalculator(Calculator):  # type: ignore[misc]  # ASE has no type
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation."""
         changes = list(super().check_state(atoms, tol))
-        if self.atoms is not None and not changes:
-            before, now = electronic_signature(self.atoms), electronic_signature(atoms)
-            changes = ["initial_charges", "initial_magmoms"] * (before != now)
+        if self.atoms is not None and not changes and electronic_state(self.atoms) != electronic_state(atoms):
+            changes = ["initial_charges", "initial_magmoms"]
         return changes
 
 

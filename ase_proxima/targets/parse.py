@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculatorError, get_calculator_class
 from ase.calculators.names import names as ase_names
 from ase.config import cfg as ase_config
+from ase.data import atomic_numbers
 from ase.units import kB
 
 from ase_proxima.errors import InputError
@@ -26,9 +27,11 @@ _DESCRIPTIONS = {
     "psi4:METHOD/BASIS": "quantum chemistry of molecules with Psi4, e.g. psi4:HF/6-31G*,charge=1,multiplicity=2",
     "pyscf:METHOD/BASIS": "Hartree-Fock and density functionals with PySCF, e.g. pyscf:HF/6-31G*",
     "xtb:METHOD": "extended tight binding with tblite: GFN2, GFN1, IPEA1",
+    "qe:FUNCTIONAL": "density functionals of periodic cells with Quantum ESPRESSO, e.g. qe:pz,ecutwfc=30,kpts=2x2x2",
     "emt": "effective medium theory of ASE: Al, Cu, Ag, Au, Ni, Pd, Pt (and H, C, N, O, for tests)",
     "asap": "the same through Asap, much faster: Al, Cu, Ag, Au, Ni, Pd, Pt",
     "lj": "Lennard-Jones of ASE, argon unless told otherwise, e.g. lj:sigma=3.4,epsilon=0.0103,rc=10",
+    "sw:Si": "Stillinger-Weber silicon through matscipy; likewise kumagai:Si, tersoff:Si, tersoff:SiC",
     "NAME": "any ASE calculator by its registered name, e.g. tip3p or morse:epsilon=0.5,r0=1.2",
     "MODULE:FUNCTION": "your own: a calculator, a function that makes one, or one of the structure alone",
     "TARGET,timeout=S": "any of these with at most S seconds a calculation, e.g. psi4:HF/6-31G*,timeout=600 or "
@@ -92,8 +95,8 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
         resolve_state(atoms)
     first, given = _split_options(spec, tail)
     given = {**given, **options}
-    if "timeout" in given and name == "psi4":
-        given["timeout_s"] = given.pop("timeout")  # it has a process of its own anyway
+    if "timeout" in given and name in ("psi4", "qe"):
+        given["timeout_s"] = given.pop("timeout")  # they have processes of their own anyway
     if "timeout" in given:
         from ase_proxima.targets.isolated import IsolatedCalculator
 
@@ -105,6 +108,16 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
         return _quantum(spec, name, first, atoms, given)
     if name == "xtb":
         return _xtb(first, atoms, given)
+    if name in ("sw", "kumagai") or (name == "tersoff" and first):
+        from ase_proxima.targets.manybody import manybody_calculator
+
+        if given or not first:
+            raise InputError(f"target {spec!r} must be a form and elements alone, as in sw:Si or tersoff:SiC")
+        if atoms is not None:
+            _refuse_unheard_state(spec, atoms, given)
+        return manybody_calculator(head, first, atoms)
+    if name == "qe":
+        return _quantum_espresso(spec, first, atoms, given)
     if re.fullmatch(r"[^\W\d]\w*", first) and name not in ase_names:
         from ase_proxima.targets.function import load_target
 
@@ -228,6 +241,19 @@ def _refuse_unheard_state(spec: str, atoms: Atoms, options: dict[str, Any]) -> N
             "another target such as psi4, pyscf or xtb, give it among the options of the target where it has one, or "
             "take it out of the structure"
         )
+
+
+def _quantum_espresso(
+    spec: str, functional: str, atoms: Atoms | None, options: dict[str, Any]
+) -> BaseCalculator:
+    """A Quantum ESPRESSO calculator that was checked for the structure."""
+    from ase_proxima.targets.quantum_espresso import QuantumEspressoCalculator
+
+    chosen = {name: str(options.pop(name)) for name in list(options) if name in atomic_numbers}
+    _check_options(spec, QuantumEspressoCalculator, options)
+    calculator = QuantumEspressoCalculator(functional or None, pseudopotentials=chosen, **options)
+    calculator.validate(atoms)
+    return calculator
 
 
 def _lennard_jones(given: dict[str, Any]) -> BaseCalculator:

@@ -15,12 +15,15 @@ from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import registry
 from gpu_xarch.profiles.readers import Problem, Run, read_runs
 from gpu_xarch.profiles.readers.source import fingerprint
+from gpu_xarch.profiles.times import LAUNCH, TIMES, join_times
 from gpu_xarch.tables.applications import Naming
 from gpu_xarch.tables.builder import TableBuilder
 from gpu_xarch.tables.runs import (
+    JOINED,
     KEY,
     concat,
     ids_of,
+    join_texts,
     known_files,
     metric_columns,
     read_arrow,
@@ -31,8 +34,6 @@ from gpu_xarch.tables.runs import (
 __all__ = ["IngestReport", "find_profiles", "ingest"]
 
 _PROBLEMS_A_FILE = 100
-#: columns of joined rows that keep what each of them said, with ";" in between
-_JOINED = ("file", "file_sha256", "command", "run_id", "refused")
 Reader = Callable[[Path], Iterator["Run | Problem"]]
 
 
@@ -216,7 +217,8 @@ def _add(old: pa.Table | None, new: pa.Table, out: Path, report: IngestReport) -
     if not new.num_rows:
         return
     table = concat([old, new]) if old is not None else new
-    merged = merge_passes(table)
+    merged, problems = join_times(merge_passes(table))
+    report.note(problems)
     report.merged = table.num_rows - merged.num_rows
     order = pc.sort_indices(
         merged,
@@ -230,9 +232,10 @@ def _add(old: pa.Table | None, new: pa.Table, out: Path, report: IngestReport) -
 def merge_passes(table: pa.Table) -> pa.Table:
     """Join rows of one key that measured different metrics: events and metrics, or a set profiled in several goes.
 
-    Rows of one key with a metric in common are repetitions and stay apart.
+    Rows of one key with a metric in common are repetitions and stay apart, but for the sizes of the launch, which a
+    trace and counters both have. Counters of different tools stay apart; times of any tool join them.
     """
-    columns = [table.column(name).to_pylist() for name in (*KEY, "simulated", "tool")]
+    columns = [table.column(name).to_pylist() for name in (*KEY, "simulated")]
     places: dict[tuple[object, ...], list[int]] = {}
     for index, key in enumerate(zip(*columns, strict=True)):
         places.setdefault(key, []).append(index)
@@ -256,17 +259,24 @@ def merge_passes(table: pa.Table) -> pa.Table:
     return with_derived(concat([rest, pa.Table.from_pylist(replaced, schema=table.schema)]))
 
 
+def _may_join(one: dict[str, object], ones: set[str], other: dict[str, object], others: set[str]) -> bool:
+    """Tell whether two rows of one key, with these metrics, are parts of one run."""
+    common = ones & others
+    if not common <= LAUNCH or any(one[name] != other[name] for name in common):
+        return False
+    return one["tool"] == other["tool"] or ones <= TIMES or others <= TIMES
+
+
 def _unions(rows: Iterable[dict[str, object]], names: Sequence[str]) -> list[dict[str, object]]:
     result: list[tuple[dict[str, object], set[str]]] = []
     for row in rows:
         refused = str(row["refused"]).split(";")
         has = {name for name in names if row[name] is not None or name in refused}
         for joined, present in result:
-            if not has & present:
+            if _may_join(joined, present, row, has):
                 joined.update({name: row[name] for name in has})
-                for name in _JOINED:
-                    parts = [*str(joined[name]).split(";"), *str(row[name]).split(";")]
-                    joined[name] = ";".join(dict.fromkeys(filter(None, parts)))
+                for name in JOINED:
+                    joined[name] = join_texts(joined[name], row[name])
                 present |= has
                 break
         else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DESCRIPTORS",
+    "JOINED",
     "KEY",
     "from_frame",
     "load_runs",
@@ -60,6 +61,8 @@ DESCRIPTORS: dict[str, str] = {
     "refused": "string",
 }
 _FORMAT = "2"
+#: columns of joined rows that keep what each of them said, with ";" in between
+JOINED = ("file", "file_sha256", "command", "run_id", "refused", "tool")
 
 
 def run_schema(metrics: Iterable[str], unknown: dict[str, str]) -> pa.Schema:
@@ -88,6 +91,18 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
         ]
         wide.append(pa.Table.from_arrays(columns, schema=schema))
     return pa.concat_tables(wide).combine_chunks()
+
+
+def join_texts(*texts: object) -> str:
+    """Return texts that may be joined themselves as one, each part once.
+
+    Examples
+    --------
+    >>> join_texts("a.csv;b.csv", "b.csv", "")
+    'a.csv;b.csv'
+    """
+    parts = (part for text in texts for part in str(text).split(";"))
+    return ";".join(dict.fromkeys(filter(None, parts)))
 
 
 def with_derived(table: pa.Table) -> pa.Table:

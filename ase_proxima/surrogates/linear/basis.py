@@ -30,6 +30,8 @@ SMALLEST = 1e-6
 """Features smaller than this share of the largest are not levelled further."""
 PAIR_DECAY = 1.0
 """Power of the number of a pair function by which its prior standard deviation falls: smooth functions come first."""
+SCALED = 2
+"""Structures, the latest ones, from which the sizes of the features are found."""
 REFERENCE_ATOMS = 16
 """Atoms of a periodic structure below which cells are repeated for the scales; in one cell alone forces may cancel."""
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -275,7 +277,11 @@ class Basis:
         return np.array(vectors).reshape(l_max + 1, n_species, n_max, kept)
 
     def _find_components(self, structures: Sequence[Any]) -> None:
-        """Means of the spectra by species, and principal components of the levelled spectra."""
+        """Means of the spectra by species, and principal components of the deviations from them.
+
+        The spectra are not levelled: features of small variance say little that is not noise of the structures at hand
+        (Pt55, 20 frames: 0.0077 eV/Å where levelled ones give 0.016).
+        """
         found, kinds = [], []
         for atoms in structures:
             kinds.append(self._kinds(atoms))
@@ -287,14 +293,12 @@ class Basis:
              for z in range(len(self.species))]
         )  # fmt: skip
         centred = spectrum - means[kind]
-        size = np.sqrt(np.mean(centred**2, axis=0))
-        level = 1.0 / np.maximum(size, SMALLEST * max(size.max(), SMALLEST))
-        _, strengths, vectors = np.linalg.svd(centred * level, full_matrices=False)
+        _, strengths, vectors = np.linalg.svd(centred, full_matrices=False)
         n_twos, n_threes = self.blocks.twos, self.blocks.threes
         usable = int(np.sum(strengths > 1e-3 * strengths[0])) if strengths[0] > 0 else 0
         n = min(max(n_twos, n_threes), usable)
         scale = np.sqrt(len(centred)) / strengths[:n, None]
-        components = _signed(vectors[:n].T).T * scale * level
+        components = _signed(vectors[:n].T).T * scale
         rows = [(a, b, -1) for a in range(min(n, n_twos)) for b in range(a, min(n, n_twos))]
         m = min(n, n_threes)
         rows += [(a, b, c) for a in range(m) for b in range(a, m) for c in range(b, m)]
@@ -326,7 +330,7 @@ class Basis:
         self._scale = np.ones(len(columns))
         square, count = np.zeros(len(columns)), 0
         total, number = np.zeros(len(columns)), np.zeros(n_z)
-        for atoms in structures:
+        for atoms in structures[-SCALED:]:
             values, gradient, _ = self._raw(atoms, np.arange(len(atoms)))
             square += np.sum(self._shared(gradient) ** 2, axis=1)
             count += 3 * len(atoms)
@@ -355,6 +359,11 @@ class Basis:
         self._mean = np.concatenate([part.reshape(n_z, -1) for part in means], axis=1)
 
     # -- use
+
+    @property
+    def block(self) -> np.ndarray:
+        """Number of the block of each feature; the last one holds the energies of the species."""
+        return np.append(self.block_of, np.full(len(self.species), len(self.block_names)))
 
     @property
     def n_features(self) -> int:

@@ -1,15 +1,17 @@
-"""Settings of the basis: what suits the species, and the sizes of the blocks that fit below a cap."""
+"""Settings of the basis: candidates that suit the structures, and the one of highest evidence on the first frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from ase_proxima.surrogates.linear.basis import Blocks, Settings, n_features
+from ase_proxima.surrogates.linear.basis import Blocks, Settings, all_pairs, n_features
 
-__all__ = ["default_settings", "fitting_blocks"]
+__all__ = ["candidates", "fitting_blocks", "neighbour_distance"]
 
 SMALLER: tuple[dict[str, int], ...] = (
     {"threes": 8},
@@ -23,29 +25,67 @@ SMALLER: tuple[dict[str, int], ...] = (
     {"twos": 0},
 )
 """What is given up in turn until the features fit below the cap; the pairs and the blind spectrum stay."""
+SHELL = 4
+"""The neighbour whose mean distance is the unit of cutoffs and widths: in close packing one of the first shell, in a
+diamond lattice the last of it, in a molecule one beyond the bonds."""
+SHAPES = (
+    (1.45, 0.145, 8, 4),
+    (1.7, 0.13, 8, 4),
+    (1.7, 0.17, 8, 4),
+    (2.0, 0.11, 10, 4),
+    (2.0, 0.17, 8, 4),
+    (2.4, 0.17, 8, 4),
+)
+"""Candidates: cutoff and width in that unit, number of radial functions, highest degree."""
+CUTOFFS = (3.0, 8.0)
+"""Smallest and largest cutoff, Å."""
+WIDTHS = (0.2, 0.8)
+"""Smallest and largest width, Å."""
+BOND = 2.2
+"""A distance in mean covalent radii, where structures have fewer neighbours than SHELL."""
 
 
-def default_settings(species: Sequence[int]) -> Settings:
-    """Settings that suit the size of the atoms.
-
-    The cutoff is 4.4 covalent radii of the largest species, which takes in the second to third shell of
-    neighbours of a metal, and the width 0.4 mean covalent radii.
+def neighbour_distance(structures: Sequence[Any]) -> float:
+    """Median distance, Å, from an atom to its fourth neighbour; to its last one in smaller molecules.
 
     Examples
     --------
-    >>> settings = default_settings([13])
-    >>> round(settings.r_cut, 2), round(settings.width, 2), settings.n_max, settings.l_max
-    (5.32, 0.48, 8, 4)
+    >>> from ase.build import bulk, molecule
+    >>> round(neighbour_distance([bulk("Al")]), 2), round(neighbour_distance([molecule("H2O")]), 2)
+    (2.86, 1.53)
     """
     from ase.data import covalent_radii
 
-    radii = covalent_radii[list(species)]
-    return Settings(
-        r_cut=float(np.clip(4.4 * radii.max(), 3.5, 6.0)),
-        width=float(np.clip(0.4 * radii.mean(), 0.25, 0.6)),
-        n_max=8,
-        l_max=4,
-    )
+    found: list[float] = []
+    for atoms in structures:
+        first, _, _, distances = all_pairs(atoms, CUTOFFS[1], np.zeros(len(atoms), dtype=np.int64))
+        for begin, end in pairwise(first):
+            if end > begin:
+                found.append(np.sort(distances[begin:end])[min(SHELL, end - begin) - 1])
+    if not found:
+        return float(BOND * np.mean([covalent_radii[atoms.numbers].mean() for atoms in structures]))
+    return float(np.median(found))
+
+
+def candidates(structures: Sequence[Any]) -> list[Settings]:
+    """Settings that suit the distances in `structures`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> [round(settings.r_cut, 2) for settings in candidates([bulk("Al", cubic=True) * 2])]
+    [4.15, 4.87, 4.87, 5.73, 5.73, 6.87]
+    """
+    unit = neighbour_distance(structures)
+    return [
+        Settings(
+            r_cut=float(np.clip(cutoff * unit, *CUTOFFS)),
+            width=float(np.clip(width * unit, *WIDTHS)),
+            n_max=n_max,
+            l_max=l_max,
+        )
+        for cutoff, width, n_max, l_max in SHAPES
+    ]
 
 
 def fitting_blocks(n_species: int, settings: Settings, max_features: int) -> Blocks:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,24 @@ import numpy as np
 from ase_proxima.errors import InputError
 from ase_proxima.features import continues
 from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
+from ase_proxima.surrogates.linear.choice import choose_settings
 from ase_proxima.surrogates.linear.evidence import (
     Hyperparameters,
+    LabelledRows,
     NormalEquations,
     maximise_evidence,
     solve,
 )
 from ase_proxima.surrogates.linear.kernels import LANES, Lanes
-from ase_proxima.surrogates.linear.settings import default_settings, fitting_blocks
+from ase_proxima.surrogates.linear.labels import (
+    EXPECTED_MISFIT,
+    Labels,
+    expected_hyperparameters,
+    labelled_rows,
+    noise_from_forces,
+    read_labels,
+)
+from ase_proxima.surrogates.linear.settings import fitting_blocks
 from ase_proxima.surrogates.selection import novelty
 from ase_proxima.types import Frame, Prediction
 
@@ -29,15 +39,12 @@ __all__ = ["BayesianSoap"]
 FILE = "bayesian_soap.npz"
 KINDS = ("energy", "forces", "stress")
 
-EXPECTED_MISFIT = 0.05
-"""Expected standard deviation of what the model cannot describe, in eV/Å."""
 BELIEF = 2.0
 """Observations' worth of belief in the expected noise."""
-OFFSET_STD = 10.0
-"""Prior standard deviation of a species' energy beyond what the first frames say, in eV; energies an atom differ by as
-much between a bond and none."""
-STARTS = (1.0, 1e-2, 1e2)
+STARTS = (1.0, 1e-2)
 """Factors on the expected prior precisions from which the evidence is maximised: it has several optima."""
+MANY_STEPS, FEW_STEPS = 30, 3
+"""Steps towards the highest evidence where the basis is made, and where a frame is added: there it moves little."""
 COMPARED = 20
 """Number of latest frames that a new one is compared with."""
 REPEAT_DISTANCE = 0.1
@@ -46,15 +53,6 @@ CHOICE_AT = (1, 2, 4, 8)
 """Numbers of frames at which the basis is made anew; after that the sums grow in place."""
 SEED = 0
 """Of the draws of the weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """Checked labels of a frame: energy in eV, negative forces (3 n_atoms,) and virials (6,), where it has them."""
-
-    energy: float
-    slopes: np.ndarray | None
-    virials: np.ndarray | None
 
 
 class BayesianSoap:
@@ -155,18 +153,18 @@ class BayesianSoap:
         if not frames:
             raise InputError("BayesianSoap needs at least one frame, got none")
         known = len(self._frames) if continues(self._frames, frames) else 0
-        labels = [_labels(frame) for frame in frames[known:]]
+        labels = [read_labels(frame) for frame in frames[known:]]
         if not known:
             self._reset()
         start = _latest_start(frames)
         if start > known:
-            labels = [*(_labels(frame) for frame in frames[:known]), *labels]
+            labels = [*(read_labels(frame) for frame in frames[:known]), *labels]
             self._start(frames[:start], labels[:start])
             known, labels = start, labels[start:]
         for frame, label in zip(frames[known:], labels, strict=True):
             self._add(frame, label)
             if _estimates_at(len(self._frames)):
-                self._estimate((self._hyper,))
+                self._estimate((self._hyper,), self._sums, FEW_STEPS)
         self._draw()
 
     def predict(self, x: Any) -> Prediction:
@@ -219,55 +217,70 @@ class BayesianSoap:
 
     # -- learning
 
-    def _start(self, frames: Sequence[Frame], labels: Sequence[_Labels]) -> None:
+    def _start(self, frames: Sequence[Frame], labels: Sequence[Labels]) -> None:
         """Make the basis from `frames`, and learn them."""
         species = sorted({int(z) for frame in frames for z in frame.x.numbers})
-        settings = replace(default_settings(species), **self._given)
-        blocks = fitting_blocks(len(species), settings, self._max_features)
-        first = [frame.x for frame in frames[: CHOICE_AT[-1]]]
-        if len(frames) > len(first):
-            first[-1] = frames[-1].x  # which has the new species
-        basis = Basis(species, settings, blocks, first)
-        self.properties = KINDS if frames[0].x.pbc.all() else KINDS[:2]
-        counts = np.array([basis.counts(frame.x) for frame in frames])
+        counts = np.array([[np.sum(frame.x.numbers == z) for z in species] for frame in frames], dtype=float)
         self._base = np.linalg.lstsq(counts, np.array([label.energy for label in labels]), rcond=1e-6)[0]
-        self._basis, self._sums, self._frames = basis, {}, []
-        self._hyper = Hyperparameters(np.ones(len(basis.block_names) + 1), {})
+        first = list(range(min(len(frames), CHOICE_AT[-1])))
+        first[-1] = len(frames) - 1  # which may have the new species
+        settings, found = choose_settings(
+            [frames[n] for n in first],
+            [labels[n] for n in first],
+            species,
+            self._base,
+            given=self._given,
+            max_features=self._max_features,
+        )
+        blocks = fitting_blocks(len(species), settings, self._max_features)
+        self._basis = Basis(species, settings, blocks, [frames[n].x for n in first])
+        self.properties = KINDS if frames[0].x.pbc.all() else KINDS[:2]
+        self._sums, self._frames = {}, []
+        self._hyper = Hyperparameters(np.ones(len(self._basis.block_names) + 1), {})
+        listed: list[Mapping[str, tuple[np.ndarray, np.ndarray, float]]] = []
+        n_rows = 0
         for frame, label in zip(frames, labels, strict=True):
-            self._add(frame, label)
+            rows = self._add(frame, label)
+            n_rows += sum(len(y) for _, y, _ in rows.values())
+            listed = [*listed, rows] if n_rows <= self._basis.n_features else []
+        data = _listed(listed, self._basis.block) if n_rows <= self._basis.n_features else self._sums
         expected = self._expected()
-        self._estimate([replace(expected, prior=expected.prior * self._factors(f)) for f in STARTS])
+        starts = [replace(expected, prior=expected.prior * self._factors(f)) for f in STARTS]
+        if found is not None and len(found.prior) == len(expected.prior):
+            noise = {kind: found.noise.get(kind, value) for kind, value in expected.noise.items()}
+            starts.append(Hyperparameters(found.prior, noise))
+        self._estimate(starts, data, MANY_STEPS)
 
-    def _add(self, frame: Frame, labels: _Labels) -> None:
-        """Add the rows of a frame to the sums."""
+    def _add(self, frame: Frame, labels: Labels) -> Mapping[str, tuple[np.ndarray, np.ndarray, float]]:
+        """Add the rows of a frame to the sums; return them with how many independent rows each counts as."""
         assert self._basis is not None  # noqa: S101
-        atoms, root = frame.x, np.sqrt(len(frame.x))
-        rows = self._basis.rows(atoms)
-        energy = labels.energy - float(self._base @ self._basis.counts(atoms))
-        found = {"energy": (rows.values[None] / root, np.array([energy / root]), 1.0)}
-        if labels.slopes is not None:
-            weight = novelty(atoms, [known.x for known in self._frames[-COMPARED:]], REPEAT_DISTANCE)
-            found["forces"] = (rows.gradient, labels.slopes, weight)
-        if labels.virials is not None and rows.strain is not None:
-            found["stress"] = (rows.strain / root, labels.virials / root, 1.0)
-        for kind, (X, y, weight) in found.items():
+        known = [known.x for known in self._frames[-COMPARED:]]
+        weight = novelty(frame.x, known, REPEAT_DISTANCE)
+        found = {
+            kind: (X, y, weight if kind == "forces" else 1.0)
+            for kind, (X, y) in labelled_rows(self._basis, frame, labels, self._base).items()
+        }
+        for kind, (X, y, count) in found.items():
             sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
-            self._sums[kind] = sums.plus(X, y, weight)
+            self._sums[kind] = sums.plus(X, y, count)
         self._frames.append(frame)
         missing = {k: v for k, v in self._expected().noise.items() if k not in self._hyper.noise}
         self._hyper = replace(self._hyper, noise={**self._hyper.noise, **missing})
+        return found
 
-    def _estimate(self, starts: Sequence[Hyperparameters]) -> None:
+    def _estimate(
+        self,
+        starts: Sequence[Hyperparameters],
+        data: Mapping[str, NormalEquations] | LabelledRows,
+        steps: int,
+    ) -> None:
         """Take the hyperparameters of the highest evidence that is found from `starts`."""
-        expected = self._expected()
+        assert self._basis is not None  # noqa: S101
+        expected, block = self._expected(), self._basis.block
+        held = (len(expected.prior) - 1,)
         found = [
             maximise_evidence(
-                self._sums,
-                start,
-                self._blocks,
-                expected=expected,
-                fixed=(len(expected.prior) - 1,),
-                strength=BELIEF,
+                data, start, block, expected=expected, held=held, strength=BELIEF, max_iter=steps
             )
             for start in starts
         ]
@@ -276,16 +289,9 @@ class BayesianSoap:
     def _draw(self) -> None:
         """Solve for the weights and draw those of the standard deviations."""
         assert self._basis is not None  # noqa: S101
-        posterior = solve(self._sums, self._hyper, self._blocks)
+        posterior = solve(self._sums, self._hyper, self._basis.block)
         self._weights = np.column_stack([posterior.mean, posterior.samples(LANES - 1, SEED)])
         self._lanes = self._basis.lanes(self._weights)
-
-    @property
-    def _blocks(self) -> np.ndarray:
-        """Block of each feature; the last one holds the energies of the species."""
-        assert self._basis is not None  # noqa: S101
-        last = len(self._basis.block_names)
-        return np.concatenate([self._basis.block_of, np.full(len(self._basis.species), last)])
 
     def _factors(self, factor: float) -> np.ndarray:
         """The factor for each block that is estimated, 1 for the energies of the species."""
@@ -294,20 +300,16 @@ class BayesianSoap:
         return factors
 
     def _expected(self) -> Hyperparameters:
-        """Noise that a force misfit implies for energies (over 0.1 Å) and virials (over 1 Å) of an atom."""
-        forces = self._hyper.noise.get("forces", EXPECTED_MISFIT**-2)
-        noise = {"energy": forces / 0.1**2, "forces": EXPECTED_MISFIT**-2, "stress": forces}
-        prior = np.ones(len(self._hyper.prior))
-        prior[-1] = OFFSET_STD**-2
-        return Hyperparameters(prior, {kind: noise[kind] for kind in self._sums})
+        """Hyperparameters in which there is some belief, whatever the labels."""
+        n_blocks, noise = len(self._hyper.prior) - 1, self._hyper.noise
+        if "forces" in noise:
+            return expected_hyperparameters(n_blocks, list(self._sums), noise["forces"])
+        return expected_hyperparameters(n_blocks, list(self._sums))
 
     def _variance(self, kind: str) -> float:
         """Noise variance of `kind`, expected from the forces' where no frame had this label."""
         noise = self._hyper.noise
-        if kind in noise:
-            return 1.0 / noise[kind]
-        forces = 1.0 / noise.get("forces", EXPECTED_MISFIT**-2)
-        return {"energy": 0.01 * forces, "forces": forces, "stress": forces}[kind]
+        return 1.0 / noise.get(kind, noise_from_forces(kind, noise.get("forces", EXPECTED_MISFIT**-2)))
 
     # -- keeping
 
@@ -376,6 +378,21 @@ class BayesianSoap:
         self._frames = list(frames)
 
 
+def _listed(
+    frames: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray, float]]], block: np.ndarray
+) -> LabelledRows:
+    """Rows of several frames together."""
+    rows = {}
+    for kind in dict.fromkeys(kind for found in frames for kind in found):
+        parts = [found[kind] for found in frames if kind in found]
+        rows[kind] = (
+            np.concatenate([X for X, _, _ in parts]),
+            np.concatenate([y for _, y, _ in parts]),
+            np.concatenate([np.full(len(y), weight) for _, y, weight in parts]),
+        )
+    return LabelledRows(rows, block)
+
+
 def _nothing(n_atoms: int, periodic: bool) -> dict[str, Any]:
     """Results of which none is known."""
     results: dict[str, Any] = {"energy": float("nan"), "forces": np.full((n_atoms, 3), np.nan)}
@@ -419,27 +436,3 @@ def _estimates_at(count: int) -> bool:
     """
     step = 1 << max(0, count.bit_length() - 3)
     return count % step == 0
-
-
-def _labels(frame: Frame) -> _Labels:
-    """Read and check the labels of a frame."""
-    n_atoms, slopes, virials = len(frame.x), None, None
-    energy = frame.results.get("energy")
-    if energy is None or not np.isfinite(energy):
-        raise InputError(
-            f"BayesianSoap needs a finite energy in each frame, got {energy} at step {frame.step}"
-        )
-    if "forces" in frame.results:
-        slopes = -_array(frame, "forces", (n_atoms, 3)).ravel()
-    if "stress" in frame.results and frame.x.pbc.all():
-        virials = _array(frame, "stress", (6,)) * frame.x.get_volume()
-    return _Labels(float(energy), slopes, virials)
-
-
-def _array(frame: Frame, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    value = np.asarray(frame.results[name], dtype=float)
-    if value.shape != shape or not np.isfinite(value).all():
-        raise InputError(
-            f"{name} must be finite and of shape {shape}, got shape {value.shape} at step {frame.step}"
-        )
-    return value

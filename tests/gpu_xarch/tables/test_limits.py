@@ -104,7 +104,7 @@ def test_refused_values_are_counted_at_train(profiles, tmp_path):
     text = profiles.profile({}) + "".join(
         profiles.row("ipc", f"0.{i + 10}", kernel)
         + profiles.row("sm_efficiency", "130.0%" if i < 3 else "50.0%", kernel)
-        + profiles.row("inst_executed", str(100 + i), kernel)
+        + profiles.row("inst_integer", str(100 + i), kernel)
         for i, kernel in enumerate(kernels)
     )
     ingest(profiles.write(text), tmp_path / "runs.parquet")

@@ -8,6 +8,7 @@ from scipy.stats import multivariate_normal
 
 from ase_proxima.surrogates.linear.evidence import (
     Hyperparameters,
+    LabelledRows,
     NormalEquations,
     log_evidence,
     maximise_evidence,
@@ -44,6 +45,20 @@ def test_posterior_and_evidence_equal_the_dense_formulas(seed, prior_a, prior_b,
     np.testing.assert_allclose(posterior.variance(X), np.diag(X @ covariance @ X.T), rtol=1e-8)
     dense = multivariate_normal(cov=X @ np.linalg.inv(prior) @ X.T + np.diag(noise)).logpdf(y)
     assert log_evidence(sums, hyper, block) == pytest.approx(dense, rel=1e-8, abs=1e-8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(0.1, 10))
+def test_rows_and_their_sums_have_the_same_evidence_and_maximum(seed, prior, noise):
+    rows, labels, _ = problem(seed)
+    block = np.array([0, 1, 0, 1])
+    weights = {"a": 1.0, "b": 0.3}
+    sums = {k: NormalEquations.empty(4).plus(rows[k], labels[k], weights[k]) for k in rows}
+    listed = LabelledRows({k: (rows[k], labels[k], np.full(len(labels[k]), weights[k])) for k in rows}, block)
+    hyper = hyperparameters([prior, 1.0], {"a": noise, "b": 1.0})
+    assert log_evidence(listed, hyper, block) == pytest.approx(log_evidence(sums, hyper, block), abs=1e-7)
+    once = [maximise_evidence(data, hyper, block, expected=hyper, max_iter=1)[0] for data in (sums, listed)]
+    assert once[0].prior == pytest.approx(once[1].prior, rel=1e-6)
 
 
 def test_draws_have_the_covariance_of_the_posterior():
@@ -117,7 +132,7 @@ def test_found_hyperparameters_have_the_highest_evidence():
 def test_a_fixed_precision_stays():
     _, _, sums = problem(1)
     start = hyperparameters([2.0, 3.0], {"a": 1.0, "b": 1.0})
-    found, _ = maximise_evidence(sums, start, np.array([0, 0, 0, 1]), expected=start, fixed=(1,))
+    found, _ = maximise_evidence(sums, start, np.array([0, 0, 0, 1]), expected=start, held=(1,))
     assert found.prior[1] == 3.0
     assert found.prior[0] != 2.0
 
