@@ -491,6 +491,7 @@ class Executor:
             return values[own[0]] if len(own) == 1 else {name: values[name] for name in own}
 
         notes = [note for report in reports.values() for note in report["notes"]]
+        notes += getattr(self.surrogate, "notes", ())
         if self._blend.n_unknown:
             notes.append(f"the work of {self._blend.n_unknown} switches is not known: switch_work lacks it")
         if self.when_not_worthwhile != "ignore":
