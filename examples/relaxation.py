@@ -1,10 +1,10 @@
-"""Relax a crystal on the surrogate, and let the target confirm the end.
+"""Relax a molecule on the surrogate, and let the target confirm the end.
 
 EMT stands for an expensive calculator here: put yours in its place.
 """
 
 import numpy as np
-from ase.build import bulk
+from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
@@ -12,12 +12,12 @@ from ase_proxima import ProximaCalculator, confirm
 
 FMAX = 0.01
 
-atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+atoms = molecule("CH4")
 atoms.rattle(0.1, seed=3)
 atoms.calc = ProximaCalculator(EMT(), error_bound=0.05, when_not_worthwhile="ignore")
 
 optimizer = BFGS(atoms, logfile=None)
-optimizer.run(fmax=FMAX)
+optimizer.run(fmax=FMAX, steps=100)
 
 
 def true_force() -> float:

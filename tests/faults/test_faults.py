@@ -1,4 +1,4 @@
-"""A process killed before or half-way through any call that changes its run directory, or a disk that is full from then on."""
+"""A process killed before or half-way through any call that changes its run directory, or a disk that is full."""
 
 import json
 import os
