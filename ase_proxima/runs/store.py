@@ -186,7 +186,9 @@ class RunDirectory:
             self._database = _connect(path / "frames.db")
         except (OSError, sqlite3.Error) as error:
             self._lock.close()
-            raise RunDirectoryError(f"{path / 'frames.db'} is damaged: {error}") from error
+            raise RunDirectoryError(
+                f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
+            ) from error
         self._steps = AppendLog(path / "steps.csv")
 
     @classmethod
