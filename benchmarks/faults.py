@@ -2,8 +2,8 @@
 
     python benchmarks/faults.py [--every N] [--out benchmarks/results/faults.csv]
 
-The run makes 14 calls. Each fault is one row: the number of the call to the system, what happened there, what the run said,
-what the resume said, and whether all answers were those of a run without faults. Needs Linux and a C compiler.
+The run makes 14 calls. Each fault is one row: the number of the call to the system, what happened there, what the run
+said, what the resume said, and whether all answers were those of a run without faults. Needs Linux and a C compiler.
 """
 
 from __future__ import annotations
