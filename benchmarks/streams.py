@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
+from scipy.signal import lfilter
 
 from ase_proxima.controllers.linear import LinearController
 from ase_proxima.controllers.risk import RiskController
@@ -66,8 +67,68 @@ def worsening(rng: np.random.Generator, n: int) -> Stream:
     return _stream(rng, n, np.full(n, 0.0015), 0.7 * 7 ** np.linspace(0, 1, n))
 
 
+def _wander(rng: np.random.Generator, n: int, memory: float) -> np.ndarray:
+    """Autoregressive process of unit variance that forgets over `memory` calls."""
+    keep = np.exp(-1.0 / memory)
+    kicks = np.sqrt(1 - keep**2) * rng.normal(size=n)
+    kicks[0] = rng.normal()
+    return np.asarray(lfilter([1.0], [1.0, -keep], kicks))
+
+
+def _correlated(rng: np.random.Generator, n: int, memory: float) -> Stream:
+    u = 0.0025 * np.exp(0.5 * _wander(rng, n, memory))
+    return u, np.abs(rng.normal(size=n)) * np.exp(0.8 * _wander(rng, n, memory)) * u
+
+
+def correlated_50(rng: np.random.Generator, n: int) -> Stream:
+    """As in dynamics: uncertainty and ratio wander and remember 50 calls; the ratio spreads by a factor of e^0.8."""
+    return _correlated(rng, n, 50.0)
+
+
+def correlated_150(rng: np.random.Generator, n: int) -> Stream:
+    """The same with a memory of 150 calls."""
+    return _correlated(rng, n, 150.0)
+
+
+def two_basins(rng: np.random.Generator, n: int) -> Stream:
+    """To and fro every 250 calls between regions whose errors differ fivefold at the same uncertainty."""
+    return _stream(rng, n, np.full(n, 0.0015), np.where(np.arange(n) // 250 % 2 == 0, 0.6, 3.0))
+
+
+def halving(rng: np.random.Generator, n: int) -> Stream:
+    """Errors at the same uncertainty grow sevenfold while the uncertainty halves."""
+    growth = np.linspace(0, 1, n)
+    return _stream(rng, n, 0.002 * 0.5**growth, 0.7 * 7**growth)
+
+
+def late_jump(rng: np.random.Generator, n: int) -> Stream:
+    """Errors 5 times larger at the same uncertainty for the last tenth of the calls."""
+    return _stream(rng, n, np.full(n, 0.0015), np.where(np.arange(n) < 0.9 * n, 0.8, 4.0))
+
+
+def bursts(rng: np.random.Generator, n: int) -> Stream:
+    """Now and then, once in 300 calls, 20 calls with errors 10 times larger at the same uncertainty."""
+    starts = rng.random(n) < 1 / 300
+    within = np.convolve(starts, np.ones(20))[:n] > 0
+    return _stream(rng, n, np.full(n, 0.0015), np.where(within, 8.0, 0.8))
+
+
 STREAMS: dict[str, Callable[[np.random.Generator, int], Stream]] = {
-    stream.__name__: stream for stream in (stationary, drifting, jump, uninformative, heavy_tailed, worsening)
+    stream.__name__: stream
+    for stream in (
+        stationary,
+        drifting,
+        jump,
+        uninformative,
+        heavy_tailed,
+        worsening,
+        correlated_50,
+        correlated_150,
+        two_basins,
+        halving,
+        late_jump,
+        bursts,
+    )
 }
 CONTROLLERS: dict[str, Callable[[], Controller]] = {
     "risk": lambda: RiskController(BOUND, prior_ratio=1.0),
