@@ -7,7 +7,11 @@ TEMP ?= 500
 # Matrices are small here: a second thread costs more than it saves.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help run test lint typecheck format benchmarks clean
+.PHONY: help run quick test lowest wheel format benchmarks clean
+
+# Tests of a minute in all: nothing slow, no program of quantum chemistry, no data of others.
+QUICK := not (slow or psi4 or pyscf or shared_data)
+LOWEST ?= build/lowest
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
@@ -25,6 +29,17 @@ test: $(VENV)/.installed-test ## Install the test extras and run linters, type c
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+quick: $(VENV)/.installed-test ## The tests that take a minute together, without linters
+	$(BIN)/python -m pytest -q -m "$(QUICK)"
+
+lowest: ## The quick tests on the lower bounds of the dependencies, in an environment of their own
+	@scripts/make-venv $(PYTHON) $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -q -c constraints-lowest.txt -e . pytest hypothesis
+	$(LOWEST)/bin/python -m pytest -q -m "$(QUICK) and not xtb" tests
+
+wheel: ## Build wheel and sdist, and try the wheel in a bare environment
+	@scripts/check-wheel $(PYTHON)
 
 format: $(VENV)/.installed-test ## Format the code
 	$(BIN)/ruff format .

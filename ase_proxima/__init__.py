@@ -1,5 +1,7 @@
 """Error-bounded machine-learned surrogates for ASE calculators and for functions."""
 
+from importlib.metadata import version
+
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.decorator import proxima
 from ase_proxima.errors import InputError, NotWorthwhileWarning, ProximaError, RunDirectoryError, TargetError
@@ -16,3 +18,5 @@ __all__ = [
     "TargetError",
     "proxima",
 ]
+
+__version__ = version("ase-proxima")

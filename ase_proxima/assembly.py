@@ -11,6 +11,7 @@ from typing import Any
 
 from ase import Atoms
 
+from ase_proxima.blending import Blending
 from ase_proxima.controllers.baseline import BaselineController
 from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.controllers.linear import LinearController
@@ -49,6 +50,7 @@ class Parts:
     seed: int
     properties: tuple[str, ...]
     when_not_worthwhile: str = "warn"
+    blending: int | None = None
 
     @property
     def bounds(self) -> dict[str | ErrorMetric, float]:
@@ -102,6 +104,8 @@ class Parts:
                 f"when_not_worthwhile must be one of {', '.join(WHEN_NOT_WORTHWHILE)}, "
                 f"got {self.when_not_worthwhile!r}"
             )
+        if self.blending is not None:
+            Blending(self.blending)
         if not isinstance(self.seed, int) or self.seed < 0:
             raise InputError(f"seed must be a non-negative integer, got {self.seed!r}")
 

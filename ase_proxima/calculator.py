@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 
 from ase_proxima.assembly import Parts, assemble
+from ase_proxima.blending import Blending
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Executor
 from ase_proxima.metrics import ErrorMetric, find_metric
@@ -58,6 +59,9 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         `NotWorthwhileWarning`) and go on; say so and call nothing but the target from then on, with no prediction,
         no storing and no control; or nothing.  "bypass" depends on measured times, so that two runs may differ
         in the call from which on the target answers; the others never change a decision.
+    blending : int, optional
+        Number of calls over which the answers pass from target to surrogate and back, for dynamics at constant energy,
+        which every switch from one call to the next kicks; 10 is usual. None switches at once, as a thermostat allows.
     run_dir : path, optional
         Folder for everything that the run writes; None keeps nothing on disk.
 
@@ -92,6 +96,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         seed: int = 0,
         properties: Sequence[str] | None = None,
         when_not_worthwhile: str = "warn",
+        blending: int | None = None,
         run_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -114,6 +119,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             seed=seed,
             properties=_choose_properties(target, properties),
             when_not_worthwhile=when_not_worthwhile,
+            blending=blending,
         )
         self._parts.check()
         self.implemented_properties = list(self._parts.properties)
@@ -210,6 +216,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             identify=_identify,
             seed=self._parts.seed,
             when_not_worthwhile=self._parts.when_not_worthwhile,
+            blending=None if self._parts.blending is None else Blending(self._parts.blending),
         )
         if isinstance(self._store, RunDirectory) and self._store.state is not None:
             _restore(self._executor, self._store, self._store.state)

@@ -6,11 +6,21 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ase_proxima.blending import (
+    Blending,
+    BlendState,
+    energy_gap,
+    energy_of,
+    largest_ratio,
+    mix,
+    retrained,
+    settle,
+)
 from ase_proxima.costs import Costs, add_call, long_run_speedup, present_speedup
 from ase_proxima.errors import InputError, NotWorthwhileWarning, TargetError
 from ase_proxima.metrics import ErrorMetric, measure_error
@@ -65,6 +75,9 @@ class Executor:
     when_not_worthwhile : {"warn", "bypass", "ignore"}
         What to do where the target is cheaper than the surrogate: say so once; say so and ask only the target from
         then on; nothing.
+    blending : Blending, optional
+        How the answers pass from target to surrogate and back; None switches from one call to the next, and an audited
+        call is then answered by the target.
     clock : callable
         Seconds, for the time statistics.
     """
@@ -81,6 +94,7 @@ class Executor:
         seed: int = 0,
         retries: int = 1,
         when_not_worthwhile: str = "ignore",
+        blending: Blending | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.target = target
@@ -91,6 +105,8 @@ class Executor:
         self.identify = identify
         self.retries = retries
         self.when_not_worthwhile = when_not_worthwhile
+        self.blending = blending
+        self._blend = BlendState()
         self.clock = clock
         self.rng = np.random.default_rng(seed)
         self.states: list[Any] = [criterion.controller.init() for criterion in self.criteria]
@@ -122,10 +138,7 @@ class Executor:
         identity = self.identify(x)
         if identity == self._last_input:
             if self._last_results is None:  # answered before the run was resumed, and not stored
-                by_surrogate = self.last_decision is Decision.SURROGATE
-                self._last_results = (
-                    self.surrogate.predict(x).results if by_surrogate else self._run_target(x)
-                )
+                self._last_results = self._answer_again(x)
             return self._last_results
         start, before, bypassed = self.clock(), dict(self._times), self.bypassed
         nothing: list[float] = [float("nan")] * len(self.criteria)
@@ -137,6 +150,13 @@ class Executor:
         row = self._describe(identity, uncertainties, verdicts)
         trusted = all(verdict.trusts for verdict in verdicts)
         probability = max(verdict.audit_probability for verdict in verdicts)
+        blend, weight = self._blend, 1.0
+        if self.blending is not None:
+            ratio = largest_ratio(uncertainties, verdicts)
+            blend = self.blending.advance(self._blend, trusted=trusted, ratio=ratio)
+            trusted, weight = blend.share > 0, blend.share or 1.0
+            if not trusted or self.blending.is_ramp(self._blend, blend):
+                probability = 1.0
         decision = Decision.TARGET
         if trusted:
             if self._uniform is None:  # else left from a call on which the target failed: it is the same call
@@ -146,19 +166,38 @@ class Executor:
         if decision is Decision.SURROGATE:
             assert prediction is not None  # noqa: S101  trusted means that there is a finite uncertainty
             results = prediction.results
+            self._blend = settle(self._blend, blend, math.nan)
         else:
-            results = self._run_target(x)
+            results = exact = self._run_target(x)
             if prediction is not None:
-                errors = [measure_error(c.name, c.metric, results, prediction.results) for c in self.criteria]
+                errors = [
+                    weight * measure_error(c.name, c.metric, exact, prediction.results) for c in self.criteria
+                ]
+                if self.blending is not None and blend.share:
+                    results = mix(exact, prediction.results, blend.share)
+            self._blend = settle(self._blend, blend, energy_gap(exact, prediction))
         if not bypassed:
-            self._observe(uncertainties, errors, trusted=trusted, probability=probability)
+            self._observe(
+                [weight * u for u in uncertainties], errors, trusted=trusted, probability=probability
+            )
         row.update(self._tags("error", errors), decision=decision.value, audit_probability=probability)
+        if self.blending is not None:
+            row["share"] = blend.share
         if decision is not Decision.SURROGATE and not bypassed:
-            self._keep(Frame(x, results, self._counts["n_calls"]), row)
+            self._keep(Frame(x, exact, self._counts["n_calls"]), row)
+            self._blend = replace(self._blend, frame_energy=energy_of(prediction))
         self.last_decision, self._last_input, self._last_results = decision, identity, results
         if self._finish(decision, row, before, start) and self.when_not_worthwhile != "ignore":
             warnings.warn(str(self._costs.complaint), NotWorthwhileWarning, stacklevel=2)
         return results
+
+    def _answer_again(self, x: Any) -> Results:
+        """The latest answer, which an earlier process gave and did not store."""
+        if self.last_decision is Decision.SURROGATE:
+            return self.surrogate.predict(x).results
+        if self.bypassed:
+            return self._run_target(x)
+        return mix(self.store.frames[-1].results, self.surrogate.predict(x).results, self._blend.share)
 
     @property
     def bypassed(self) -> bool:
@@ -207,6 +246,8 @@ class Executor:
 
     def _is_due(self, *, trusted: bool) -> bool:
         n_frames = len(self.store.frames)
+        if self.blending is not None and 0 < self._blend.phase < self.blending.n_steps:
+            return False  # a ramp leads from one function to one other
         return n_frames >= max(self.surrogate.min_frames, 1) and self.training.due(
             n_frames=n_frames, n_trained=self._counts["n_trained"], trusted=trusted
         )
@@ -218,6 +259,9 @@ class Executor:
             criterion.uncertainty.fit(self.store.frames)
         self._counts["n_trained"] = len(self.store.frames)
         self._counts["model_version"] += 1
+        if self.blending is not None and self._blend.share:
+            again = self.surrogate.predict(self.store.frames[-1].x)
+            self._blend = retrained(self._blend, energy_of(again))
         self._times["time_training"] += self.clock() - start
         self.store.save_model(self._counts["model_version"], self.surrogate)
         self._needs_checkpoint = True
@@ -314,6 +358,8 @@ class Executor:
             return values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
 
         notes = [note for report in reports for note in report["notes"]]
+        if self._blend.n_unknown:
+            notes.append(f"the work of {self._blend.n_unknown} switches is not known: switch_work lacks it")
         if self._costs.complaint and self.when_not_worthwhile != "ignore":
             notes.append(self._costs.complaint)
         numbers: dict[str, Any] = {**self._counts, **self._times}
@@ -324,6 +370,8 @@ class Executor:
             error_upper=value([report["error_upper"] for report in reports]),
             threshold=value(thresholds),
             n_frames=len(self.store.frames),
+            n_switches=self._blend.n_switches,
+            switch_work=self._blend.work if self.blending is not None else math.nan,
             speedup_present=present_speedup(self._costs),
             speedup_long_run=long_run_speedup(self._costs),
             notes=tuple(dict.fromkeys(notes)),
@@ -339,6 +387,7 @@ class Executor:
                 "rng": self.rng.bit_generator.state,
                 "costs": state_to_json(self._costs),
                 "bypassed": self.bypassed,
+                "blend": state_to_json(self._blend),
                 "controllers": [state_to_json(state) for state in self.states],
                 "last_input": self._last_input,
                 "last_decision": self.last_decision.value if self.last_decision else None,
@@ -371,9 +420,10 @@ class Executor:
             for criterion, saved in zip(self.criteria, state["controllers"], strict=True)
         ]
         self._costs = state_from_json(Costs(), state["costs"])
+        self._blend = state_from_json(BlendState(), state["blend"])
         self._last_input = state["last_input"]
         self.last_decision = Decision(state["last_decision"]) if state["last_decision"] else None
-        if self.last_decision in (Decision.TARGET, Decision.AUDIT):
+        if self.last_decision in (Decision.TARGET, Decision.AUDIT) and not self._blend.share:
             self._last_results = frames[-1].results
         nothing: list[float | None] = [None] * len(self.criteria)
         for row in rows:
@@ -389,6 +439,7 @@ class Executor:
                 self._times[name] += seconds
             self._costs = add_call(self._costs, decision, probability, spent)
             self._last_input, self._last_results = str(row["structure"]), None
+            self._blend = settle(self._blend, self._blend, math.nan)
             self.last_decision = decision
         if self.bypassed and not state["bypassed"]:  # the process ended before it could write that
             self.checkpoint()

@@ -22,7 +22,8 @@ class Decision(enum.Enum):
     SURROGATE = "surrogate"
     """Trusted: the surrogate answered."""
     AUDIT = "audit"
-    """Trusted, but the target ran as well and answered, so that the error was seen."""
+    """Trusted, but the target ran as well and answered, so that the error was seen; with blending, they share the
+    answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,11 @@ class Stats:
         Number of trainings or updates so far.
     n_frames
         Number of stored target results.
+    n_switches
+        Ramps between target and surrogate, up or down, drops at once included; 0 without blending.
+    switch_work
+        What the switches have added to the energy, in eV, without the work of forces: `K + E - switch_work` is
+        conserved in NVE dynamics. NaN without blending.
     speedup_present, speedup_long_run
         Projected from measured times, over asking the target on every call: with the target running on the
         share of calls on which it does at present, and once only audits ask it; NaN until measured.
@@ -151,6 +157,8 @@ class Stats:
     threshold: float | dict[str, float] = float("nan")
     model_version: int = 0
     n_frames: int = 0
+    n_switches: int = 0
+    switch_work: float = float("nan")
     speedup_present: float = float("nan")
     speedup_long_run: float = float("nan")
     notes: tuple[str, ...] = ()

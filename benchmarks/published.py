@@ -1,6 +1,6 @@
 """The published experiments on P100 and V100 from end to end, at their size, on SIMULATED runs.
 
-    python benchmarks/published.py [--quick] [--models forest,mlp,nas] [--n-jobs 1] [--out benchmarks/results]
+    python benchmarks/published.py [--quick] [--models forest,mlp,nas] [--jobs 1] [--out benchmarks/results]
 
 32,291 pairs of 116 metrics, 22,603 of them to train. Every number is of runs that the analytic model of `xarch
 simulate` made: the published numbers beside them were measured on real GPUs and cannot be compared one to one. Writes
@@ -284,11 +284,9 @@ def draw_composition(parts: pd.DataFrame, stem: str) -> None:
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this; repeat for more.")
 @click.option("--models", default="forest,mlp,nas", help="Beside old = new; nas needs DeepHyper.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep the candidates of the search here.")
-@click.option("--n-jobs", default=1, help="Threads of the forests.")
+@click.option("--jobs", default=1, help="Threads of the forests.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results")
-def main(
-    quick: bool, parts: tuple[str, ...], models: str, folder: Path | None, n_jobs: int, out: Path
-) -> None:
+def main(quick: bool, parts: tuple[str, ...], models: str, folder: Path | None, jobs: int, out: Path) -> None:
     """Run the published experiments on simulated runs; rows of other parts and models stay in the files."""
     wanted = parts or PARTS
     names = [name for name in models.split(",") if name]
@@ -298,7 +296,7 @@ def main(
     stem = str(out / ("published_quick" if quick else "published"))
     report = Report(Path(f"{stem}.csv"))
     with tempfile.TemporaryDirectory(prefix="published-") as scratch:
-        build = Build(n_jobs, folder or Path(scratch))
+        build = Build(jobs, folder or Path(scratch))
         if "costs" in wanted:
             costs(data, report, build)
         if "nas" in names and set(wanted) - {"costs", "classifier"}:
@@ -306,7 +304,7 @@ def main(
         if "same-gpu" in wanted:
             same_gpu(data, report, build, names, (0.1, 0.3) if quick else (451 / TRAIN, 4521 / TRAIN))
         if "classifier" in wanted:
-            classifier(data, report, n_jobs)
+            classifier(data, report, jobs)
         if "curation" in wanted:
             curve, orders = curation(data, report, build, names, Path(f"{stem}_curves.csv"))
             draw_curves(curve, stem, len(data.train))

@@ -44,8 +44,8 @@ def geforce_pairs(folder: Path) -> pd.DataFrame:
         ingest([folder / "nvprof" / "gtx950", folder / "nvprof" / "gtx1080ti"], out)
         runs = load_runs(out)
     on = ("application", "kernel", "invocations")
-    pairs = pair_runs(runs, source="GTX 950", target="GTX 1080 Ti", on=on).pairs
-    pairs["suite"] = pairs["target.file"].str.extract(r"metrics_([a-z0-9]+)_")[0]
+    pairs = pair_runs(runs, source="GTX 950", dest="GTX 1080 Ti", on=on).pairs
+    pairs["suite"] = pairs["dest.file"].str.extract(r"metrics_([a-z0-9]+)_")[0]
     return pairs
 
 
@@ -60,7 +60,7 @@ def tesla_pairs(folder: Path, source: str, dest: str, seed: int) -> pd.DataFrame
         out = Path(scratch) / "runs.parquet"
         ingest(files, out, reader=table_reader(load_map("gpuperfpredict")))
         runs = load_runs(out)
-    pairs = pair_runs(runs, source=source, target=dest, repeats="first").pairs
+    pairs = pair_runs(runs, source=source, dest=dest, repeats="first").pairs
     rng = np.random.default_rng(seed)
     kept = [
         rng.choice(rows, min(len(rows), ROWS_OF_A_KERNEL), replace=False)

@@ -1,37 +1,35 @@
-"""What the commands share: options, lists of numbers, and how an error ends a command."""
+"""Options that several commands share, and the types of what is given on a command line."""
 
 from __future__ import annotations
 
-import functools
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.table import Table
-
 __all__ = [
+    "FILE",
+    "HELP_NAMES",
     "MOST_NUMBERS",
     "FigureFile",
     "NumberList",
-    "OneLineCommand",
-    "OneLineGroup",
-    "echo_table",
-    "ends_cleanly",
+    "jobs_option",
     "json_option",
-    "write_figure",
+    "plot_option",
+    "seed_option",
+    "split_names",
+    "version_option",
 ]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
-
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+"""Settings of every command's context."""
 
 MOST_NUMBERS = 10_000
 """Of a range, and of the runs of one command: more is a slip."""
+
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class NumberList(click.ParamType):
@@ -70,72 +68,6 @@ class NumberList(click.ParamType):
         return tuple(numbers)
 
 
-class OneLineErrors:
-    """Mixed into a click command: wrong usage is one line too, and ends with exit code 2."""
-
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
-        """Run the command."""
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[misc]
-        try:
-            code = super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[misc]
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(2)
-        except click.UsageError as error:
-            command = error.ctx.command_path if error.ctx else "the command"
-            message = " ".join(error.format_message().split()).rstrip(".")
-            click.echo(f"error: {message} (see {command} --help)", err=True)
-            sys.exit(2)
-        except click.Abort:
-            sys.exit(130)
-        # a command that ended by Context.exit returns its code here, any other one nothing
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-class OneLineCommand(OneLineErrors, click.Command):
-    """A command whose wrong usage is told in one line."""
-
-
-class OneLineGroup(OneLineErrors, click.Group):
-    """A group of commands whose wrong usage is told in one line."""
-
-
-def ends_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the library's errors into one line: exit code 2 for wrong input, 1 for a run that failed."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from ase_proxima.errors import InputError, ProximaError  # here, so that --help does not wait for ASE
-
-        try:
-            return command(*args, **kwargs)
-        except ProximaError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2 if isinstance(error, InputError) else 1)
-        except OSError as error:  # such as a full disk
-            click.echo(f"error: {error}", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            click.echo("interrupted: what was done is kept; go on with --resume", err=True)
-            sys.exit(130)
-
-    return wrapped
-
-
-def echo_table(table: Table) -> None:
-    """Print a table; as wide as it needs to be where there is no terminal, or its columns may not be cut."""
-    from rich.console import Console
-
-    console = Console()
-    needed = console.measure(table, options=console.options.update(width=500)).maximum
-    if not console.is_terminal:
-        console = Console(width=max(needed, 80))
-    elif needed > console.width and all(column.no_wrap for column in table.columns):
-        console = Console(width=needed)
-    console.print(table)
-
-
 class FigureFile(click.Path):
     """A file to draw into; its format is that of its ending, which is checked before anything is done."""
 
@@ -155,19 +87,33 @@ class FigureFile(click.Path):
         return file
 
 
-def write_figure(figure: Figure, file: Path) -> None:
-    """Save a figure in the format of the file's ending, and say so.
+def split_names(text: str) -> list[str]:
+    """Return the names in a list with commas.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
+    Examples
+    --------
+    >>> split_names("application, kernel,")
+    ['application', 'kernel']
     """
-    from ase_proxima.errors import InputError
+    return [name.strip() for name in text.split(",") if name.strip()]
 
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file)
-    except OSError as error:
-        raise InputError(f"{file} cannot be written: {error}") from error
-    click.echo(f"wrote {file}", err=True)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
+plot_option = click.option(
+    "--plot", type=FigureFile(), metavar="FILE", help="Draw it into a .png, .pdf or .svg file."
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all that is random."
+)
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="What is done side by side, a core each.",
+)
+
+
+def version_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--version`, which names the command that it was given to."""
+    return click.version_option(package_name="ase-proxima")(command)

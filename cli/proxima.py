@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.json_output import echo_json, json_text
-from proxima_cli.options import (
-    FigureFile,
-    OneLineGroup,
-    echo_table,
-    ends_cleanly,
-    json_option,
-    write_figure,
-)
+from proxima_cli.endings import OneLineGroup
+from proxima_cli.options import HELP_NAMES, json_option, plot_option, seed_option, version_option
+from proxima_cli.output import echo_json, json_text, show_table, write_figure, write_text
 
 if TYPE_CHECKING:
-    from ase_proxima.runs.run_data import RunData
+    from rich.table import Table
 
 __all__ = ["main"]
 
-plot_option = click.option(
-    "--plot", type=FigureFile(), metavar="FILE", help="Draw it into a .png, .pdf or .svg file."
-)
 
-
-@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ase-proxima")
+@click.group("proxima", cls=OneLineGroup, context_settings=HELP_NAMES)
+@version_option
 def main() -> None:
     """Look into run directories: finished, interrupted, or still being written."""
 
@@ -43,7 +34,6 @@ def main() -> None:
     help="Write report.json and report.png into it.",
 )
 @json_option
-@ends_cleanly
 def report(run: Path, plot: Path | None, out: Path | None, as_json: bool) -> None:
     r"""Say what RUN cost, how far off it was, and where the time went.
 
@@ -56,28 +46,28 @@ def report(run: Path, plot: Path | None, out: Path | None, as_json: bool) -> Non
 
     data = read_run(run)
     result = report_run(data)
+    for file in (plot, None if out is None else out / "report.png"):
+        if file is not None:
+            from ase_proxima.reports.plots import plot_run
+
+            write_figure(plot_run(data), file)
+    if out is not None:
+        write_text(out / "report.json", json_text(result) + "\n")
+    _show(result, report_table, as_json=as_json)
+
+
+def _show(result: dict[str, Any], table_of: Callable[[dict[str, Any]], Table], *, as_json: bool) -> None:
+    """Print a result, once what is written into files is there: the reader of the output may go away."""
     if as_json:
         echo_json(result)
     else:
-        echo_table(report_table(result))
-    if plot is not None:
-        _draw(data, plot)
-    if out is not None:
-        _draw(data, out / "report.png")
-        (out / "report.json").write_text(json_text(result) + "\n")
-
-
-def _draw(data: RunData, file: Path) -> None:
-    from ase_proxima.reports.plots import plot_run
-
-    write_figure(plot_run(data), file)
+        show_table(table_of(result))
 
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @plot_option
 @json_option
-@ends_cleanly
 def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
     r"""Set RUNS side by side, with true errors where one of them is a baseline.
 
@@ -91,14 +81,11 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
     from ase_proxima.runs.run_data import read_run
 
     result = compare_runs([read_run(run) for run in runs])
-    if as_json:
-        echo_json(result)
-    else:
-        echo_table(comparison_table(result))
     if plot is not None:
         from ase_proxima.reports.comparison_plots import plot_comparison
 
         write_figure(plot_comparison(result), plot)
+    _show(result, comparison_table, as_json=as_json)
 
 
 @main.command()
@@ -119,10 +106,9 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
     help="Calls that the bound is a mean over.  [default: as in the run]",
 )
 @click.option("--audit-rate", type=float, help="Probability of an audit.  [default: as in the run]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the audits.")
+@seed_option
 @plot_option
 @json_option
-@ends_cleanly
 def replay(run: Path, controllers: tuple[str, ...], plot: Path | None, as_json: bool, **options: Any) -> None:
     r"""Say what another controller would have decided on the calls of RUN whose errors are known.
 
@@ -133,11 +119,8 @@ def replay(run: Path, controllers: tuple[str, ...], plot: Path | None, as_json: 
     from ase_proxima.runs.run_data import read_run
 
     result = replay_run(read_run(run), controllers, **options)
-    if as_json:
-        echo_json(result)
-    else:
-        echo_table(replay_table(result))
     if plot is not None:
         from ase_proxima.reports.comparison_plots import plot_replay
 
         write_figure(plot_replay(result), plot)
+    _show(result, replay_table, as_json=as_json)

@@ -17,16 +17,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ase_proxima.errors import InputError, ProximaError
-from proxima_cli.json_output import echo_json
-from proxima_cli.options import (
-    MOST_NUMBERS,
-    NumberList,
-    OneLineCommand,
-    echo_table,
-    ends_cleanly,
-    json_option,
-    write_figure,
-)
+from proxima_cli.endings import OneLineCommand
+from proxima_cli.options import HELP_NAMES, MOST_NUMBERS, NumberList, json_option, version_option
+from proxima_cli.output import echo_json, show_table, write_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,12 +34,20 @@ Summary = dict[str, Any]
 WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 
 
-@click.command(cls=OneLineCommand, context_settings={"show_default": True})
+class _Resumable(OneLineCommand):
+    interrupted = "interrupted: what was done is kept; go on with --resume"
+
+
+@click.command("proxima-mc", cls=_Resumable, context_settings={"show_default": True, **HELP_NAMES})
 @click.option("--temp", "temperatures", type=NumberList(), default="500", help="Temperature in K.")
 @click.option("--molecule", default="CH4", help="A name of ASE's g2 collection, or a structure file.")
 @click.option("--steps", default=1000, help="Steps of each chain.")
 @click.option("--perturb", default=0.003, help="Standard deviation of a step of each coordinate, in Å.")
 @click.option("--seed", "seeds", type=NumberList(int), default="1", help="Seed of chain and audits.")
+@click.option("--charge", type=int, help="Total charge of the molecule.  [default: of the structure, else 0]")
+@click.option(
+    "--multiplicity", type=int, help="2S + 1 of the molecule.  [default: of the structure, else lowest]"
+)
 @click.option("--target", default="psi4:HF/6-31G*", help="What gives the exact energies; see the docs.")
 @click.option("--error-bound", default=0.002, help="Mean error of the energy to hold, in eV.")
 @click.option(
@@ -72,7 +73,7 @@ WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 @click.option("--resume", is_flag=True, help="Go on with the runs in --out.")
 @click.option("--plot", is_flag=True, help="Write plots into the run directories.")
 @json_option
-@ends_cleanly
+@version_option
 def main(
     *,
     temperatures: tuple[float, ...],
@@ -172,10 +173,15 @@ def _reference(reference: Path | None, name: str) -> str | None:
 
 def _check_target(settings: RunSettings) -> None:
     """Start the target once, so that a wrong one is found before any run begins."""
-    from ase_proxima.apps.monte_carlo_run import load_structure
-    from ase_proxima.targets import parse_target
+    from ase_proxima.apps.structures import unit_doubt
+    from ase_proxima.targets import parse_target, target_state
 
-    target = parse_target(settings.target, atoms=load_structure(settings.molecule))
+    structure = settings.structure()
+    target = parse_target(settings.target, atoms=structure)
+    target_state(target, structure)
+    doubt = unit_doubt(structure)
+    if doubt:
+        click.echo(f"warning: {doubt}", err=True)
     if hasattr(target, "close"):
         target.close()
 
@@ -301,7 +307,7 @@ def _close(summaries: dict[Path, Summary], out: Path, *, as_json: bool, plot: bo
         from ase_proxima.reports.exact import exact_table
         from ase_proxima.reports.run_table import run_table
 
-        echo_table((exact_table if exact else run_table)(list(summaries.values())))
+        show_table((exact_table if exact else run_table)(list(summaries.values())))
         for run_dir, summary in summaries.items():
             for note in summary.get("notes", ()):
                 click.echo(f"note: {run_dir}: {note}", err=True)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from gpu_xarch.profiles.collect import collect as run
+from gpu_xarch.profiles.collect import detect_gpu, known_capability, metric_set, plan_collection
+
 __all__ = ["collect"]
 
 
@@ -52,9 +55,6 @@ def collect(
     dry_run: bool,
 ) -> None:
     """Profile PROGRAM (after --) into a file that ingest reads, with no more counters than needed."""
-    from gpu_xarch.profiles.collect import collect as run
-    from gpu_xarch.profiles.collect import detect_gpu, known_capability, metric_set, plan_collection
-
     name, capability = known_capability(gpu_name) if gpu_name else detect_gpu(index)
     plan = plan_collection(
         program,

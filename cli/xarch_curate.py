@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import FILE, echo_table, number, split_names, step_progress
+from proxima_cli.options import FILE, NumberList, json_option, split_names
+from proxima_cli.output import echo_json, echo_table, number, step_progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,34 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["curate", "next_", "portability"]
 
 _STRATEGIES = ["variance", "diversity", "density", "random"]
-_jobs_option = click.option("--n-jobs", type=int, default=1, show_default=True, help="Threads; -1 for all.")
+_jobs_option = click.option("--jobs", type=int, default=1, show_default=True, help="Threads; -1 for all.")
 _seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Of splits, forests and picks."
 )
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    from gpu_xarch.errors import InputError
-
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _shares(text: str) -> list[float]:
-    from gpu_xarch.errors import InputError
-
-    try:
-        if ":" in text:
-            first, last, step = (float(part) for part in text.split(":"))
-            numbers = [first + i * step for i in range(int((last - first) / step + 1e-9) + 1)]
-        else:
-            numbers = [float(part) for part in text.split(",")]
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise InputError(f"--sizes needs percentages a,b,c or first:last:step, got {text!r}") from None
-    return [value / 100 for value in numbers]
 
 
 @click.command()
@@ -64,7 +38,11 @@ def _shares(text: str) -> list[float]:
     help="Repeat for more; variance and random unless given.",
 )
 @click.option(
-    "--sizes", default="2.5:30:2.5", show_default=True, help="Training sets, in percent of the pool."
+    "--sizes",
+    type=NumberList(),
+    default="2.5:30:2.5",
+    show_default=True,
+    help="Training sets, in percent of the pool.",
 )
 @click.option(
     "--batch", type=click.IntRange(min=1), help="Runs in a batch; 250, or a tenth of the largest set."
@@ -79,18 +57,18 @@ def _shares(text: str) -> list[float]:
 )
 @_seed_option
 @_jobs_option
-@click.option("--json", "as_json", is_flag=True, help="Print the learning curve as JSON.")
+@json_option
 def curate(
     pairs: Path,
     target: str,
     out: Path,
     strategies: tuple[str, ...],
-    sizes: str,
+    sizes: tuple[float, ...],
     batch: int | None,
     initial: int | None,
     test_share: float,
     seed: int,
-    n_jobs: int,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Compare ways to choose which runs to profile: learning curves and what the sets are made of."""
@@ -101,11 +79,11 @@ def curate(
     from gpu_xarch.advice.learning_curves import composition, learning_curve, sizes_of
     from gpu_xarch.errors import InputError
     from gpu_xarch.metrics import registry
-    from gpu_xarch.tables.pairs import SOURCE, TARGET, load_pairs, pair_values
+    from gpu_xarch.tables.pairs import DEST, SOURCE, load_pairs, pair_values
     from gpu_xarch.units import named_in
 
     table = load_pairs(pairs)
-    y = pair_values(table, TARGET, [target])[target].to_numpy(float)
+    y = pair_values(table, DEST, [target])[target].to_numpy(float)
     table, y = table[np.isfinite(y)].reset_index(drop=True), y[np.isfinite(y)]
     values = pair_values(table, SOURCE)
     full = [name for name in values if values[name].notna().all()]
@@ -119,7 +97,7 @@ def curate(
     pool, test = shuffled[:n_pool], shuffled[n_pool:]
     if not len(test):
         raise InputError(f"{len(y)} pairs leave none for the test: add pairs or raise --test-share")
-    marks = sizes_of(n_pool, _shares(sizes))
+    marks = sizes_of(n_pool, [size / 100 for size in sizes])
     first = first_batch(marks[-1]) if initial is None else initial
     orders: dict[str, np.ndarray] = {}
     for strategy in strategies or ("variance", "random"):
@@ -132,24 +110,23 @@ def curate(
                 batch_size=batch,
                 initial=first,
                 seed=seed,
-                n_jobs=n_jobs,
+                n_jobs=jobs,
                 on_batch=update,
             )
     with step_progress("scoring") as update:
         curve = learning_curve(orders, X[pool], y[pool], X[test], y[test], marks, on_step=update)
     parts = composition(orders, table["application"].to_numpy(str)[pool], marks)
-    simulated = int((table["source.simulated"] | table["target.simulated"]).sum())
+    simulated = int((table["source.simulated"] | table["dest.simulated"]).sum())
     unit = registry()[target].unit if target in registry() else "unknown"
     curve["unit"] = unit
     curve["simulated"] = parts["simulated"] = bool(simulated)
     mark = "SIMULATED, not measured: " if simulated else ""
     title = f"{mark}{target}, {n_pool} runs to choose from, {len(test)} to test"
-    with _writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        curve.to_csv(out / "curve.csv", index=False)
-        parts.to_csv(out / "composition.csv", index=False)
-        for name, figure in _figures(curve, parts, title).items():
-            figure.savefig(out / name, dpi=150)
+    out.mkdir(parents=True, exist_ok=True)
+    curve.to_csv(out / "curve.csv", index=False)
+    parts.to_csv(out / "composition.csv", index=False)
+    for name, figure in _figures(curve, parts, title).items():
+        figure.savefig(out / name, dpi=150)
     if as_json:
         echo_json(curve.to_dict("records"))
         return
@@ -196,7 +173,7 @@ def _figures(curve: pd.DataFrame, parts: pd.DataFrame, title: str) -> dict[str, 
 @click.option("--out", type=FILE, help="CSV to write.")
 @_seed_option
 @_jobs_option
-@click.option("--json", "as_json", is_flag=True, help="Print the runs and the gain as JSON.")
+@json_option
 def next_(
     table: Path,
     source: str,
@@ -207,7 +184,7 @@ def next_(
     on: str,
     out: Path | None,
     seed: int,
-    n_jobs: int,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Name the runs to profile on the target GPU next, and what that should bring."""
@@ -225,11 +202,10 @@ def next_(
             strategy=strategy,
             on=columns,
             seed=seed,
-            n_jobs=n_jobs,
+            n_jobs=jobs,
         )
     if out is not None:
-        with _writing(out):
-            found.runs.assign(simulated=bool(found.simulated)).to_csv(out, index=False)
+        found.runs.assign(simulated=bool(found.simulated)).to_csv(out, index=False)
     gain = found.gain
     if as_json:
         records = found.runs.astype(object).where(found.runs.notna(), None).to_dict("records")
@@ -301,7 +277,7 @@ def next_(
     help="Columns that make runs of several GPUs the same problem.",
 )
 @click.option("--out", type=FILE, help="CSV with every problem.")
-@click.option("--json", "as_json", is_flag=True, help="Print every problem as JSON.")
+@json_option
 def portability(
     table: Path,
     gpus: tuple[str, ...],
@@ -326,8 +302,7 @@ def portability(
     found = portability_table(frame, gpus, kind=efficiency, missing=missing, on=columns)
     names = [name for name in found.columns if name in set(frame["device"].astype(str))]
     if out is not None:
-        with _writing(out):
-            found.assign(simulated=bool(simulated)).to_csv(out, index=False)
+        found.assign(simulated=bool(simulated)).to_csv(out, index=False)
     if as_json:
         records = found.astype(object).where(found.notna(), None).to_dict("records")
         echo_json(

@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import FILE, echo_table, file_progress, number
+import gpu_xarch
+from gpu_xarch.errors import InputError
+from gpu_xarch.profiles.readers.table import load_map, table_reader
+from gpu_xarch.tables.applications import Naming
+from proxima_cli.options import FILE, json_option
+from proxima_cli.output import echo_json, echo_table, file_progress, number
 
 __all__ = ["info", "ingest"]
 
@@ -37,7 +41,7 @@ __all__ = ["info", "ingest"]
 @click.option(
     "--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
 @click.pass_context
 def ingest(
     ctx: click.Context,
@@ -56,18 +60,12 @@ def ingest(
     The format is found by content, gzip or not. Files that the table holds already add nothing. Exit code 1
     says that at least one file failed; the others are in the table all the same.
     """
-    from gpu_xarch.errors import InputError
-    from gpu_xarch.profiles.ingestion import ingest as run
-    from gpu_xarch.profiles.readers import read_runs
-    from gpu_xarch.profiles.readers.table import load_map, table_reader
-    from gpu_xarch.tables.applications import Naming
-
     if (file_format == "table") != (column_map is not None):
         raise InputError("--format table and --map MAP go together: give both or none")
     naming = Naming.of(manifest, app_from, device)
-    reader = table_reader(load_map(column_map)) if column_map is not None else read_runs
+    reader = table_reader(load_map(column_map)) if column_map is not None else gpu_xarch.read_runs
     with file_progress("reading") as update:
-        report = run(list(paths), out, naming=naming, reader=reader, on_file=update)
+        report = gpu_xarch.ingest(paths, out, naming=naming, reader=reader, on_file=update)
     if as_json:
         echo_json(
             {
@@ -116,13 +114,10 @@ def ingest(
 
 @click.command()
 @click.argument("table", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+@json_option
 def info(table: Path, as_json: bool) -> None:
     """Describe a table: devices, applications, metrics, repetitions, and values that cannot be."""
-    from gpu_xarch.tables.inspection import describe
-    from gpu_xarch.tables.runs import load_runs
-
-    facts = describe(load_runs(table))
+    facts = gpu_xarch.describe(gpu_xarch.load_runs(table))
     if as_json:
         echo_json(facts)
         return

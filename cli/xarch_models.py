@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.json_output import echo_json, json_text
-from proxima_cli.xarch_output import FILE, echo_table, number, percent, split_names, step_progress, write_text
+from proxima_cli.options import FILE, json_option, split_names
+from proxima_cli.output import echo_json, echo_table, json_text, number, percent, step_progress, write_text
 
 if TYPE_CHECKING:
     from gpu_xarch.learning.rows import TrainingData
+    from gpu_xarch.models.problem import Problem
 
 __all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
 
@@ -74,7 +76,7 @@ def load_data(
     show_default=True,
     help="Which model.",
 )
-@click.option("--out", required=True, type=FILE, help="Model file to write (.skops).")
+@click.option("--out", type=FILE, help="Model file to write; TARGET-SOURCE-DEST.skops unless given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the model and the folds.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs; workers of nas.")
 @click.option("--budget", type=click.IntRange(min=1), help="nas: candidates to try (100).")
@@ -92,7 +94,7 @@ def load_data(
     type=click.Path(path_type=Path, file_okay=False),
     help="nas: keep what was tried here; a search that finds some goes on from it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the model card as JSON.")
+@json_option
 def train(
     target: str,
     source: str | None,
@@ -100,7 +102,7 @@ def train(
     data: Path | None,
     metrics: str | None,
     name: str,
-    out: Path,
+    out: Path | None,
     seed: int,
     jobs: int,
     budget: int | None,
@@ -132,6 +134,7 @@ def train(
     with step_progress(f"training {name}") as update:
         rows = load_data(target, source, dest, data, metrics)
         trained = fit(rows, name, seed=seed, n_jobs=jobs, on_step=update, **options)
+    out = out or _model_file(trained.problem)
     save_model(trained, out)
     if as_json:
         echo_json(trained.card)
@@ -157,6 +160,25 @@ def train(
             f"{percent(scores['mape'])} %, mean absolute {number(scores['mae'])} {problem.unit}"
         )
     click.echo(f"wrote {out}")
+    for command in _next_commands(out, data):
+        click.echo(f"next: {command}")
+
+
+def _model_file(problem: Problem) -> Path:
+    """Return the name of a model's file: ipc-P100-V100.skops, blanks of a GPU's name as underscores."""
+    return Path(
+        "-".join(dict.fromkeys((problem.target, problem.source, problem.dest))).replace(" ", "_") + ".skops"
+    )
+
+
+def _next_commands(model: Path, data: Path | None) -> tuple[str, str]:
+    """Return the commands that use a model: on the table that it was trained on, or on profiles still to read."""
+    name = shlex.quote(str(model))
+    if data is None:
+        return ("xarch ingest PROFILES --out runs.parquet", f"xarch predict {name} --data runs.parquet")
+    table = shlex.quote(str(data))
+    report = shlex.quote(str(model.with_suffix(".html")))
+    return (f"xarch predict {name} --data {table}", f"xarch report {name} --data {table} --out {report}")
 
 
 @click.command()
@@ -166,7 +188,7 @@ def train(
 @click.option("--out", type=FILE, help="CSV to write; printed unless given.")
 @click.option("--impute", is_flag=True, help="Fill in missing metrics by the median of the training rows.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Coverage of the intervals.")
-@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
+@json_option
 def predict(
     model: Path, data: Path, dest: str | None, out: Path | None, impute: bool, level: float, as_json: bool
 ) -> None:
@@ -234,7 +256,7 @@ def _cell(value: object) -> str:
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
 @click.option("--by-application", is_flag=True, help="Print the scores of each application too.")
 @click.option("--out", type=FILE, help="JSON file for the scores, by application too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@json_option
 def evaluate(
     target: str,
     source: str | None,

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import click
 
-from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import FILE, echo_table, split_names
+import gpu_xarch
+from gpu_xarch.errors import InputError
+from gpu_xarch.specs import canonical_device
+from gpu_xarch.tables.memory_bound import THRESHOLD
+from proxima_cli.options import FILE, json_option, split_names
+from proxima_cli.output import echo_json, echo_table
 
 __all__ = ["label", "pair"]
 
@@ -16,7 +20,7 @@ __all__ = ["label", "pair"]
 @click.command()
 @click.argument("table", type=FILE)
 @click.option("--source", required=True, metavar="GPU", help="The GPU at hand.")
-@click.option("--target", required=True, metavar="GPU", help="The GPU to predict.")
+@click.option("--dest", required=True, metavar="GPU", help="The GPU to predict.")
 @click.option("--out", type=FILE, help="Pair table to write (Parquet).")
 @click.option(
     "--on",
@@ -39,11 +43,11 @@ __all__ = ["label", "pair"]
     type=FILE,
     help="CSV with every unmatched and ambiguous run.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
 def pair(
     table: Path,
     source: str,
-    target: str,
+    dest: str,
     out: Path | None,
     on: str,
     tolerance: float | None,
@@ -52,13 +56,14 @@ def pair(
     as_json: bool,
 ) -> None:
     """Join the runs of two GPUs by key, and report what did not match and why."""
-    from gpu_xarch.errors import InputError
-    from gpu_xarch.tables.pairs import pair_runs, summary_reasons, write_pairs
-    from gpu_xarch.tables.runs import load_runs
-
     columns = split_names(on)
-    pairing = pair_runs(
-        load_runs(table), source=source, target=target, on=columns, tolerance=tolerance, repeats=repeats
+    pairing = gpu_xarch.pair(
+        gpu_xarch.load_runs(table),
+        source=source,
+        dest=dest,
+        on=columns,
+        tolerance=tolerance,
+        repeats=repeats,
     )
     if report is not None:
         rows = [
@@ -68,23 +73,20 @@ def pair(
             ),
             *({"state": "ambiguous", **item} for item in pairing.ambiguous),
         ]
-        header = ["state", "side", *columns, "why", "source_runs", "target_runs", "example"]
-        try:
-            with report.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, header)
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise InputError(f"cannot write the report {report}: {error.strerror}") from error
+        header = ["state", "side", *columns, "why", "source_runs", "dest_runs", "example"]
+        with report.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, header)
+            writer.writeheader()
+            writer.writerows(rows)
     if out is not None and len(pairing.pairs):
-        write_pairs(pairing, out)
-    simulated = int((pairing.pairs["source.simulated"] | pairing.pairs["target.simulated"]).sum())
-    reasons = summary_reasons(pairing)
+        gpu_xarch.write_pairs(pairing, out)
+    simulated = int((pairing.pairs["source.simulated"] | pairing.pairs["dest.simulated"]).sum())
+    reasons = pairing.reasons()
     if as_json:
         echo_json(
             {
                 "source": pairing.source,
-                "target": pairing.target,
+                "dest": pairing.dest,
                 "on": list(pairing.on),
                 "pairs": len(pairing.pairs),
                 "simulated": simulated,
@@ -95,7 +97,7 @@ def pair(
         )
     else:
         click.echo(
-            f"{len(pairing.pairs)} pairs {pairing.source} -> {pairing.target} on {', '.join(columns)}; "
+            f"{len(pairing.pairs)} pairs {pairing.source} -> {pairing.dest} on {', '.join(columns)}; "
             f"{len(pairing.unmatched)} runs unmatched, {len(pairing.ambiguous)} keys ambiguous"
         )
         if simulated:
@@ -105,7 +107,7 @@ def pair(
         for item in pairing.unmatched[:10]:
             click.echo(f"  {item['side']} {item.get('application', '')} {item['example']}: {item['why']}")
         for item in pairing.ambiguous[:10]:
-            counts = f"{item['source_runs']} runs here, {item['target_runs']} there"
+            counts = f"{item['source_runs']} runs here, {item['dest_runs']} there"
             click.echo(f"  ambiguous: {counts}: {item['example']}")
         if len(pairing.unmatched) > 10 or len(pairing.ambiguous) > 10:
             click.echo("  ... --report FILE lists all")
@@ -120,9 +122,6 @@ def pair(
 
 
 def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
-    from gpu_xarch.errors import InputError
-    from gpu_xarch.specs import canonical_device
-
     peaks = {}
     for text in values:
         name, equals, number = text.rpartition("=")
@@ -138,7 +137,9 @@ def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
 @click.command()
 @click.argument("table", type=FILE)
 @click.option("--out", type=FILE, help="Table to write; without it, TABLE itself.")
-@click.option("--threshold", type=float, default=0.75, show_default=True, help="Share of the peak bandwidth.")
+@click.option(
+    "--threshold", type=float, default=THRESHOLD, show_default=True, help="Share of the peak bandwidth."
+)
 @click.option(
     "--peak",
     "peaks",
@@ -146,16 +147,13 @@ def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:
     metavar="[GPU=]GB/S",
     help="Peak bandwidth in 10^9 bytes/s; else the data sheet's.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@json_option
 def label(table: Path, out: Path | None, threshold: float, peaks: tuple[str, ...], as_json: bool) -> None:
-    """Mark the runs that are bound by memory bandwidth: traffic above 0.75 of the peak."""
-    from gpu_xarch.tables.memory_bound import label_runs
-    from gpu_xarch.tables.runs import from_frame, load_runs, write_arrow
-
-    frame = load_runs(table)
+    """Mark the runs that are bound by memory bandwidth: traffic above a share of the peak."""
+    frame = gpu_xarch.load_runs(table)
     devices = [str(name) for name in frame["device"].unique()]
-    labelled = label_runs(frame, threshold=threshold, peaks=_peaks(peaks, devices))
-    write_arrow(from_frame(labelled), out or table)
+    labelled = gpu_xarch.label_runs(frame, threshold=threshold, peaks=_peaks(peaks, devices))
+    gpu_xarch.write_runs(labelled, out or table)
     rows = []
     for device, part in labelled.groupby("device", sort=True):
         bound = part["memory_bound"]

@@ -6,8 +6,13 @@ from dataclasses import asdict
 
 import click
 
-from proxima_cli.json_output import echo_json
-from proxima_cli.xarch_output import echo_table, number
+from gpu_xarch.errors import InputError
+from gpu_xarch.metrics import find_metric, registry
+from gpu_xarch.metrics import published as published_names
+from gpu_xarch.specs import find_gpu
+from gpu_xarch.specs import gpus as known_gpus
+from proxima_cli.options import json_option
+from proxima_cli.output import echo_json, echo_table, number
 
 __all__ = ["gpus", "metrics"]
 
@@ -16,13 +21,9 @@ __all__ = ["gpus", "metrics"]
 @click.argument("name", required=False)
 @click.option("--kind", help="Only metrics of this family, such as stall or cache.")
 @click.option("--published", is_flag=True, help="Only the 116 metrics that P100 and V100 share.")
-@click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON.")
+@json_option
 def metrics(name: str | None, kind: str | None, published: bool, as_json: bool) -> None:
     """Show the metric registry, or the entry of NAME (a name, alias, label or Nsight Compute metric)."""
-    from gpu_xarch.errors import InputError
-    from gpu_xarch.metrics import find_metric, registry
-    from gpu_xarch.metrics import published as published_names
-
     if name is not None:
         chosen = [find_metric(name)]
     else:
@@ -58,13 +59,10 @@ def metrics(name: str | None, kind: str | None, published: bool, as_json: bool) 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@json_option
 def gpus(name: str | None, as_json: bool) -> None:
     """Show data-sheet facts of all known GPUs, or those of NAME with their source."""
-    from gpu_xarch.specs import find_gpu
-    from gpu_xarch.specs import gpus as table
-
-    chosen = [find_gpu(name)] if name is not None else list(table().values())
+    chosen = [find_gpu(name)] if name is not None else list(known_gpus().values())
     if as_json:
         echo_json(
             [asdict(spec) | {"peak_fp32": spec.peak_fp32, "peak_fp64": spec.peak_fp64} for spec in chosen]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from proxima_cli.xarch_output import file_progress
+import gpu_xarch
+from proxima_cli.output import file_progress
 
 __all__ = ["simulate"]
 
@@ -46,14 +47,10 @@ def simulate(
 
     The numbers are computed, not measured. Files, tables and reports made of them say so.
     """
-    from gpu_xarch.simulator.files import write_simulation
-    from gpu_xarch.simulator.model import plan_runs
-    from gpu_xarch.specs import find_gpu
-
-    gpus = [find_gpu(name) for name in gpu_names]
-    plan = plan_runs(runs, applications)
+    gpus = [gpu_xarch.find_gpu(name) for name in gpu_names]
+    plan = gpu_xarch.plan_runs(runs, applications)
     with file_progress("simulating") as update:
-        files = write_simulation(
+        files = gpu_xarch.write_simulation(
             gpus, plan, out, noise=noise, seed=seed, runs_per_file=runs_per_file, on_file=update
         )
     click.echo(f"SIMULATED: {len(plan)} runs for each of {len(gpus)} GPUs in {len(files)} files under {out}")

@@ -1,8 +1,10 @@
 """The Python of README and docs runs: the blocks of a page one after the other."""
 
+import importlib
 import re
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from ase_proxima import Decision
 from ase_proxima.apps.monte_carlo_run import RunSettings, run
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("ase_proxima", "gpu_xarch", "cli", "tests")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -73,6 +76,13 @@ def test_reports(tmp_path, monkeypatch):
     assert (tmp_path / "methane.png").stat().st_size > 10_000
 
 
+def test_xarch(tmp_path, monkeypatch):
+    names = play("docs/xarch.md", tmp_path, monkeypatch)
+    assert names["report"].new == 240
+    assert len(names["pairing"].pairs) == len(names["table"]) == 120
+    assert names["table"]["predicted"].between(0, 4).all()
+
+
 @pytest.mark.psi4
 @pytest.mark.usefixtures("needs_psi4")
 def test_targets(tmp_path, monkeypatch):
@@ -88,3 +98,36 @@ def test_readme(tmp_path, monkeypatch):
     assert atoms.get_potential_energy() == pytest.approx(-1093.7, abs=0.5)
     assert atoms.calc.last_decision is Decision.TARGET
     atoms.calc.target.close()
+
+
+def documented_commands():
+    """Each command that is installed, and each below a group, by the words that call it."""
+    scripts = re.search(
+        r"^\[project\.scripts\]\n(.*?)\n\n", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE
+    )
+    for name, module in re.findall(r'^([\w-]+) = "([\w.]+):main"', scripts[1], re.MULTILINE):
+        command = importlib.import_module(module).main
+        below = getattr(command, "commands", {})
+        yield from ((f"{name} {word}", command) for word, command in below.items())
+        yield name, command
+
+
+@pytest.mark.parametrize(("call", "command"), list(documented_commands()))
+def test_every_command_and_option_is_documented(call, command):
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert call in text
+    for parameter in command.params:
+        for option in parameter.opts if isinstance(parameter, click.Option) else ():
+            assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"{call} {option}"
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_file_and_name_that_the_page_sends_one_to_exists(name):
+    text = (ROOT / name).read_text()
+    paths = re.findall(r"`((?:ase_proxima|gpu_xarch|cli|tests|docs|benchmarks|scripts)/[\w./-]+)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    source = "\n".join(path.read_text() for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))
+    names = re.findall(r"`(?:\w+\.)?([A-Z_]{4,}|[A-Z]\w+|_?[a-z]+(?:_[a-z]+)+)(?:\(.*?\))?`", text)
+    names = set(names) - {"MODULE", "FUNCTION", "CalculatorError"}
+    assert [word for word in names if not re.search(rf"\b{word}\b", source)] == []

@@ -65,12 +65,12 @@ class ExactSettings:
 
     def check(self) -> None:
         """Raise an `InputError` for what can be known to be wrong before the run."""
-        self.chain.check()
         if self.chain.strategy != "proxima" or self.chain.reference is not None:
             raise InputError(
                 f"exact sampling trains its surrogate with the strategy proxima on a chain of its own, got strategy "
                 f"{self.chain.strategy!r} and reference {self.chain.reference!r}: leave both out"
             )
+        self.chain.check()
         if not self.burn_in >= 1:
             raise InputError(f"the burn-in must have at least 1 step, got {self.burn_in}")
         if self.inner_steps is not None and not self.inner_steps >= 1:
@@ -116,12 +116,13 @@ def run(
     with open_run(
         run_dir,
         target=settings.chain.target,
+        atoms=settings.chain.structure(),
         # Every call of the target, its retries and its results: as in a run without a surrogate.
         arguments=make_arguments(replace(settings.chain, strategy="baseline")),
         simulation={"exact": settings.describe(), "n_steps": n_steps},
         resume=resume,
         check_same=lambda: _check_same(settings, run_dir),
-    ) as (calculator, target, begin):
+    ) as (calculator, target, state, begin):
         outer = OuterLog.read(run_dir / "chain.csv")
         check_length(outer[-1].step if outer else 0, n_steps)
         total = settings.burn_in + n_steps
@@ -134,7 +135,7 @@ def run(
         sampler = _Sampler(settings, run_dir, calculator, _thaw(settings, run_dir / BURN_IN, target))
         sampler.run(n_steps, report, begin)
         summary = summarise(
-            settings.describe(),
+            {**settings.describe(), **asdict(state)},
             sampler.trials,
             sampler.rows,
             calculator.stats,
@@ -224,7 +225,7 @@ class _Sampler:
         self.settings, self.run_dir, self.calculator = settings, run_dir, calculator
         self.move = settings.chain.move
         self.surrogate, self.start = frozen
-        self.atoms: Atoms = monte_carlo_run.load_structure(settings.chain.molecule)
+        self.atoms: Atoms = settings.chain.structure()
         self.masses = self.atoms.get_masses()
         self.trials = OuterLog.read(run_dir / "trials.csv")
         self.rows = OuterLog.read(run_dir / "chain.csv")

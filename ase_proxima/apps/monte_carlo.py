@@ -43,10 +43,15 @@ class Move:
         Temperature in K; `units.kB` is in eV/K, so that `kT` is in eV as the energies are.
     perturb
         Standard deviation of the normal step of each coordinate, in Å.
+    fixed
+        Indices of the atoms that stay where they are.  The step of the others is as likely as the step back, so that
+        the chain samples the Boltzmann distribution of what is free; the molecule as a whole drifts where
+        nothing is fixed, which no energy and no radius of gyration sees.
     """
 
     temperature_K: float  # noqa: N815  K is the unit
     perturb: float
+    fixed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature_K < math.inf:
@@ -111,9 +116,11 @@ def init(positions: Positions, energy: float) -> ChainState:
 def propose(state: ChainState, rng: Generator, move: Move) -> tuple[Positions, float]:
     """Return proposed positions (n_atoms, 3) in Å, and the uniform number that will decide on them.
 
-    Both are drawn at once and always, so that the stream does not depend on the energies.
+    Both are drawn at once and always, for fixed atoms too, so that the stream depends on the number of atoms alone.
     """
-    return state.positions + rng.normal(0.0, move.perturb, state.positions.shape), rng.random()
+    shift = rng.normal(0.0, move.perturb, state.positions.shape)
+    shift[list(move.fixed)] = 0.0
+    return state.positions + shift, rng.random()
 
 
 def accept(energy_change: float, uniform: float, kT: float) -> bool:

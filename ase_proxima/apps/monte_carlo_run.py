@@ -13,19 +13,19 @@ from statistics import median
 from typing import Any
 
 import ase.collections
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.build import molecule as g2_molecule
 from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.apps.run_folder import open_run, refuse_other_settings
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
+from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
 from ase_proxima.runs.store import read_steps, write_json
+from ase_proxima.targets import ElectronicState, resolve_state, with_state
 from ase_proxima.types import Stats
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "asked_structures",
     "check_length",
     "check_same",
-    "load_structure",
     "make_arguments",
     "run",
     "summarise",
@@ -68,6 +67,9 @@ class RunSettings:
         Of the fixed strategy: in the unit of the Coulomb-matrix distance, and in frames.
     reference
         Run whose structures are gone through in place of a chain of its own; None for none.
+    charge, multiplicity
+        Of the molecule, beside what its structure and the target say, which must not contradict them; None for
+        nothing.
     """
 
     molecule: str
@@ -80,6 +82,8 @@ class RunSettings:
     threshold: float = 0.3
     retrain_interval: int = 50
     reference: str | None = None
+    charge: int | None = None
+    multiplicity: int | None = None
 
     def check(self) -> None:
         """Raise an `InputError` for what can be known to be wrong before the run."""
@@ -94,12 +98,33 @@ class RunSettings:
             raise InputError(f"a retrain interval must be at least 1, got {self.retrain_interval}")
         if not self.seed >= 0:
             raise InputError(f"the seed must not be negative, got {self.seed}")
-        load_structure(self.molecule)
+        structure = self.structure()
+        if self.reference is not None:
+            other = read_settings(Path(self.reference)).structure()
+            if _species_and_state(other) != _species_and_state(structure):
+                raise InputError(
+                    f"{self.reference} was made with {other.get_chemical_formula()}, {resolve_state(other)}, not with "
+                    f"{structure.get_chemical_formula()}, {resolve_state(structure)}: ask for the same --molecule, "
+                    "--charge and --multiplicity"
+                )
+
+    def structure(self) -> Atoms:
+        """Return the structure at the start, with the charge and the multiplicity asked for in its `info`.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it cannot have them.
+        """
+        atoms = load_structure(self.molecule)
+        if self.charge and self.molecule in ase.collections.g2.names:
+            atoms.set_initial_magnetic_moments(None)  # the collection's are those of the neutral molecule
+        return with_state(atoms, self.charge, self.multiplicity, said_by="the command line")
 
     @property
     def move(self) -> Move:
         """How the chain moves."""
-        return Move(self.temperature_K, self.perturb)
+        return Move(self.temperature_K, self.perturb, fixed_atoms(self.structure()))
 
     def chain_rng(self) -> np.random.Generator:
         """Generator of the chain, at its start."""
@@ -115,36 +140,6 @@ class Progress:
     n_steps: int
     acceptance: float
     stats: Stats
-
-
-def load_structure(name: str) -> Atoms:
-    """Structure by its name in ASE's g2 collection, or from a file.
-
-    Raises
-    ------
-    InputError
-        If it is neither.
-
-    Examples
-    --------
-    >>> load_structure("CH4").get_chemical_formula()
-    'CH4'
-    """
-    if name in ase.collections.g2.names:
-        return g2_molecule(name)
-    path = Path(name)
-    if not path.is_file():
-        raise InputError(
-            f"unknown molecule {name!r}: use a name of ASE's g2 collection (CH4, H2O, ...) or a file"
-        )
-    try:
-        atoms = ase.io.read(path)
-    except Exception as error:  # ASE's readers raise whatever the file makes them
-        raise InputError(f"{path} cannot be read as a structure: {error}") from error
-    if not isinstance(atoms, Atoms) or len(atoms) == 0:
-        raise InputError(f"{path} holds no atoms")
-    atoms.calc = None
-    return atoms
 
 
 def make_arguments(settings: RunSettings) -> dict[str, Any]:
@@ -183,11 +178,12 @@ def run(
     with open_run(
         run_dir,
         target=settings.target,
+        atoms=settings.structure(),
         arguments=make_arguments(settings),
         simulation={"monte_carlo": asdict(settings), "n_steps": n_steps},
         resume=resume,
         check_same=lambda: check_same(settings, run_dir),
-    ) as (calculator, target, begin):
+    ) as (calculator, target, state, begin):
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
         n_calls = calculator.stats.n_calls
         if not n_calls - 1 <= len(done) <= n_calls:
@@ -214,9 +210,16 @@ def run(
         if on_progress:
             on_progress(_progress(run_dir.name, done, n_steps, calculator))
         baseline_s = _baseline_time(settings, target, calculator.stats)
-        summary = summarise(settings, done, calculator.stats, wall_s, baseline_s)
+        summary = {
+            **summarise(settings, done, calculator.stats, wall_s, baseline_s),
+            **asdict(state),
+        }
         write_json(run_dir / "summary.json", summary)
         return summary
+
+
+def _species_and_state(atoms: Atoms) -> tuple[list[int], ElectronicState]:
+    return atoms.numbers.tolist(), resolve_state(atoms)
 
 
 def check_length(n_done: int, n_steps: int) -> None:
@@ -240,11 +243,11 @@ def _rows(
 ) -> Iterator[ChainRow]:
     """New rows of the chain, or of the reference's structures."""
     if settings.reference is None:
-        atoms = load_structure(settings.molecule)
+        atoms = settings.structure()
         atoms.calc = calculator
         yield from monte_carlo.sample(atoms, settings.move, n_steps, settings.chain_rng(), done=list(done))
         return
-    masses = load_structure(settings.molecule).get_masses()
+    masses = settings.structure().get_masses()
     for row, atoms, positions in asked_structures(Path(settings.reference)):
         if row.step > n_steps:
             return
@@ -278,7 +281,7 @@ def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_car
         yield from asked_structures(Path(settings.reference))
         return
     rows = ChainLog.read(run_dir)
-    start = load_structure(settings.molecule)
+    start = settings.structure()
     replayed = monte_carlo.replay(start.positions, settings.move, settings.chain_rng(), rows)
     for row, (asked, state) in zip(rows, replayed, strict=True):
         atoms = start.copy()
@@ -333,7 +336,7 @@ def _baseline_time(settings: RunSettings, target: BaseCalculator, stats: Stats) 
     if settings.strategy != "proxima" and stats.n_target_runs:
         return stats.time_target / stats.n_target_runs
     times = []
-    atoms = load_structure(settings.molecule)
+    atoms = settings.structure()
     target.get_property("energy", atoms.copy())  # the first one also starts the program
     for _ in range(BASELINE_ENERGIES):
         atoms.positions[0, 0] += 1e-3

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.store import discard_unstarted, write_json
-from ase_proxima.targets import parse_target
+from ase_proxima.targets import ElectronicState, parse_target, target_state
 
 __all__ = ["open_run", "refuse_other_settings"]
 
@@ -23,21 +26,25 @@ def open_run(
     run_dir: Path,
     *,
     target: str,
+    atoms: Atoms,
     arguments: Mapping[str, Any],
     simulation: Mapping[str, Any],
     resume: bool,
     check_same: Callable[[], None],
-) -> Iterator[tuple[ProximaCalculator, BaseCalculator, Callable[[], None]]]:
+) -> Iterator[tuple[ProximaCalculator, BaseCalculator, ElectronicState, Callable[[], None]]]:
     """Open a run directory, new or to go on with, and close it and its target in the end.
 
     Parameters
     ----------
     target
         See `parse_target`.
+    atoms
+        The structure that is to be computed, for which the target is checked.
     arguments
         Of `ProximaCalculator`, the target aside.
     simulation
-        Contents of simulation.json, which says what the run is made with; "n_steps" among it.
+        Contents of simulation.json, which says what the run is made with; "n_steps" among it.  The electronic state
+        is added.
     resume
         Whether to go on with what is there.  What a process left that was killed before the first call is no run:
         it is removed, and a new one begun.
@@ -48,6 +55,8 @@ def open_run(
     ------
     calculator : ProximaCalculator
     target : ase calculator
+    state : ElectronicState
+        Charge and multiplicity in which the target computes the structure.
     begin : callable
         To be called once what is there was checked: it writes simulation.json, which is left as it was where a
         resumed run is refused.
@@ -62,22 +71,41 @@ def open_run(
     going_on = resume and run_dir.exists() and not discard_unstarted(run_dir)
     if going_on:
         check_same()
-    exact = parse_target(target)
+    exact = parse_target(target, atoms=atoms)
     try:
+        state = target_state(exact, atoms)
+        if going_on:
+            _refuse_other_state(state, run_dir)
         if going_on:
             calculator = ProximaCalculator.resume(run_dir, exact, **arguments)
         else:
             calculator = ProximaCalculator(exact, run_dir=run_dir, **arguments)
         try:
-            begin = partial(write_json, run_dir / "simulation.json", simulation)
+            begin = partial(
+                write_json, run_dir / "simulation.json", {**simulation, "electronic_state": asdict(state)}
+            )
             if not going_on:
                 begin()
-            yield calculator, exact, begin
+            yield calculator, exact, state, begin
         finally:
             calculator.close()
     finally:
         if hasattr(exact, "close"):
             exact.close()
+
+
+def _refuse_other_state(state: ElectronicState, run_dir: Path) -> None:
+    """Refuse to go on with a structure or a target that says another charge or multiplicity than at the start."""
+    try:
+        saved = json.loads((run_dir / "simulation.json").read_text()).get("electronic_state")
+        before = state if saved is None else ElectronicState(**saved)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
+    if before != state:
+        raise RunDirectoryError(
+            f"{run_dir} was made with {before}, now it is {state}: resume with the same structure and the same "
+            "charge and multiplicity, or choose another run directory"
+        )
 
 
 def refuse_other_settings(saved: Mapping[str, Any], settings: Mapping[str, Any], run_dir: Path) -> None:

@@ -22,6 +22,7 @@ from ase_proxima.reports.formatting import (
     format_time,
     format_with_error,
 )
+from ase_proxima.reports.run_table import electrons_in_words
 from ase_proxima.runs.run_data import (
     TIMES,
     BoundData,
@@ -77,7 +78,10 @@ def report_run(run: RunData) -> dict[str, Any]:
     return {
         "run": run.name,
         "status": _status(run),
-        "simulation": {**run.exact, "strategy": "exact"} if run.exact else dict(run.monte_carlo),
+        "simulation": {
+            **({**run.exact, "strategy": "exact"} if run.exact else run.monte_carlo),
+            **((run.simulation or {}).get("electronic_state") or {}),
+        },
         "controller": _name(run.settings.get("controller")),
         "n_calls": run.n_calls,
         "n_target": n_target,
@@ -251,6 +255,7 @@ def report_rows(report: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
         sections.append(
             [
                 ("molecule", str(settings.get("molecule"))),
+                *([("electrons", state)] if (state := electrons_in_words(settings)) else []),
                 ("temperature", f"{settings.get('temperature_K', math.nan):g} K"),
                 ("target", str(settings.get("target"))),
                 ("strategy", str(settings.get("strategy"))),

@@ -16,7 +16,7 @@ from ase_proxima.reports.formatting import (
     format_with_error,
 )
 
-__all__ = ["run_table", "unreliable_caption", "unreliable_mark"]
+__all__ = ["electrons_in_words", "run_table", "unreliable_caption", "unreliable_mark"]
 
 RUN_COLUMNS = (
     "T\n(K)",
@@ -83,6 +83,7 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         common.append(f"strategy: {summaries[0]['strategy']}")
     if summaries and not several["error_bound"]:
         common.append(f"bound of the mean error: {format_number(summaries[0].get('error_bound'))} eV")
+    common += list(dict.fromkeys(words for run in summaries if (words := electrons_in_words(run))))
     estimated = " mean error: estimated;" * any(summary["strategy"] != "baseline" for summary in summaries)
     table.caption = "\n".join(
         [
@@ -93,6 +94,20 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         ]
     )
     return table
+
+
+def electrons_in_words(summary: Mapping[str, Any]) -> str:
+    """Charge and multiplicity of a run, by its summary.json; nothing where it does not say them.
+
+    Examples
+    --------
+    >>> electrons_in_words({"charge": 1, "multiplicity": 1})
+    'charge 1, multiplicity 1'
+    """
+    charge, multiplicity = summary.get("charge"), summary.get("multiplicity")
+    if charge is None:
+        return ""
+    return f"charge {charge}" + ("" if multiplicity is None else f", multiplicity {multiplicity}")
 
 
 def unreliable_mark(summary: Mapping[str, Any]) -> str:

@@ -1,5 +1,14 @@
 """Targets: the expensive functions, by name."""
 
-from ase_proxima.targets.parse import best_quantum_target, describe, parse_target
+from ase_proxima.targets.electrons import ElectronicState, resolve_state, with_state
+from ase_proxima.targets.parse import best_quantum_target, describe, parse_target, target_state
 
-__all__ = ["best_quantum_target", "describe", "parse_target"]
+__all__ = [
+    "ElectronicState",
+    "best_quantum_target",
+    "describe",
+    "parse_target",
+    "resolve_state",
+    "target_state",
+    "with_state",
+]

@@ -8,26 +8,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from ase.calculators.calculator import CalculationFailed, all_changes
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
+from ase_proxima.targets.contract import StateAwareCalculator
+from ase_proxima.targets.electrons import resolve_state, whole_number
 
 __all__ = ["MoleculeCalculator", "charge_and_multiplicity", "nuclear_repulsion"]
 
 
-class MoleculeCalculator(Calculator):  # type: ignore[misc]
+class MoleculeCalculator(StateAwareCalculator):
     """Energies and forces of a molecule by a method in a basis; a subclass asks its program in `_compute`.
 
     Parameters
     ----------
     method, basis
         As the program names them.
-    charge
-        Total charge of the molecule, in elementary charges.
-    multiplicity
-        2S + 1; None for the lowest that the number of electrons allows.
+    charge, multiplicity
+        Total charge of the molecule, in elementary charges, and 2S + 1; None for those that each structure asks for,
+        see `ase_proxima.targets.electrons.resolve_state`.  A structure that asks for others is refused.
     at_least_one
         Parameters to check, by name.
     **parameters
@@ -53,7 +54,7 @@ class MoleculeCalculator(Calculator):  # type: ignore[misc]
         method: str,
         basis: str,
         *,
-        charge: int,
+        charge: int | None,
         multiplicity: int | None,
         at_least_one: Mapping[str, float],
         **parameters: Any,
@@ -61,8 +62,12 @@ class MoleculeCalculator(Calculator):  # type: ignore[misc]
         for label, value in at_least_one.items():
             if not value >= 1:
                 raise InputError(f"{label} must be at least 1, got {value}")
-        if multiplicity is not None and not multiplicity >= 1:
-            raise InputError(f"multiplicity must be at least 1 (singlet), got {multiplicity}")
+        if charge is not None:
+            charge = whole_number(charge, "charge", "the target")
+        if multiplicity is not None:
+            multiplicity = whole_number(multiplicity, "multiplicity", "the target")
+            if not multiplicity >= 1:
+                raise InputError(f"multiplicity must be at least 1 (singlet), got {multiplicity}")
         super().__init__(method=method, basis=basis, charge=charge, multiplicity=multiplicity, **parameters)
         self.n_calls = 0
 
@@ -95,27 +100,27 @@ class MoleculeCalculator(Calculator):  # type: ignore[misc]
         return charge_and_multiplicity(atoms, self.parameters.charge, self.parameters.multiplicity)
 
 
-def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None) -> tuple[int, int]:
+def charge_and_multiplicity(
+    atoms: Atoms, charge: int | None = None, multiplicity: int | None = None
+) -> tuple[int, int]:
     """Charge and multiplicity of a molecule that a quantum-chemistry program can compute.
 
     Parameters
     ----------
     atoms
         The molecule: not periodic, at least one atom, no dummies, no two atoms at the same place.
-    charge
-        Total charge, in elementary charges.
-    multiplicity
-        2S + 1; None for the lowest that the number of electrons allows.
+    charge, multiplicity
+        What the target was told; None for nothing.
 
     Raises
     ------
     InputError
-        If it is not such a molecule, or its electrons cannot have this multiplicity.
+        If it is not such a molecule, it asks for another charge or multiplicity, or its electrons cannot have them.
 
     Examples
     --------
     >>> from ase import Atoms
-    >>> charge_and_multiplicity(Atoms("OH", positions=[[0, 0, 0], [0, 0, 0.97]]), 0, None)
+    >>> charge_and_multiplicity(Atoms("OH", positions=[[0, 0, 0], [0, 0, 0.97]]))
     (0, 2)
     """
     if len(atoms) == 0:
@@ -131,15 +136,13 @@ def charge_and_multiplicity(atoms: Atoms, charge: int, multiplicity: int | None)
         raise InputError("positions must be finite numbers, got NaN or infinity")
     if not math.isfinite(nuclear_repulsion(atoms.numbers, atoms.positions)):
         raise InputError("two atoms are at the same place: move one of them")
-    n_electrons = int(atoms.numbers.sum()) - charge
-    if multiplicity is None:
-        multiplicity = 1 + n_electrons % 2
-    if n_electrons < 1 or multiplicity - 1 > n_electrons or (n_electrons + multiplicity) % 2 == 0:
+    state = resolve_state(atoms, charge=charge, multiplicity=multiplicity)
+    assert state.multiplicity is not None  # noqa: S101  a molecule has one
+    if int(atoms.numbers.sum()) == state.charge:
         raise InputError(
-            f"{atoms.get_chemical_formula()} with charge {charge} has {n_electrons} electrons, which cannot "
-            f"have the multiplicity {multiplicity}: change charge or multiplicity"
+            f"{atoms.get_chemical_formula()} with charge {state.charge} has no electrons left: change the charge"
         )
-    return charge, multiplicity
+    return state.charge, state.multiplicity
 
 
 def nuclear_repulsion(numbers: NDArray[Any], positions: NDArray[np.float64]) -> float:

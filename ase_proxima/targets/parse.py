@@ -14,11 +14,12 @@ from ase.calculators.names import names as ase_names
 from ase.units import kB
 
 from ase_proxima.errors import InputError
+from ase_proxima.targets.electrons import ElectronicState, resolve_state
 
-__all__ = ["best_quantum_target", "describe", "parse_target"]
+__all__ = ["best_quantum_target", "describe", "parse_target", "target_state"]
 
 _DESCRIPTIONS = {
-    "psi4:METHOD/BASIS": "quantum chemistry of molecules with Psi4, e.g. psi4:HF/6-31G*",
+    "psi4:METHOD/BASIS": "quantum chemistry of molecules with Psi4, e.g. psi4:HF/6-31G*,charge=1,multiplicity=2",
     "pyscf:METHOD/BASIS": "Hartree-Fock and density functionals with PySCF, e.g. pyscf:HF/6-31G*",
     "xtb:METHOD": "extended tight binding with tblite: GFN2, GFN1, IPEA1",
     "emt": "effective medium theory of ASE: Al, Cu, Ag, Au, Ni, Pd, Pt (and H, C, N, O, for tests)",
@@ -71,13 +72,14 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
     """
     head, colon, tail = spec.strip().partition(":")
     name = head.lower()
+    if atoms is not None:
+        resolve_state(atoms)
     if name in ("psi4", "pyscf") and (colon or name == "pyscf"):
-        return _quantum(spec, name, tail, atoms, options)
+        first, given = _split_options(spec, tail)
+        return _quantum(spec, name, first, atoms, {**given, **options})
     if name == "xtb":
-        from ase_proxima.targets.xtb import xtb_calculator
-
-        periodic = atoms is not None and bool(atoms.pbc.all())
-        return xtb_calculator(tail or "GFN2", **{"periodic": periodic, **options})
+        first, given = _split_options(spec, tail)
+        return _xtb(first, atoms, {**given, **options})
     if re.fullmatch(r"[^\W\d]\w*", tail) and name not in ase_names:
         from ase_proxima.targets.function import load_target
 
@@ -89,6 +91,8 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
             f"target {spec!r} lacks method and basis: write psi4:METHOD/BASIS, e.g. psi4:HF/6-31G*"
         )
     given = {**_parse_options(spec, tail), **options} if colon else dict(options)
+    if atoms is not None:
+        _refuse_unheard_state(spec, atoms, given)
     if name == "lj":
         return _lennard_jones(given)
     if name == "emt":
@@ -143,6 +147,59 @@ def _quantum(
     except CalculatorError as error:
         raise InputError(f"target {spec!r} cannot be used: {error}") from error
     return calculator
+
+
+def _xtb(method: str, atoms: Atoms | None, options: dict[str, Any]) -> BaseCalculator:
+    """A tblite calculator that was compared with the charge and the multiplicity of the structure."""
+    from ase_proxima.targets.xtb import xtb_calculator
+
+    periodic = atoms is not None and bool(atoms.pbc.all())
+    calculator = xtb_calculator(method or "GFN2", **{"periodic": periodic, **options})
+    if atoms is not None:
+        target_state(calculator, atoms)
+    return calculator
+
+
+def target_state(target: BaseCalculator, atoms: Atoms) -> ElectronicState:
+    """Charge and multiplicity in which a target computes a structure.
+
+    Those of the structure and the target's own options `charge` and `multiplicity` (or `mult`), whoever says
+    something.
+
+    Raises
+    ------
+    InputError
+        If they contradict each other, or the electrons cannot have them.
+
+    Examples
+    --------
+    >>> print(target_state(parse_target("emt"), Atoms("Cu")))
+    charge 0, multiplicity 2
+    """
+    options = getattr(target, "parameters", None) or {}
+    return resolve_state(
+        atoms,
+        charge=options.get("charge"),
+        multiplicity=options.get("multiplicity", options.get("mult")),
+        said_by=f"the target {getattr(target, 'name', type(target).__name__)}",
+    )
+
+
+def _refuse_unheard_state(spec: str, atoms: Atoms, options: dict[str, Any]) -> None:
+    """Refuse an ion or a high spin where the calculator was not told of it: ASE's do not read all of a structure."""
+    state = resolve_state(atoms)
+    lowest = 1 + (int(atoms.numbers.sum()) - state.charge) % 2
+    unheard = []
+    if state.charge and options.get("charge") != state.charge:
+        unheard.append(f"charge {state.charge}")
+    if state.multiplicity not in (None, lowest, options.get("multiplicity", options.get("mult"))):
+        unheard.append(f"multiplicity {state.multiplicity}")
+    if unheard:
+        raise InputError(
+            f"target {spec!r} does not know of the {' and '.join(unheard)} of {atoms.get_chemical_formula()}: choose "
+            "another target such as psi4, pyscf or xtb, give it among the options of the target where it has one, or "
+            "take it out of the structure"
+        )
 
 
 def _lennard_jones(given: dict[str, Any]) -> BaseCalculator:
@@ -204,6 +261,20 @@ def _check_options(spec: str, calculator_class: Any, options: dict[str, Any]) ->
         raise InputError(
             f"unknown option {unknown[0]!r} of target {spec!r}: use one of {', '.join(sorted(known))}"
         )
+
+
+def _split_options(spec: str, text: str) -> tuple[str, dict[str, Any]]:
+    """What precedes the first option, and the options; a basis such as 6-31G(d,p) has commas of its own.
+
+    Examples
+    --------
+    >>> _split_options("psi4", "HF/6-31G(d,p),charge=1,multiplicity=2")
+    ('HF/6-31G(d,p)', {'charge': 1, 'multiplicity': 2})
+    """
+    start = re.search(r"(^|,)\s*[^\W\d]\w*\s*=", text)
+    if start is None:
+        return text, {}
+    return text[: start.start()], _parse_options(spec, text[start.start() :].lstrip(","))
 
 
 def _parse_options(spec: str, text: str) -> dict[str, Any]:

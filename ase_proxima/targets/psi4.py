@@ -42,11 +42,9 @@ class Psi4Calculator(MoleculeCalculator):
     ----------
     method, basis
         Psi4's own names, in any case: `"HF"`, `"B3LYP"`, `"MP2"`; `"6-31G*"`, `"cc-pVDZ"`.
-    charge
-        Total charge of the molecule, in elementary charges.
-    multiplicity
-        2S + 1; None for the lowest that the number of electrons allows.  Above 1 the reference is
-        unrestricted.
+    charge, multiplicity
+        Total charge of the molecule, in elementary charges, and 2S + 1; None for those that each structure asks for,
+        see `ase_proxima.targets.electrons.resolve_state`.  Above 1 the reference is unrestricted.
     memory_mb
         Memory that Psi4 may use, in megabytes.
     n_threads
@@ -93,7 +91,7 @@ class Psi4Calculator(MoleculeCalculator):
         method: str = "HF",
         basis: str = "6-31G*",
         *,
-        charge: int = 0,
+        charge: int | None = None,
         multiplicity: int | None = None,
         memory_mb: float = 500,
         n_threads: int = 1,

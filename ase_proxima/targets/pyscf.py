@@ -33,11 +33,9 @@ class PySCFCalculator(MoleculeCalculator):
     basis
         A basis that comes with PySCF.  The 6-31G family gets Cartesian d functions, as it was published
         (Hariharan and Pople, 1973), and as other programs do; the rest get spherical ones.
-    charge
-        Total charge of the molecule, in elementary charges.
-    multiplicity
-        2S + 1; None for the lowest that the number of electrons allows.  Above 1 the reference is
-        unrestricted.
+    charge, multiplicity
+        Total charge of the molecule, in elementary charges, and 2S + 1; None for those that each structure asks for,
+        see `ase_proxima.targets.electrons.resolve_state`.  Above 1 the reference is unrestricted.
     max_cycles
         Iterations after which the SCF counts as not converged.
     n_threads
@@ -66,7 +64,7 @@ class PySCFCalculator(MoleculeCalculator):
         method: str = "HF",
         basis: str = "6-31G*",
         *,
-        charge: int = 0,
+        charge: int | None = None,
         multiplicity: int | None = None,
         max_cycles: int = 100,
         n_threads: int = 1,

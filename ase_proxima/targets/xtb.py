@@ -9,11 +9,16 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ase_proxima.errors import InputError
+from ase_proxima.targets.contract import StateAwareCalculator
+from ase_proxima.targets.electrons import resolve_state
 
 __all__ = ["METHODS", "xtb_calculator"]
 
 METHODS = {"gfn2": "GFN2-xTB", "gfn1": "GFN1-xTB", "ipea1": "IPEA1-xTB"}
 """Short names, in lower case, and tblite's own."""
+
+HALF_AN_ELECTRON = 0.5
+"""Rounding of sums of occupations, which are whole numbers of electrons."""
 
 
 def xtb_calculator(method: str = "GFN2", *, periodic: bool = False, **options: Any) -> Calculator:
@@ -26,7 +31,8 @@ def xtb_calculator(method: str = "GFN2", *, periodic: bool = False, **options: A
     periodic
         Whether it will compute crystals, for which there is a stress.
     **options
-        Parameters of `tblite.ase.TBLite`, such as `charge`, `multiplicity` or `accuracy`.
+        Parameters of `tblite.ase.TBLite`, such as `accuracy`; `charge` and `multiplicity` are those that each
+        structure asks for, see `ase_proxima.targets.electrons.resolve_state`, and must not contradict it where given.
 
     Raises
     ------
@@ -54,11 +60,14 @@ def xtb_calculator(method: str = "GFN2", *, periodic: bool = False, **options: A
             f"unknown xTB option {unknown[0]!r}: use one of {', '.join(sorted(TBLite.default_parameters))}"
         )
 
-    class FreshTBLite(TBLite):  # type: ignore[misc]
+    class FreshTBLite(StateAwareCalculator, TBLite):  # type: ignore[misc]
         """tblite, starting from its own guess on every call: a resumed run repeats it bit for bit."""
 
         name = "xtb"
         implemented_properties: ClassVar[list[str]] = ["energy", "forces", *(["stress"] if periodic else [])]
+
+        _res: Any
+        atoms: Atoms
 
         def calculate(
             self,
@@ -66,7 +75,25 @@ def xtb_calculator(method: str = "GFN2", *, periodic: bool = False, **options: A
             properties: Sequence[str] | None = None,
             system_changes: Sequence[str] = all_changes,
         ) -> None:
+            structure = self.atoms if atoms is None else atoms
+            asked = resolve_state(
+                structure, charge=self.parameters.charge, multiplicity=self.parameters.multiplicity
+            )
+            told = structure.copy()  # tblite reads the sums of the initial arrays alone
+            told.set_initial_charges([asked.charge] + [0] * (len(told) - 1))
+            if asked.multiplicity is not None:
+                told.set_initial_magnetic_moments([asked.multiplicity - 1] + [0] * (len(told) - 1))
             self._res = None
-            super().calculate(atoms, properties, system_changes)
+            super().calculate(told, properties, system_changes)
+            n_valence = self._res["orbital-occupations"].sum()
+            if (
+                asked.multiplicity or 1
+            ) - 1 > n_valence + HALF_AN_ELECTRON:  # tblite would take fewer, silently
+                self.reset()
+                raise InputError(
+                    f"{structure.get_chemical_formula()} has {n_valence:.0f} valence electrons in xTB, which cannot "
+                    f"have the multiplicity {asked.multiplicity}: choose a lower one"
+                )
+            self.atoms = structure.copy()
 
     return FreshTBLite(method=METHODS[short], **{"verbosity": 0, **options})

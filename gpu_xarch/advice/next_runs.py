@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gpu_xarch.advice.curation import Gain, acquisition_forest, expected_gain, query
 from gpu_xarch.errors import InputError
 from gpu_xarch.specs import canonical_device
-from gpu_xarch.tables.pairs import DEFAULT_ON, SOURCE, TARGET, pair_runs, pair_values
+from gpu_xarch.tables.pairs import DEFAULT_ON, DEST, SOURCE, pair_runs, pair_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +144,7 @@ def _split(
         raise InputError(f"no runs of the GPU {source!r} in the table, it has {names}")
     pairs = None
     if (frame["device"] == dest).any():
-        pairing = pair_runs(frame, source=source, target=dest, on=on, repeats="mean")
+        pairing = pair_runs(frame, source=source, dest=dest, on=on, repeats="mean")
         pairs = pairing.pairs
         place = ours["file"].astype(str) + ":" + ours["line"].astype(str)
         free = {item["example"] for item in pairing.unmatched if item["side"] == "source"}
@@ -158,10 +158,10 @@ def _split(
 
 def _known(pairs: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Metrics of the pairs that have the answer, and the answers."""
-    if TARGET + metric not in pairs.columns:
-        pair_values(pairs, TARGET, [metric])  # says what the pairs have
-    pairs = pairs[pairs[TARGET + metric].notna()]
-    return pair_values(pairs, SOURCE), pairs[TARGET + metric].to_numpy(float)
+    if DEST + metric not in pairs.columns:
+        pair_values(pairs, DEST, [metric])  # says what the pairs have
+    pairs = pairs[pairs[DEST + metric].notna()]
+    return pair_values(pairs, SOURCE), pairs[DEST + metric].to_numpy(float)
 
 
 def _without_gaps(used: Sequence[str], candidates: pd.DataFrame, known: pd.DataFrame | None) -> list[str]:

@@ -10,7 +10,7 @@ from gpu_xarch.errors import InputError
 from gpu_xarch.models import Problem
 from gpu_xarch.models.features import aliases_of
 from gpu_xarch.tables.memory_bound import THRESHOLD
-from gpu_xarch.tables.pairs import SOURCE, TARGET, pair_values, paired_metrics
+from gpu_xarch.tables.pairs import DEST, SOURCE, pair_values, paired_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ def training_data(
             "profile more"
         )
     values, gone = _choose_metrics(values[known], problem, metrics)
-    simulated = rows[SOURCE + "simulated"] | rows[TARGET + "simulated"] if is_pairs else rows["simulated"]
+    simulated = rows[SOURCE + "simulated"] | rows[DEST + "simulated"] if is_pairs else rows["simulated"]
     return TrainingData(
         problem,
         values.astype(float).reset_index(drop=True),
@@ -141,7 +141,7 @@ def _rows_of(table: pd.DataFrame, problem: Problem, is_pairs: bool) -> pd.DataFr
         )
     sides = [(SOURCE + "device" if is_pairs else "device", problem.source)]
     if not problem.same_gpu:
-        sides.append((TARGET + "device", problem.dest))
+        sides.append((DEST + "device", problem.dest))
     here = np.ones(len(table), dtype=bool)
     for column, device in sides:
         match = (table[column] == device).to_numpy(bool)
@@ -154,10 +154,10 @@ def _rows_of(table: pd.DataFrame, problem: Problem, is_pairs: bool) -> pd.DataFr
 
 def _answers(rows: pd.DataFrame, values: pd.DataFrame, problem: Problem, is_pairs: bool) -> Floats:
     """Target of each row, NaN where it was not measured; `values` are the metrics that there are."""
-    side = "" if not is_pairs else SOURCE if problem.same_gpu else TARGET
+    side = "" if not is_pairs else SOURCE if problem.same_gpu else DEST
     column = side + _learned(problem)
     if column not in rows.columns:
-        has = paired_metrics(rows, TARGET) if is_pairs else list(values.columns)
+        has = paired_metrics(rows, DEST) if is_pairs else list(values.columns)
         raise InputError(f"the table has no {column} to learn from, it has {', '.join(has[:8])}, ...")
     new = rows[column].to_numpy(float)
     return _label(new, problem) if problem.classifies else new

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gpu_xarch.errors import InputError
 from gpu_xarch.models.features import make_features
 from gpu_xarch.models.problem import Problem
+from gpu_xarch.tables.memory_bound import THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +78,7 @@ class Roofline(OldIsNew):
         if self.problem.classifies:
             speed = dest.sms * dest.boost_hz / (source.sms * source.boost_hz)
             moved = X["dram_throughput"].to_numpy(float) * speed * slowdown
-            bound: Floats = (moved > 0.75 * dest.bandwidth).astype(float)
+            bound: Floats = (moved > THRESHOLD * dest.bandwidth).astype(float)
             return bound
         if self.problem.unit == "bytes/s":
             speed = dest.sms * dest.boost_hz / (source.sms * source.boost_hz)

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import registry
@@ -22,9 +24,6 @@ from gpu_xarch.tables.runs import (
     read_arrow,
     write_arrow,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["IngestReport", "find_profiles", "ingest"]
 
@@ -68,7 +67,7 @@ class IngestReport:
     unknown: Counter[str] = field(default_factory=Counter)
 
 
-def find_profiles(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
+def find_profiles(paths: Iterable[Path | str]) -> list[tuple[Path, bool]]:
     """Return (file, named by the user) for all files; folders are searched, hidden names left out.
 
     Raises
@@ -77,7 +76,7 @@ def find_profiles(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
         If a path does not exist or nothing is found.
     """
     found: dict[Path, bool] = {}
-    for path in paths:
+    for path in map(Path, paths):
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
@@ -92,8 +91,8 @@ def find_profiles(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 
 
 def ingest(
-    paths: Sequence[Path],
-    out: Path,
+    paths: Path | str | Iterable[Path | str],
+    out: Path | str,
     *,
     naming: Naming | None = None,
     reader: Reader = read_runs,
@@ -103,9 +102,9 @@ def ingest(
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths : path or iterable of path
         Files and folders.
-    out : Path
+    out : path
         The table; made if it does not exist.
     naming : Naming, optional
         How applications and inputs are found.
@@ -119,6 +118,8 @@ def ingest(
     InputError
         If nothing is found, or `out` exists and is no table of runs.
     """
+    paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    out = Path(out)
     files = find_profiles(paths)
     files = [(path, named) for path, named in files if path.resolve() != out.resolve()]
     old = read_arrow(out) if out.exists() else None
@@ -178,9 +179,6 @@ def _read_file(
 
 
 def _add(old: pa.Table | None, new: pa.Table, out: Path, report: IngestReport) -> None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     held: set[str] = set(old.column("run_id").to_pylist()) if old is not None else set()
     keep = []
     for run_id in new.column("run_id").to_pylist():
@@ -209,8 +207,6 @@ def merge_passes(table: pa.Table) -> pa.Table:
 
     Rows of one key with a metric in common are repetitions and stay apart. Rows from one file stay apart too.
     """
-    import pyarrow as pa
-
     columns = [table.column(name).to_pylist() for name in (*KEY, "simulated", "tool")]
     places: dict[tuple[object, ...], list[int]] = {}
     for index, key in enumerate(zip(*columns, strict=True)):

@@ -53,7 +53,7 @@ def _device_name(gpu: GpuSpec) -> str:
 def write_simulation(
     gpus: Sequence[GpuSpec],
     plan: RunPlan,
-    out: Path,
+    out: Path | str,
     *,
     noise: float = 0.01,
     seed: int = 0,
@@ -91,7 +91,7 @@ def write_simulation(
     files: list[Path] = []
     try:
         for gpu in gpus:
-            folder = out / gpu.name.replace(" ", "_")
+            folder = Path(out) / gpu.name.replace(" ", "_")
             folder.mkdir(parents=True, exist_ok=True)
             lines = _run_lines(gpu, plan, noise, seed)
             for number, (application, batch) in enumerate(batches):

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gpu_xarch.metrics import published
 from gpu_xarch.specs import GpuSpec
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -77,22 +78,16 @@ class _Kernels:
 
 def _level(fraction: Floats, floor: int = 0) -> Floats:
     """Utilisation as nvprof's level from 0 to 10."""
-    import numpy as np
-
     return np.clip(np.ceil(10 * fraction), floor, 10)
 
 
 def _per(count: Floats, requests: Floats, value: Floats) -> Floats:
     """`value` where there were requests, else 0."""
-    import numpy as np
-
     return np.where(requests > 0, value, 0.0) + 0 * count
 
 
 def _issue(k: _Kernels, m: Columns) -> None:
     """Instructions executed and issued, and what keeps the schedulers busy."""
-    import numpy as np
-
     m["ipc"] = k.s["executed"] / k.busy
     m["issued_ipc"] = k.s["issued"] / k.busy
     m["issue_slots"] = np.round(k.s["issued"] * (0.93 if k.gpu.issue_width > k.schedulers else 1.0))
@@ -116,8 +111,6 @@ def _issue(k: _Kernels, m: Columns) -> None:
 
 def _mix(k: _Kernels, m: Columns) -> None:
     """Instructions by kind, and floating-point operations, counted by thread."""
-    import numpy as np
-
     for name, source in (
         ("inst_fp_32", k.s["add"] + k.s["mul"] + k.s["fma"] + k.s["special"]),
         ("inst_fp_64", k.s["dadd"] + k.s["dmul"] + k.s["dfma"]),
@@ -149,8 +142,6 @@ def _mix(k: _Kernels, m: Columns) -> None:
 
 def _global_memory(k: _Kernels, m: Columns) -> None:
     """Global loads and stores, and the first-level cache."""
-    import numpy as np
-
     for name, requests, transactions, sectors in (
         ("gld", k.s["loads"], k.s["load_transactions"], k.w["load_sectors"]),
         ("gst", k.s["stores"], k.s["store_transactions"], k.w["store_sectors"]),
@@ -176,8 +167,6 @@ def _global_memory(k: _Kernels, m: Columns) -> None:
 
 def _local_memory(k: _Kernels, m: Columns) -> None:
     """Nothing: none of the kernels spills."""
-    import numpy as np
-
     for name in ("load_transactions", "store_transactions", "load_throughput", "store_throughput"):
         m[f"local_{name}"] = np.zeros_like(k.time)
     for name in (
@@ -191,8 +180,6 @@ def _local_memory(k: _Kernels, m: Columns) -> None:
 
 def _shared_memory(k: _Kernels, m: Columns) -> None:
     """Shared memory."""
-    import numpy as np
-
     for name, requests in (("load", k.s["shared_loads"]), ("store", k.s["shared_stores"])):
         transactions = requests * k.w["conflicts"]
         m[f"shared_{name}_transactions"] = np.round(transactions)
@@ -205,8 +192,6 @@ def _shared_memory(k: _Kernels, m: Columns) -> None:
 
 def _beyond(k: _Kernels, m: Columns) -> None:
     """The second-level cache and what lies beyond."""
-    import numpy as np
-
     atomics = k.s["atomics"] * 2
     m["l2_tex_read_transactions"], m["l2_tex_write_transactions"] = (
         np.round(k.s["l2_reads"]),
@@ -255,8 +240,6 @@ def _units(k: _Kernels, m: Columns) -> None:
 
 def _stalls(k: _Kernels, m: Columns) -> None:
     """Stall reasons: shares of what keeps warps waiting."""
-    import numpy as np
-
     weight = {
         "memory_dependency": 0.05 + 2.0 * k.s["memory_share"],
         "exec_dependency": 0.1 + 0.9 * (1 - k.s["memory_share"]) / k.w["parallelism"],

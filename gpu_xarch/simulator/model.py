@@ -21,12 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gpu_xarch.errors import InputError
 from gpu_xarch.simulator.kernels import KERNELS, KernelModel
+from gpu_xarch.simulator.metrics import metrics_of
 from gpu_xarch.specs import GpuSpec
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     State = dict[str, NDArray[np.float64]]  # of each run: what is asked of the GPU, and what comes of it
@@ -112,8 +114,6 @@ def plan_runs(runs: int, applications: Sequence[str] | None = None) -> RunPlan:
     >>> len(plan_runs(1000))
     1000
     """
-    import numpy as np
-
     known = {model.application for model in KERNELS}
     unknown = sorted(set(applications or ()) - known)
     if unknown:
@@ -148,8 +148,6 @@ def _candidates(model: KernelModel) -> int:
 
 
 def _sizes(model: KernelModel, count: int) -> NDArray[np.int64]:
-    import numpy as np
-
     low, high = int(-(-model.sizes[0] // model.step)), int(model.sizes[1] // model.step)
     found: NDArray[np.int64] = np.empty(0, dtype=np.int64)
     points = count
@@ -161,8 +159,6 @@ def _sizes(model: KernelModel, count: int) -> NDArray[np.int64]:
 
 
 def _columns(plan: RunPlan) -> dict[str, NDArray[np.float64]]:
-    import numpy as np
-
     names = [name for name, kind in KernelModel.__annotations__.items() if kind in ("float", "int", "bool")]
     table = {
         name: np.array([float(getattr(model, name)) for model in KERNELS])[plan.kernel] for name in names
@@ -202,10 +198,6 @@ def simulate(
     InputError
         If the noise is negative or the architecture has no constants here.
     """
-    import numpy as np
-
-    from gpu_xarch.simulator.metrics import metrics_of
-
     if not noise >= 0:
         raise InputError(f"the noise must be 0 or more, got {noise}")
     if gpu.architecture not in _TRAITS:
@@ -225,8 +217,6 @@ def simulate(
 
 def _occupy(gpu: GpuSpec, w: State, s: State) -> None:
     """Blocks that are resident, multiprocessors that work, and how evenly."""
-    import numpy as np
-
     warps_block = np.ceil(w["block"] / 32)
     registers = np.ceil(w["registers"] / 8) * 8 * warps_block * 32
     shared_limit = np.where(
@@ -257,8 +247,6 @@ def _occupy(gpu: GpuSpec, w: State, s: State) -> None:
 
 def _count_instructions(plan: RunPlan, w: State, s: State) -> None:
     """Warp instructions of the launch, by kind and in all, and those issued again."""
-    import numpy as np
-
     for name in _INSTRUCTIONS:
         s[name] = w[name] * w["loop"] * s["warps"]
     is_half = np.array([model.application == "haxpy" for model in KERNELS])[plan.kernel]
@@ -271,8 +259,6 @@ def _count_instructions(plan: RunPlan, w: State, s: State) -> None:
 
 def _move_memory(gpu: GpuSpec, traits: Traits, w: State, s: State) -> None:
     """Sectors that move between the caches and the device memory."""
-    import numpy as np
-
     scale = 32.0 / 128.0 if gpu.architecture == "Kepler" else 1.0
     s["load_transactions"] = s["loads"] * w["load_sectors"] * max(scale, 0.5)
     s["store_transactions"] = s["stores"] * w["store_sectors"]
@@ -293,8 +279,6 @@ def _move_memory(gpu: GpuSpec, traits: Traits, w: State, s: State) -> None:
 
 def _bound_cycles(gpu: GpuSpec, traits: Traits, w: State, s: State) -> int:
     """Cycles of an active multiprocessor, each as if it alone were the limit; return its schedulers."""
-    import numpy as np
-
     clock = gpu.boost_hz
     share = 1.0 / (s["active_sms"] * s["balance"])
     dual = 1.25 if gpu.issue_width > traits.schedulers else 1.0
@@ -333,8 +317,6 @@ def _bound_cycles(gpu: GpuSpec, traits: Traits, w: State, s: State) -> int:
 
 def _take_time(gpu: GpuSpec, jitter: NDArray[np.float64], s: State) -> None:
     """Cycles and run time from the bounds, and what share of the cycles each of them takes."""
-    import numpy as np
-
     cycles = sum(s[f"bound_{name}"] ** 4 for name in _BOUNDS) ** 0.25 + 200.0
     s["cycles"] = np.asarray(cycles) * jitter
     s["time"] = (s["cycles"] + _LAUNCH_CYCLES) / gpu.boost_hz

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gpu_xarch.metrics import registry
 from gpu_xarch.specs import GpuSpec, gpus
 from gpu_xarch.tables.runs import KEY, metric_columns
@@ -83,8 +85,6 @@ def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
     The distance is in median absolute deviations (at least 0.3 decades) of the logarithm of positive values;
     only distances above 10 in groups of 20 values or more are given, the farthest first.
     """
-    import numpy as np
-
     found = []
     for device, part in frame.groupby("device", sort=True):
         for name in metric_columns(frame.columns):

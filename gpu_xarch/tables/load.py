@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from gpu_xarch.errors import InputError
 from gpu_xarch.tables.pairs import load_pairs
 from gpu_xarch.tables.runs import load_runs, why_not_parquet
@@ -23,9 +26,6 @@ def load_table(path: Path | str) -> pd.DataFrame:
     InputError
         If it is neither.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         marks = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowInvalid) as error:

@@ -1,7 +1,7 @@
 """Join the runs of two GPUs by what they ran, never by position.
 
-A pair table has the key columns as the source spells them, ``source.<column>`` and ``target.<column>`` for
-device, run_id, file, line and simulated, and ``source.<metric>`` and ``target.<metric>`` for every metric
+A pair table has the key columns as the source spells them, ``source.<column>`` and ``dest.<column>`` for
+device, run_id, file, line and simulated, and ``source.<metric>`` and ``dest.<metric>`` for every metric
 that one of the paired runs has.
 """
 
@@ -12,37 +12,38 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.specs import canonical_device
 from gpu_xarch.tables.applications import application_key
 from gpu_xarch.tables.kernel_names import base_name
-from gpu_xarch.tables.runs import metric_columns, why_not_parquet
-
-if TYPE_CHECKING:
-    import pandas as pd
+from gpu_xarch.tables.runs import metric_columns, why_not_parquet, write_arrow
 
 __all__ = [
     "DEFAULT_ON",
+    "DEST",
     "REPEATS",
     "SOURCE",
-    "TARGET",
     "Pairing",
     "load_pairs",
     "pair_runs",
     "pair_values",
     "paired_metrics",
-    "summary_reasons",
     "write_pairs",
 ]
 
-SOURCE, TARGET = "source.", "target."
+SOURCE, DEST = "source.", "dest."
 DEFAULT_ON = ("application", "kernel", "input", "launch", "invocations")
 REPEATS = ("refuse", "mean", "median", "first")
 _KEPT = ("device", "run_id", "file", "line", "simulated")
 _NUMBER = re.compile(r"(?<![A-Za-z_\d.])[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
-_FORMAT = b"gpu_xarch.pairs"
+_FORMAT, _VERSION = b"gpu_xarch.pairs", b"2"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Pairing:
 
     Parameters
     ----------
-    source, target : str
+    source, dest : str
         Names of the GPUs.
     on : tuple of str
         The columns joined on.
@@ -60,20 +61,22 @@ class Pairing:
     unmatched : list of dict
         Runs of either side without a partner: "side", the key columns, "why", "example" (file:line).
     ambiguous : list of dict
-        Keys that several runs of a side share: the key columns, "source_runs", "target_runs", "example".
+        Keys that several runs of a side share: the key columns, "source_runs", "dest_runs", "example".
     """
 
     source: str
-    target: str
+    dest: str
     on: tuple[str, ...]
     pairs: pd.DataFrame
     unmatched: list[dict[str, Any]]
     ambiguous: list[dict[str, Any]]
 
+    def reasons(self) -> dict[str, int]:
+        """Count the unmatched runs by side and the column that kept them apart."""
+        return dict(Counter(f"{item['side']}: {item['column']}" for item in self.unmatched))
+
 
 def _text(value: object) -> Hashable:
-    import pandas as pd
-
     if value is None or value is pd.NA or value != value:
         return None
     return value if isinstance(value, str) else float(value)  # type: ignore[arg-type]
@@ -100,8 +103,6 @@ def _one_each(frame: pd.DataFrame, on: Sequence[str], repeats: str) -> pd.DataFr
         places[key].append(index)
     first = frame.iloc[[indices[0] for indices in places.values()]].copy()
     if repeats != "first":
-        import numpy as np
-
         group = np.empty(len(frame), dtype=int)
         for number, indices in enumerate(places.values()):
             group[indices] = number
@@ -116,7 +117,7 @@ def pair_runs(
     frame: pd.DataFrame,
     *,
     source: str,
-    target: str,
+    dest: str,
     on: Sequence[str] = DEFAULT_ON,
     tolerance: float | None = None,
     repeats: str = "refuse",
@@ -127,7 +128,7 @@ def pair_runs(
     ----------
     frame : pandas.DataFrame
         A table of runs.
-    source, target : str
+    source, dest : str
         GPU names as in the column "device", or in any spelling that `canonical_device` knows.
     on : sequence of str
         Columns that must agree; "kernel_base" stands for the kernel's name without template and parameters.
@@ -142,10 +143,10 @@ def pair_runs(
     InputError
         If a GPU has no runs, a column does not exist, or an option is out of range.
     """
-    source, target = canonical_device(source), canonical_device(target)
-    _check(frame, source, target, on, tolerance, repeats)
+    source, dest = canonical_device(source), canonical_device(dest)
+    _check(frame, source, dest, on, tolerance, repeats)
     left = _one_each(frame[frame["device"] == source], on, repeats).reset_index(drop=True)
-    right = _one_each(frame[frame["device"] == target], on, repeats).reset_index(drop=True)
+    right = _one_each(frame[frame["device"] == dest], on, repeats).reset_index(drop=True)
     left_keys, right_keys = _keys(left, on), _keys(right, on)
     if tolerance is not None:
         left_keys, right_keys = _snap(left_keys, right_keys, list(on).index("input"), tolerance)
@@ -169,26 +170,26 @@ def pair_runs(
                 {name: _shown(row, name) for name in on}
                 | {
                     "source_runs": len(ours),
-                    "target_runs": len(theirs),
+                    "dest_runs": len(theirs),
                     "example": f"{row['file']}:{row['line']}",
                 }
             )
     unmatched = [
-        *_unmatched("source", left, left_keys, right_keys, on, target),
-        *_unmatched("target", right, right_keys, left_keys, on, source),
+        *_unmatched("source", left, left_keys, right_keys, on, dest),
+        *_unmatched("dest", right, right_keys, left_keys, on, source),
     ]
-    return Pairing(source, target, tuple(on), _table(left, right, matched, on), unmatched, ambiguous)
+    return Pairing(source, dest, tuple(on), _table(left, right, matched, on), unmatched, ambiguous)
 
 
 def _check(
-    frame: pd.DataFrame, source: str, target: str, on: Sequence[str], tolerance: float | None, repeats: str
+    frame: pd.DataFrame, source: str, dest: str, on: Sequence[str], tolerance: float | None, repeats: str
 ) -> None:
     devices = [str(name) for name in sorted(frame["device"].unique())]
-    for name in (source, target):
+    for name in (source, dest):
         if name not in devices:
             raise InputError(f"no runs of the GPU {name!r} in the table, it has {', '.join(devices)}")
-    if source == target:
-        raise InputError(f"source and target are both {source}: name two GPUs")
+    if source == dest:
+        raise InputError(f"source and dest are both {source}: name two GPUs")
     for name in on:
         if name != "kernel_base" and name not in frame.columns:
             raise InputError(
@@ -287,8 +288,6 @@ def _unmatched(
 def _table(
     left: pd.DataFrame, right: pd.DataFrame, matched: list[tuple[int, int]], on: Sequence[str]
 ) -> pd.DataFrame:
-    import pandas as pd
-
     ours = left.iloc[[one for one, _ in matched]].reset_index(drop=True)
     theirs = right.iloc[[two for _, two in matched]].reset_index(drop=True)
     columns: dict[str, pd.Series] = {}
@@ -296,7 +295,7 @@ def _table(
         columns[name] = ours["kernel"].map(base_name) if name == "kernel_base" else ours[name]
     for name in ("application", "kernel"):
         columns.setdefault(name, ours[name])
-    for prefix, part in ((SOURCE, ours), (TARGET, theirs)):
+    for prefix, part in ((SOURCE, ours), (DEST, theirs)):
         for name in _KEPT:
             columns[prefix + name] = part[name]
         for name in metric_columns(part.columns):
@@ -305,11 +304,6 @@ def _table(
     table = pd.DataFrame(columns)
     table.attrs["units"] = dict(left.attrs.get("units", {}))
     return table
-
-
-def summary_reasons(pairing: Pairing) -> dict[str, int]:
-    """Count the unmatched runs by side and the column that kept them apart."""
-    return dict(Counter(f"{item['side']}: {item['column']}" for item in pairing.unmatched))
 
 
 def paired_metrics(pairs: pd.DataFrame, side: str = SOURCE) -> list[str]:
@@ -341,15 +335,11 @@ def pair_values(
     return values
 
 
-def write_pairs(pairing: Pairing, path: Path) -> None:
+def write_pairs(pairing: Pairing, path: Path | str) -> None:
     """Write a pair table as Parquet; the file is replaced as a whole or not at all."""
-    import pyarrow as pa
-
-    from gpu_xarch.tables.runs import write_arrow
-
     table = pa.Table.from_pandas(pairing.pairs, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _FORMAT: b"1"})
-    write_arrow(table, path)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _FORMAT: _VERSION})
+    write_arrow(table, Path(path))
 
 
 def load_pairs(path: Path | str) -> pd.DataFrame:
@@ -360,16 +350,18 @@ def load_pairs(path: Path | str) -> pd.DataFrame:
     InputError
         If the file is missing or was not written by `write_pairs`.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(
             f"cannot read the pairs {path}: {why_not_parquet(error)}; `xarch pair` writes them"
         ) from error
-    if _FORMAT not in (table.schema.metadata or {}):
+    mark = (table.schema.metadata or {}).get(_FORMAT)
+    if mark is None:
         raise InputError(f"{path} is no table of pairs: `xarch pair` writes one")
+    if mark != _VERSION:
+        raise InputError(
+            f"the pairs {path} were written by another version: write them again with `xarch pair`"
+        )
     pairs: pd.DataFrame = table.to_pandas()
     return pairs

@@ -7,6 +7,7 @@ adds nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -14,6 +15,9 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import derive, units
@@ -24,7 +28,6 @@ from gpu_xarch.tables.records import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 __all__ = [
     "DESCRIPTORS",
@@ -36,6 +39,7 @@ __all__ = [
     "read_arrow",
     "table_units",
     "write_arrow",
+    "write_runs",
 ]
 
 #: columns that say which run a row is
@@ -74,8 +78,6 @@ def reader_version() -> str:
 
 
 def _schema(metrics: Iterable[str], unknown: dict[str, str]) -> pa.Schema:
-    import pyarrow as pa
-
     fields = [pa.field(name, pa.type_for_alias(kind)) for name, kind in DESCRIPTORS.items()]
     for name, unit in units(metrics).items():
         told = unknown.get(name, unit) if unit == "unknown" else unit
@@ -166,8 +168,6 @@ class TableBuilder:
         return digest.hexdigest()
 
     def _flush(self) -> None:
-        import pyarrow as pa
-
         if not self._rows:
             return
         names: dict[str, None] = {}
@@ -192,8 +192,6 @@ class TableBuilder:
 
 def concat(tables: Sequence[pa.Table]) -> pa.Table:
     """Join tables of runs; a metric that one of them lacks is missing there."""
-    import pyarrow as pa
-
     fields: dict[str, pa.Field] = {}
     for table in tables:
         for field in table.schema:
@@ -213,17 +211,16 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
 
 def write_arrow(table: pa.Table, path: Path) -> None:
     """Write a table of runs; the file is replaced as a whole or not at all."""
-    import pyarrow.parquet as pq
-
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, partial, compression="zstd")
         partial.replace(path)
     except OSError as error:
         raise InputError(f"cannot write the table {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def why_not_parquet(error: Exception) -> str:
@@ -243,9 +240,6 @@ def read_arrow(path: Path) -> pa.Table:
     InputError
         If the file is missing, no Parquet, or no table of runs.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
@@ -279,24 +273,31 @@ def load_runs(path: Path | str) -> pd.DataFrame:
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Turn an Arrow table of runs into a data frame with its units."""
-    import pandas as pd
-
     frame: pd.DataFrame = table.to_pandas()
     frame["launch"] = frame["launch"].astype("Int64")
     frame["invocations"] = frame["invocations"].astype("Int64")
     for name, kind in DESCRIPTORS.items():
         if kind == "string":
-            frame[name] = frame[name].astype(pd.StringDtype())
+            frame[name] = frame[name].astype("string")
     frame.attrs["units"] = table_units(table)
     return frame
 
 
 def from_frame(frame: pd.DataFrame) -> pa.Table:
     """Turn a data frame of runs back into the Arrow table that `write_arrow` takes."""
-    import pyarrow as pa
-
     schema = _schema(metric_columns(frame.columns), frame.attrs.get("units", {}))
     return pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+
+
+def write_runs(frame: pd.DataFrame, path: Path | str) -> None:
+    """Write a data frame of runs; the file is replaced as a whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    write_arrow(from_frame(frame), Path(path))
 
 
 def table_units(table: pa.Table) -> dict[str, str]:

@@ -52,6 +52,23 @@ def test_one_dimension_has_the_normal_distribution_of_its_temperature():
     assert second.error < 0.06 * variance
 
 
+def test_a_held_atom_stays_and_the_others_sample_their_distribution():
+    kT = units.kB * 500.0
+    move = Move(500.0, 1.2 * math.sqrt(kT), fixed=(0,))
+    rng = np.random.default_rng(7)
+    state = monte_carlo.init(np.array([[0.3, -0.2, 0.1], [0.3, -0.2, 0.1]]), 0.0)
+    energies = []
+    for _ in range(8_000):
+        state, _, _ = monte_carlo.step(state, lambda x: 0.5 * float(((x[1] - x[0]) ** 2).sum()), rng, move)
+        energies.append(state.energy)
+    assert state.positions[0].tolist() == [0.3, -0.2, 0.1]
+    energy = mean_of_chain(energies[200:])
+    assert (
+        abs(energy.mean - 1.5 * kT) < 3 * energy.error
+    )  # half kT a free coordinate, of which there are three
+    assert energy.error < 0.07 * kT
+
+
 def test_kT_is_in_electronvolt():  # noqa: N802
     assert Move(300.0, 0.1).kT == pytest.approx(0.0258520, rel=1e-5)
 

@@ -1,5 +1,6 @@
 """Monte Carlo runs: killed, resumed, replayed, refused."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,14 +10,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.build import molecule
 
 from ase_proxima import InputError, RunDirectoryError, TargetError
 from ase_proxima.apps.monte_carlo import ChainLog
 from ase_proxima.apps.monte_carlo_run import RunSettings, asked_structures, read_settings, run
+from ase_proxima.reports.report import report_run
+from ase_proxima.reports.run_table import run_table
+from ase_proxima.runs.run_data import read_run
 from ase_proxima.runs.store import RunDirectory, read_steps
 
 TARGET = '''
 """A slow harmonic molecule that writes down every run."""
+import json
 import os
 import time
 
@@ -333,3 +339,44 @@ def test_a_chain_that_lost_steps_does_not_start_afresh(paid, tmp_path):
 def test_the_settings_are_read_back(paid, tmp_path):
     run(SETTINGS, 3, tmp_path / "run")
     assert read_settings(tmp_path / "run") == SETTINGS
+
+
+def test_a_run_says_its_charge_and_is_not_resumed_with_another(paid, tmp_path):
+    water = '3\nProperties=species:S:1:pos:R:3 charge={charge} pbc="F F F"\n' + "\n".join(
+        f"{atom.symbol} {atom.x} {atom.y} {atom.z}" for atom in molecule("H2O")
+    )
+    file, folder = tmp_path / "water.xyz", tmp_path / "run"
+    file.write_text(water.format(charge=1))
+    settings = replace(SETTINGS, molecule=str(file), strategy="baseline")
+    summary = run(settings, 3, folder)
+    assert (summary["charge"], summary["multiplicity"]) == (1, 2)
+    assert json.loads((folder / "simulation.json").read_text())["electronic_state"] == {
+        "charge": 1,
+        "multiplicity": 2,
+    }
+    assert report_run(read_run(folder))["simulation"]["charge"] == 1
+    assert "charge 1, multiplicity 2" in run_table([summary]).caption
+    file.write_text(water.format(charge=0))
+    with pytest.raises(RunDirectoryError, match="was made with charge 1, multiplicity 2, now it is charge 0"):
+        run(settings, 4, folder, resume=True)
+    file.write_text(water.format(charge=1))
+    with pytest.raises(RunDirectoryError, match="was made with charge = None, now it is 1"):
+        run(replace(settings, charge=1), 4, folder, resume=True)
+
+
+def test_the_charge_asked_for_reaches_the_target(paid, tmp_path):
+    settings = replace(SETTINGS, strategy="baseline", charge=-1)
+    assert settings.structure().info["charge"] == -1
+    assert run(settings, 1, tmp_path / "run")["multiplicity"] == 2
+    with pytest.raises(InputError, match="10 electrons, which cannot have the multiplicity 2"):
+        replace(SETTINGS, multiplicity=2).check()
+    # The collection's moments are those of the neutral molecule.
+    assert "initial_magmoms" not in replace(SETTINGS, molecule="O2", charge=1).structure().arrays
+
+
+def test_a_reference_of_another_charge_is_refused(paid, tmp_path):
+    run(replace(SETTINGS, strategy="baseline"), 2, tmp_path / "neutral")
+    with pytest.raises(
+        InputError, match="was made with H2O, charge 0, multiplicity 1, not with H2O, charge 1"
+    ):
+        replace(SETTINGS, reference=str(tmp_path / "neutral"), charge=1).check()

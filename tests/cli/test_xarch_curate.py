@@ -167,7 +167,10 @@ def test_portability_of_problems_without_their_input(folder: Path, tmp_path: Pat
             "there is no such file; `xarch pair` writes",
         ),
         (["curate", "{pairs}", "--target", "bogus", "--out", "o"], "no target.bogus"),
-        (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "few"], "--sizes needs"),
+        (
+            ["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "few"],
+            "is no number, list a,b,c or range",
+        ),
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "30,20"], "must rise"),
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--test-share", "1"], "--test-share"),
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--initial", "99"], "first batch"),

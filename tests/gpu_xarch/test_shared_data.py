@@ -15,7 +15,7 @@ from gpu_xarch.profiles.ingestion import ingest
 from gpu_xarch.profiles.readers.table import load_map, table_reader
 from gpu_xarch.tables.inspection import describe
 from gpu_xarch.tables.memory_bound import label_runs
-from gpu_xarch.tables.pairs import pair_runs, summary_reasons
+from gpu_xarch.tables.pairs import pair_runs
 from gpu_xarch.tables.runs import load_runs, metric_columns
 
 pytestmark = pytest.mark.shared_data
@@ -110,23 +110,23 @@ def test_both_gpus_pair_on_application_kernel_and_invocations(shared_data: Path,
     ingest([shared_data / "nvprof" / "gtx950", shared_data / "nvprof" / "gtx1080ti"], out)
     frame = load_runs(out)
     on = ("application", "kernel", "invocations")
-    pairing = pair_runs(frame, source="GTX 950", target="GTX 1080 Ti", on=on)
+    pairing = pair_runs(frame, source="GTX 950", dest="GTX 1080 Ti", on=on)
     # all but 11 of the 158 kernels of the GTX 1080 Ti have a partner
     assert len(pairing.pairs) == 147
     assert pairing.ambiguous == []
-    assert summary_reasons(pairing) == {
+    assert pairing.reasons() == {
         "source: application": 137,
         "source: kernel": 2,
         "source: invocations": 1,
-        "target: application": 8,
-        "target: kernel": 2,
-        "target: invocations": 1,
+        "dest: application": 8,
+        "dest: kernel": 2,
+        "dest: invocations": 1,
     }
     assert (
-        pairing.pairs["source.inst_executed"] / pairing.pairs["target.inst_executed"]
+        pairing.pairs["source.inst_executed"] / pairing.pairs["dest.inst_executed"]
     ).median() == pytest.approx(1, abs=0.1)
     # with the input: the GTX 1080 Ti's programs were given the device number, so no run matches
-    assert len(pair_runs(frame, source="GTX 950", target="GTX 1080 Ti").pairs) == 0
+    assert len(pair_runs(frame, source="GTX 950", dest="GTX 1080 Ti").pairs) == 0
     assert set(label_runs(frame)["memory_bound"]) == {0.0, 1.0}
     impossible = describe(frame)["impossible"]
     assert [item["metric"] for item in impossible] == ["l2_tex_read_hit_rate"]
@@ -170,15 +170,15 @@ def test_gpuperfpredict_through_its_map(shared_data: Path, tmp_path: Path) -> No
     assert (report.failed, report.problems, report.new) == ([], [], rows)
     frame = load_runs(out)
     assert set(frame["device"]) == {"K40", "P100"}
-    pairing = pair_runs(frame, source="K40", target="P100")
+    pairing = pair_runs(frame, source="K40", dest="P100")
     assert len(pairing.pairs) == rows // 2
     assert (pairing.unmatched, pairing.ambiguous) == ([], [])
     pairs = pairing.pairs
     # KB on the P100, bytes on the K40: one and the same after the map
-    assert (pairs["source.shared_static"] == pairs["target.shared_static"]).all()
+    assert (pairs["source.shared_static"] == pairs["dest.shared_static"]).all()
     # one block: the P100's own executed_ipc is 33 times too low
     diagonal = pairs[pairs["kernel"] == "lud_diagonal"]
-    ratio = (diagonal["target.ipc"] / diagonal["source.ipc"]).median()
+    ratio = (diagonal["dest.ipc"] / diagonal["source.ipc"]).median()
     assert 0.5 < ratio < 2.5
-    assert diagonal["target.achieved_occupancy"].median() == pytest.approx(1 / 64, rel=0.02)
-    assert pairs["target.dram_read_throughput"].max() < 732e9
+    assert diagonal["dest.achieved_occupancy"].median() == pytest.approx(1 / 64, rel=0.02)
+    assert pairs["dest.dram_read_throughput"].max() < 732e9

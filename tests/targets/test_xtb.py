@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.units import kB
 
 from ase_proxima.errors import InputError
 from ase_proxima.targets.xtb import xtb_calculator
@@ -55,3 +57,31 @@ def test_unknown_names_are_refused():
         xtb_calculator("GFN7")
     with pytest.raises(InputError, match="unknown xTB option 'chrage'"):
         xtb_calculator(chrage=1)
+
+
+def test_a_triplet_lacks_the_entropy_of_two_orbitals_that_share_two_electrons():
+    # Without spin polarisation the pi* orbitals of O2 hold one electron each in both states; only the singlet's
+    # four spin orbitals are half filled, at 4 ln 2 of entropy (Fermi smearing at tblite's 300 K).
+    oxygen = molecule("O2")
+    triplet = xtb_calculator().get_potential_energy(oxygen)
+    assert triplet == pytest.approx(xtb_calculator(multiplicity=3).get_potential_energy(oxygen), abs=1e-9)
+    oxygen.set_initial_magnetic_moments(None)
+    singlet = xtb_calculator().get_potential_energy(oxygen)
+    assert triplet - singlet == pytest.approx(4 * np.log(2) * kB * 300, abs=1e-4)
+
+
+def test_charges_of_the_structure_are_those_of_the_option():
+    lithium = Atoms("Li", info={"charge": 1})
+    ion = xtb_calculator(charge=1).get_potential_energy(Atoms("Li"))
+    calculator = xtb_calculator()
+    neutral = calculator.get_potential_energy(Atoms("Li"))
+    assert calculator.get_potential_energy(lithium) == pytest.approx(ion, abs=1e-9)
+    assert calculator.get_potential_energy(Atoms("Li")) == pytest.approx(neutral, abs=1e-9)
+    lithium.info.clear()
+    lithium.set_initial_charges([1])
+    assert calculator.get_potential_energy(lithium) == pytest.approx(ion, abs=1e-9)
+
+
+def test_more_unpaired_electrons_than_valence_electrons_are_refused():
+    with pytest.raises(InputError, match=r"CH4 has 8 valence electrons in xTB, .* multiplicity 11"):
+        xtb_calculator(multiplicity=11).get_potential_energy(molecule("CH4"))

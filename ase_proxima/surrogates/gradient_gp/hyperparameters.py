@@ -1,4 +1,4 @@
-"""Length scales and amplitude of the Gaussian process by marginal likelihood, with a physical prior."""
+"""Length scales, amplitude and noise of the Gaussian process by marginal likelihood, with a physical prior."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from scipy.optimize import minimize
 
 from ase_proxima.surrogates.gradient_gp.kernels import covariance_blocks
 
-__all__ = ["Labels", "Prior", "covariance_matrix", "negative_log_evidence", "optimise_lengths"]
+__all__ = [
+    "Labels",
+    "Prior",
+    "covariance_matrix",
+    "negative_log_evidence",
+    "optimise_lengths",
+    "optimise_noise",
+]
+
+NOISE_SCALES = 10.0 ** np.arange(10)
+"""How far above rounding the labels' noise may lie: forces of 1e-11 to 1e-2 of their own prior variance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +60,19 @@ class Prior:
     weight
         Number of labels that the belief about the amplitude is worth.
     energy_noise, gradient_noise
-        Variance of the labels' noise, as a share of the labels' own prior variance. They are there for the
-        factorisation, which needs them at rounding level.
+        Least variance of the labels' noise, as a share of the labels' own prior variance: rounding, which the
+        factorisation needs.
+    noise_scale
+        What the labels' noise is in units of that; found from the labels by `optimise_noise`.
     """
 
     lengths: tuple[float, ...] = (8.0, 5.0, 5.0)
     length_spread: float = 0.2
     stiffness: float = 30.0
-    weight: float = 10.0
+    weight: float = 1.0
     energy_noise: float = 1e-14
     gradient_noise: float = 1e-11
+    noise_scale: float = 1.0
 
     def for_groups(self, groups: Iterable[int]) -> Prior:
         """Restrict the length scales to those of the given groups of pairs."""
@@ -79,6 +92,7 @@ class Prior:
         variances[..., 0] = self.energy_noise
         gradient = np.einsum("...md,...md->...m", basis, basis).max(axis=-1)
         variances[..., 1:] = 5.0 / 3.0 * self.gradient_noise * gradient[..., None]
+        variances *= self.noise_scale
         return variances
 
 
@@ -187,3 +201,22 @@ def optimise_lengths(
         options={"initial_simplex": simplex, "maxfev": max_evaluations, "xatol": 0.05, "fatol": 0.1},
     )
     return np.asarray(np.exp(result.x))
+
+
+def optimise_noise(
+    lengths: np.ndarray, frames: Sequence[Labels], groups: np.ndarray, images: np.ndarray, prior: Prior
+) -> float:
+    """Find the noise of the labels, in units of rounding, of greatest evidence among `NOISE_SCALES`.
+
+    Parameters
+    ----------
+    lengths : (n_groups,) array
+        Length scales, 1/Å.
+    frames, groups, images, prior
+        As in `negative_log_evidence`.
+    """
+    costs = [
+        negative_log_evidence(np.log(lengths), frames, groups, images, replace(prior, noise_scale=scale))
+        for scale in NOISE_SCALES
+    ]
+    return float(NOISE_SCALES[int(np.argmin(costs))])

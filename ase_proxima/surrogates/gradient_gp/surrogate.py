@@ -14,14 +14,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.surrogates.gradient_gp.hyperparameters import Labels, Prior, optimise_lengths
+from ase_proxima.surrogates.gradient_gp.hyperparameters import (
+    Labels,
+    Prior,
+    optimise_lengths,
+    optimise_noise,
+)
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.gradient_gp.process import GradientProcess
 from ase_proxima.surrogates.selection import energy_covariance, most_informative
@@ -38,15 +43,15 @@ MAX_FRAMES = 60
 FIRST_OPTIMISATION = 2
 """Number of frames from which length scales are optimised: one frame says too little about several."""
 
-FORMAT = 1
+FORMAT = 2
 
 
 class GradientGP:
     """Gaussian process for one molecule, fitted to energies and forces.
 
     Each new frame extends the Cholesky factor in place and sets the amplitude anew. The length scales, one
-    for bonded pairs, one for second neighbours and one for all others, are found by marginal likelihood when
-    the number of frames reaches 2, 3, 4, 6, 9, 14, ..., each about 1.6 times the one before.
+    for bonded pairs, one for second neighbours and one for all others, and then the noise of the labels, are found by
+    marginal likelihood when the number of frames reaches 2, 3, 4, 6, 9, 14, ..., each about 1.6 times the one before.
 
     When `max_frames` are stored, a quarter of them is dropped: the newest quarter stays, the oldest tenth
     goes, and of the rest those stay that the others predict worst (greedy choice by posterior variance, as
@@ -104,7 +109,7 @@ class GradientGP:
         self.max_frames = max_frames
         self.max_permutations = max_permutations
         self.force_std = force_std
-        self.prior = Prior() if prior is None else prior
+        self.prior = self._prior = Prior() if prior is None else prior
         self._frames: list[Frame] = []
         self._labels: dict[int, Labels] = {}
         self._order: list[int] = []
@@ -199,6 +204,7 @@ class GradientGP:
             "n_frames": len(self._frames),
             "order": self._order,
             "length_scales": self._lengths.tolist(),
+            "noise_scale": self._prior.noise_scale,
             "next_optimisation": self._due,
         }
         (Path(folder) / "gradient_gp.json").write_text(json.dumps(state, indent=1))
@@ -216,7 +222,7 @@ class GradientGP:
             state = json.loads(path.read_text())
             order, due = [int(i) for i in state["order"]], int(state["next_optimisation"])
             lengths, n_frames = np.array(state["length_scales"], dtype=float), int(state["n_frames"])
-            version, settings = state["format"], state["settings"]
+            version, settings, noise = state["format"], state["settings"], state.get("noise_scale", 1.0)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a saved gradient_gp model ({error}): retrain it") from error
         if version != FORMAT:
@@ -232,6 +238,7 @@ class GradientGP:
         molecule = Molecule.from_atoms(frames[0].x, max_permutations=self.max_permutations)
         self._start(molecule, frames[0])
         self._frames, self._due, self._lengths = list(frames), due, lengths
+        self._prior = replace(self._prior, noise_scale=float(noise))
         self._labels = {index: molecule.label(frames[index], self._offset) for index in order}
         self._rebuild(order)
         self._process.contract()
@@ -275,7 +282,10 @@ class GradientGP:
         molecule, n = self._molecule, len(self._order)
         positions = np.linspace(0, n - 1, min(n, self._n_for_lengths)).round().astype(int)
         frames = [self._labels[self._order[i]] for i in np.unique(positions)]
-        self._lengths = optimise_lengths(self._lengths, frames, molecule.groups, molecule.images, self._prior)
+        found = frames, molecule.groups, molecule.images
+        self._lengths = optimise_lengths(self._lengths, *found, self._prior)
+        noise = optimise_noise(self._lengths, *found, self._prior)
+        self._prior = replace(self._prior, noise_scale=noise)
         self._rebuild(self._order)
 
     def _thin(self) -> None:

@@ -293,7 +293,7 @@ def test_missing_metrics_are_imputed_only_when_asked_and_listed(
     ("change", "words"),
     [
         (lambda pairs: pairs.iloc[:19], "19 pairs have ipc on V100, at least 20"),
-        (lambda pairs: pairs.drop(columns=["target.ipc"]), "no target.ipc to learn from"),
+        (lambda pairs: pairs.drop(columns=["dest.ipc"]), "no dest.ipc to learn from"),
         (lambda pairs: pairs.assign(**{"source.device": "K40"}), "no source.device 'P100', it has K40"),
         (lambda pairs: pairs.drop(columns=["source.device"]), "needs a table of pairs"),
     ],

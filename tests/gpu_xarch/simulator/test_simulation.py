@@ -97,7 +97,7 @@ def test_files_read_back_and_say_that_they_are_simulated(tmp_path: Path) -> None
     assert facts["simulated"] == 600
     assert facts["impossible"] == []
     assert facts["missing"] == {}
-    pairing = pair_runs(frame, source="P100", target="V100")
+    pairing = pair_runs(frame, source="P100", dest="V100")
     assert len(pairing.pairs) == 300
     assert pairing.pairs["source.simulated"].all()
     values = simulate(find_gpu("P100"), plan)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.tables.pairs import TARGET, load_pairs, pair_runs, pair_values, paired_metrics, write_pairs
+from gpu_xarch.tables.pairs import DEST, load_pairs, pair_runs, pair_values, paired_metrics, write_pairs
 
 
 def runs(*rows: tuple[str, str, str, str, float]) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def runs(*rows: tuple[str, str, str, str, float]) -> pd.DataFrame:
 
 
 def pair(frame: pd.DataFrame, **options: Any) -> Any:
-    return pair_runs(frame, source="K40", target="P100", **options)
+    return pair_runs(frame, source="K40", dest="P100", **options)
 
 
 def test_order_does_not_matter_and_spelling_of_applications_neither() -> None:
@@ -47,7 +47,7 @@ def test_order_does_not_matter_and_spelling_of_applications_neither() -> None:
     )  # fmt: skip
     pairing = pair(frame)
     assert pairing.pairs["source.ipc"].tolist() == [1.0, 2.0]
-    assert pairing.pairs["target.ipc"].tolist() == [10.0, 20.0]
+    assert pairing.pairs["dest.ipc"].tolist() == [10.0, 20.0]
     assert (pairing.unmatched, pairing.ambiguous) == ([], [])
 
 
@@ -61,8 +61,8 @@ def test_what_did_not_match_and_why() -> None:
         ("source", "a"): "no such application on P100",
         ("source", "b"): "no such kernel on P100",
         ("source", "c"): "input is '5' here, '6' on P100",
-        ("target", "b"): "no such kernel on K40",
-        ("target", "c"): "input is '6' here, '5' on K40",
+        ("dest", "b"): "no such kernel on K40",
+        ("dest", "c"): "input is '6' here, '5' on K40",
     }
 
 
@@ -89,7 +89,7 @@ def test_numbers_may_differ_only_when_asked() -> None:
     )
     assert len(pair(frame).pairs) == 0
     loose = pair(frame, tolerance=0.02)
-    assert loose.pairs["target.ipc"].tolist() == [2.0]
+    assert loose.pairs["dest.ipc"].tolist() == [2.0]
     assert len(loose.unmatched) == 1
     assert (
         len(pair(runs(("K40", "a", "k()", "1", 1.0), ("P100", "a", "k()", "y 1", 2.0)), tolerance=0.5).pairs)
@@ -100,7 +100,7 @@ def test_numbers_may_differ_only_when_asked() -> None:
 def test_kernel_base_leaves_out_template_and_parameters() -> None:
     frame = runs(("K40", "a", "f<int>(int)", "", 1.0), ("P100", "a", "f<long>(long)", "", 2.0))
     pairing = pair(frame, on=["application", "kernel_base"])
-    assert pairing.pairs[["kernel_base", "target.ipc"]].to_numpy().tolist() == [["f", 2.0]]
+    assert pairing.pairs[["kernel_base", "dest.ipc"]].to_numpy().tolist() == [["f", 2.0]]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_pairs_go_to_disk_and_back(tmp_path: Path) -> None:
     write_pairs(pairing, path)
     back = load_pairs(path)
     assert paired_metrics(back) == ["ipc"]
-    assert pair_values(back, TARGET, ["ipc"])["ipc"].tolist() == [2.0]
+    assert pair_values(back, DEST, ["ipc"])["ipc"].tolist() == [2.0]
     with pytest.raises(InputError, match=r"no source\.other"):
         pair_values(back, metrics=["other"])
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
@@ -150,12 +150,12 @@ def test_pairs_go_to_disk_and_back(tmp_path: Path) -> None:
 def test_every_run_is_paired_unmatched_or_ambiguous(rows: list[tuple[str, str, str, str, float]]) -> None:
     frame = runs(("K40", "z", "k()", "", 1.0), ("P100", "z", "k()", "", 1.0), *rows)
     pairing = pair(frame)
-    for side, device in (("source", "K40"), ("target", "P100")):
+    for side, device in (("source", "K40"), ("dest", "P100")):
         doubtful = sum(item[f"{side}_runs"] for item in pairing.ambiguous)
         alone = sum(item["side"] == side for item in pairing.unmatched)
         assert len(pairing.pairs) + alone + doubtful == (frame["device"] == device).sum()
     for _, row in pairing.pairs.iterrows():
-        ours, theirs = frame.iloc[int(row["source.run_id"])], frame.iloc[int(row["target.run_id"])]
+        ours, theirs = frame.iloc[int(row["source.run_id"])], frame.iloc[int(row["dest.run_id"])]
         assert (ours["kernel"], ours["input"], ours["application"]) == (
             theirs["kernel"],
             theirs["input"],

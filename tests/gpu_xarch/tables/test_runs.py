@@ -14,7 +14,7 @@ from gpu_xarch.profiles.readers.table import load_map, table_reader
 from gpu_xarch.tables.applications import Naming, from_command, from_path
 from gpu_xarch.tables.inspection import describe
 from gpu_xarch.tables.memory_bound import label_runs
-from gpu_xarch.tables.runs import from_frame, load_runs, read_arrow, table_units, write_arrow
+from gpu_xarch.tables.runs import load_runs, read_arrow, table_units, write_runs
 
 
 def test_a_profile_becomes_rows_with_provenance_and_units(profiles: Any, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_labels_follow_the_published_rule(profiles: Any, tmp_path: Path) -> None
     higher = label_runs(frame, peaks={"P100": 1e12})
     assert higher["memory_bound"].sum() == 0
     assert higher["bandwidth_fraction"].max() == pytest.approx(550 * 1024**3 / 1e12)
-    write_arrow(from_frame(higher), out)
+    write_runs(higher, out)
     assert load_runs(out).attrs["units"]["memory_bound"] == "label"
     for wrong in (
         {"threshold": 0.0},

@@ -8,6 +8,7 @@ from ase_proxima.surrogates.gradient_gp.hyperparameters import (
     covariance_matrix,
     negative_log_evidence,
     optimise_lengths,
+    optimise_noise,
 )
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.types import Frame
@@ -90,3 +91,26 @@ def test_posterior_amplitude_moves_from_belief_to_data():
 
 def test_prior_keeps_the_length_scales_of_the_pairs_that_there_are():
     assert Prior(lengths=(8.0, 5.0, 4.0)).for_groups([0, 2]).lengths == (8.0, 4.0)
+
+
+@pytest.mark.parametrize("noise", [1e-4, 1e-2])
+def test_noise_is_found_that_was_added_to_the_labels(noise):
+    lengths, rng = np.array([4.0, 2.0]), np.random.default_rng(4)
+    amplitude = PRIOR.amplitude(lengths)
+    exact = drawn(lengths, 30, seed=2, size=0.2, amplitude=amplitude)
+    frames = []
+    for labels in exact:
+        own = amplitude * PRIOR.noise(labels.basis / lengths[WATER.groups])
+        share = noise / PRIOR.gradient_noise
+        frames.append(Labels(labels.q, labels.basis, labels.values + rng.normal(0, np.sqrt(share * own))))
+    found = optimise_noise(lengths, frames, WATER.groups, WATER.images, PRIOR)
+    assert abs(np.log10(found / share)) <= 1, (found, share)
+    assert optimise_noise(lengths, exact, WATER.groups, WATER.images, PRIOR) <= 1e3
+
+
+def test_the_belief_about_the_amplitude_counts_as_one_label():
+    lengths, frames = np.array([4.0, 2.0]), drawn([4.0, 2.0], 4, seed=1, amplitude=1e-6)
+    matrix = covariance_matrix(frames, 1 / lengths[WATER.groups], WATER.images, PRIOR)
+    factor = np.linalg.cholesky(np.triu(matrix) + np.triu(matrix, 1).T)
+    z = np.linalg.solve(factor, np.concatenate([f.values for f in frames]))
+    assert PRIOR.posterior_amplitude(lengths, z) == pytest.approx(PRIOR.amplitude(lengths) / 17, rel=1e-6)
