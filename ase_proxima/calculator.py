@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from zipfile import BadZipFile
@@ -20,12 +21,15 @@ from ase_proxima.executor import Executor
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore, RunDirectory
+from ase_proxima.surrogates.selection import novelty
 from ase_proxima.types import Decision, Results, Stats
 
 __all__ = ["ProximaCalculator"]
 
 _INITIAL = ("initial_charges", "initial_magmoms")
 
+REPEATED = 0.01
+"""Root mean square displacement of a coordinate, in Å, below which a structure repeats an earlier one as evidence."""
 OFFERED = ("energy", "forces", "stress")
 Electrons = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -214,6 +218,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             training,
             store=self._store,
             identify=_identify,
+            compare=partial(novelty, scale=REPEATED),
             seed=self._parts.seed,
             when_not_worthwhile=self._parts.when_not_worthwhile,
             blending=None if self._parts.blending is None else Blending(self._parts.blending),

@@ -31,6 +31,8 @@ from ase_proxima.types import Decision, Frame, Observation, Prediction, Results,
 
 __all__ = ["Criterion", "Executor"]
 
+COMPARED = 20
+"""Latest stored frames with which an input is compared where its error was seen."""
 _TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training")
 
 
@@ -68,6 +70,9 @@ class Executor:
     store : FrameStore
     identify : callable
         `identify(x) -> str`: equal for equal inputs, and hardly ever otherwise.
+    compare : callable, optional
+        `compare(x, known) -> float`: what an error seen at `x` is worth as evidence, beside those at the inputs
+        `known`, latest last; by default each is worth 1.
     seed : int
         Seed of the generator that draws the audits.
     retries : int
@@ -91,6 +96,7 @@ class Executor:
         *,
         store: FrameStore,
         identify: Callable[[Any], str],
+        compare: Callable[[Any, Sequence[Any]], float] | None = None,
         seed: int = 0,
         retries: int = 1,
         when_not_worthwhile: str = "ignore",
@@ -103,6 +109,7 @@ class Executor:
         self.training = training
         self.store = store
         self.identify = identify
+        self.compare = compare
         self.retries = retries
         self.when_not_worthwhile = when_not_worthwhile
         self.blending = blending
@@ -178,7 +185,11 @@ class Executor:
             self._blend = settle(self._blend, blend, energy_gap(exact, prediction))
         if not bypassed:
             self._observe(
-                [weight * u for u in uncertainties], errors, trusted=trusted, probability=probability
+                [weight * u for u in uncertainties],
+                errors,
+                trusted=trusted,
+                probability=probability,
+                novelty=1.0 if decision is Decision.SURROGATE else self._novelty(x),
             )
         row.update(self._tags("error", errors), decision=decision.value, audit_probability=probability)
         if self.blending is not None:
@@ -232,17 +243,29 @@ class Executor:
         ]
 
     def _observe(
-        self, uncertainties: list[float], errors: list[float | None], *, trusted: bool, probability: float
+        self,
+        uncertainties: list[float],
+        errors: list[float | None],
+        *,
+        trusted: bool,
+        probability: float,
+        novelty: float = 1.0,
     ) -> None:
         version = self._counts["model_version"]
         self.states = [
             criterion.controller.observe(
-                state, Observation(uncertainty, trusted, error, probability, version)
+                state, Observation(uncertainty, trusted, error, probability, version, novelty)
             )
             for criterion, state, uncertainty, error in zip(
                 self.criteria, self.states, uncertainties, errors, strict=True
             )
         ]
+
+    def _novelty(self, x: Any) -> float:
+        """What an error at `x` is worth beside those at the latest stored frames."""
+        if self.compare is None:
+            return 1.0
+        return self.compare(x, [frame.x for frame in self.store.frames[-COMPARED:]])
 
     def _is_due(self, *, trusted: bool) -> bool:
         n_frames = len(self.store.frames)
@@ -357,7 +380,11 @@ class Executor:
             names = [criterion.name for criterion in self.criteria]
             return values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
 
-        notes = [note for report in reports for note in report["notes"]]
+        notes = [
+            f"{criterion.name}: {note}"
+            for criterion, report in zip(self.criteria, reports, strict=True)
+            for note in report["notes"]
+        ]
         if self._blend.n_unknown:
             notes.append(f"the work of {self._blend.n_unknown} switches is not known: switch_work lacks it")
         if self._costs.complaint and self.when_not_worthwhile != "ignore":
@@ -367,6 +394,7 @@ class Executor:
         return Stats(
             **numbers,
             error_estimate=value([report["error_estimate"] for report in reports]),
+            error_estimate_se=value([report["error_estimate_se"] for report in reports]),
             error_upper=value([report["error_upper"] for report in reports]),
             threshold=value(thresholds),
             n_frames=len(self.store.frames),

@@ -3,11 +3,15 @@
 Writes benchmarks/results/streams.csv and prints the table.  No surrogate and no target take part: each stream says what
 the error would be at every call, the controller decides on the uncertainty alone, and sees the error where
 it decided to look.
+
+With --sensitivity each constant of the default controller is halved and doubled in turn; the table goes to
+benchmarks/results/streams_sensitivity.csv.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -113,6 +117,28 @@ def bursts(rng: np.random.Generator, n: int) -> Stream:
     return _stream(rng, n, np.full(n, 0.0015), np.where(within, 8.0, 0.8))
 
 
+DEVELOPED_ON = ("stationary", "drifting", "jump", "correlated_50", "correlated_150")
+"""Streams on which the constants were chosen; the others only check."""
+VARIED = (
+    "audit_rate",
+    "margin",
+    "spread",
+    "horizon",
+    "window",
+    "latest",
+    "cap",
+    "cap_weight",
+    "audit_risk",
+    "audit_least",
+    "audit_most",
+    "n_near",
+    "first_gap",
+    "surprise",
+    "shift",
+    "alarm_pairs",
+)
+"""Constants of the default controller that are halved and doubled."""
+
 STREAMS: dict[str, Callable[[np.random.Generator, int], Stream]] = {
     stream.__name__: stream
     for stream in (
@@ -160,38 +186,74 @@ def drive(controller: Controller, stream: Stream, rng: np.random.Generator) -> d
         "share_trusted": len(trusted_errors) / n,
         "share_target": n_runs / n,
         "estimate": report["error_estimate"],
+        "estimate_se": report["error_estimate_se"],
         "upper": report["error_upper"],
+        "upper_known": report["error_upper"] == report["error_upper"],
         "upper_holds": not report["error_upper"] < true,
         "share_alarm": alarms / n,
     }
 
 
-@click.command(context_settings={"show_default": True})
-@click.option("--runs", default=200, help="Runs of each stream.")
-@click.option("--calls", default=3000, help="Calls in each run.")
-def main(runs: int, calls: int) -> None:
-    """Share of runs that hold the bound, for each stream and controller."""
-    rows = []
-    for stream_name, make_stream in STREAMS.items():
-        for controller_name, make_controller in CONTROLLERS.items():
-            for seed in range(runs):
-                rng = np.random.default_rng([seed, 7])
-                result = drive(make_controller(), make_stream(rng, calls), rng)
-                rows.append({"stream": stream_name, "controller": controller_name, "seed": seed, **result})
-    table = pd.DataFrame(rows)
-    summary = table.groupby(["stream", "controller"], sort=False).agg(
+def _run(stream: str, make: Callable[[], Controller], seed: int, calls: int) -> dict[str, float]:
+    rng = np.random.default_rng([seed, 7])
+    return drive(make(), STREAMS[stream](rng, calls), rng)
+
+
+def summarise(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Shares and ratios over the runs of each group."""
+    return table.groupby(by, sort=False).agg(
         held=("held", "mean"),
         error_over_bound=("true_error", lambda e: e.mean() / BOUND),
         worst_over_bound=("true_error", lambda e: e.max() / BOUND),
         share_trusted=("share_trusted", "mean"),
         share_target=("share_target", "mean"),
         estimate_over_true=("estimate", lambda e: e.sum() / table.loc[e.index, "true_error"].sum()),
+        estimate_se_over_bound=("estimate_se", lambda e: e.mean() / BOUND),
         upper_over_bound=("upper", lambda e: e.mean() / BOUND),
+        upper_known=("upper_known", "mean"),
         upper_holds=("upper_holds", "mean"),
         share_alarm=("share_alarm", "mean"),
     )
+
+
+def sensitivity(runs: int, calls: int) -> pd.DataFrame:
+    """Halve and double each constant of the default controller; one row a setting, over all streams developed on."""
+    usual = RiskController(BOUND, prior_ratio=1.0)
+    settings = [("as it is", 1.0, usual)]
+    for name in VARIED:
+        value = getattr(usual, name)
+        for factor in (0.5, 2.0):
+            # no more than all of the bound may be aimed at
+            varied = min(factor * value, 1.0) if name == "margin" else type(value)(factor * value)
+            settings.append((name, varied, replace(usual, **{name: varied})))
+    rows = [
+        {"constant": name, "value": value, **_run(stream, lambda made=made: made, seed, calls)}
+        for name, value, made in settings
+        for stream in DEVELOPED_ON
+        for seed in range(runs)
+    ]
+    columns = ["held", "error_over_bound", "worst_over_bound", "share_target", "upper_known"]
+    return summarise(pd.DataFrame(rows), ["constant", "value"])[columns]
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--runs", default=20, help="Runs of each stream.")
+@click.option("--calls", default=3000, help="Calls in each run.")
+@click.option("--sensitivity", "vary", is_flag=True, help="Halve and double each constant of `risk` instead.")
+def main(runs: int, calls: int, vary: bool) -> None:
+    """Share of runs that hold the bound, for each stream and controller."""
+    if vary:
+        summary, name = sensitivity(runs, calls), "streams_sensitivity.csv"
+    else:
+        rows = [
+            {"stream": stream, "controller": name, "seed": seed, **_run(stream, make, seed, calls)}
+            for stream in STREAMS
+            for name, make in CONTROLLERS.items()
+            for seed in range(runs)
+        ]
+        summary, name = summarise(pd.DataFrame(rows), ["stream", "controller"]), "streams.csv"
     RESULTS.mkdir(exist_ok=True)
-    summary.round(4).to_csv(RESULTS / "streams.csv")
+    summary.round(4).to_csv(RESULTS / name)
     click.echo(summary.round(3).to_string())
 
 
