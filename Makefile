@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help run quick test lowest wheel format benchmarks clean
 
 # Tests of a minute in all: nothing slow, no program of quantum chemistry, no data of others.
-QUICK := not (slow or psi4 or pyscf or shared_data)
+QUICK := not (slow or psi4 or pyscf or qe or shared_data)
 LOWEST ?= build/lowest
 
 help: ## Show this help
@@ -25,6 +25,7 @@ run: $(VENV)/.installed ## Install what is needed and sample methane: proxima-mc
 
 test: $(VENV)/.installed-test ## Install the test extras and run linters, type checker and every test
 	@scripts/install-psi4
+	@scripts/install-qe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -47,6 +48,7 @@ format: $(VENV)/.installed-test ## Format the code
 
 benchmarks: $(VENV)/.installed-test ## Run every benchmark (hours); results go to benchmarks/results
 	@scripts/install-psi4
+	@scripts/install-qe
 	$(BIN)/python -m pip install -q -e '.[test,nas]'
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 

@@ -4,7 +4,14 @@ from importlib.metadata import version
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.decorator import proxima
-from ase_proxima.errors import InputError, NotWorthwhileWarning, ProximaError, RunDirectoryError, TargetError
+from ase_proxima.errors import (
+    InputError,
+    NotWorthwhileWarning,
+    ProximaError,
+    ProximaWarning,
+    RunDirectoryError,
+    TargetError,
+)
 from ase_proxima.types import Decision, Stats
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "NotWorthwhileWarning",
     "ProximaCalculator",
     "ProximaError",
+    "ProximaWarning",
     "RunDirectoryError",
     "Stats",
     "TargetError",

@@ -176,8 +176,8 @@ def mix(target: Results, surrogate: Results, share: float) -> Results:
     return {name: value if np.ndim(value) else float(value) for name, value in mixed.items()}
 
 
-def largest_ratio(uncertainties: Sequence[float], verdicts: Sequence[Verdict]) -> float:
-    """Uncertainty over threshold, the largest of all criteria; NaN where one is unknown.
+def largest_ratio(uncertainties: Sequence[float | None], verdicts: Sequence[Verdict | None]) -> float:
+    """Uncertainty over threshold, the largest of all criteria that apply; NaN where one is unknown.
 
     Examples
     --------
@@ -187,8 +187,9 @@ def largest_ratio(uncertainties: Sequence[float], verdicts: Sequence[Verdict]) -
     ratios = [
         u / verdict.threshold if verdict.threshold > 0 else math.inf
         for u, verdict in zip(uncertainties, verdicts, strict=True)
+        if u is not None and verdict is not None
     ]
-    return math.nan if any(map(math.isnan, ratios)) else max(ratios)
+    return math.nan if any(map(math.isnan, ratios)) else max(ratios, default=math.nan)
 
 
 def energy_of(prediction: Prediction | None) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -12,16 +14,26 @@ from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
+from ase.calculators.calculator import (
+    BaseCalculator,
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
 
-from ase_proxima.assembly import Parts, assemble
+from ase_proxima.assembly import assemble
 from ase_proxima.blending import Blending
-from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.differences import unresolved
+from ase_proxima.errors import InputError, ProximaWarning, RunDirectoryError
 from ase_proxima.executor import Executor
+from ase_proxima.identity import electronic_state, fingerprint
 from ase_proxima.metrics import ErrorMetric, find_metric
+from ase_proxima.options import Options
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore, RunDirectory
 from ase_proxima.surrogates.selection import novelty
+from ase_proxima.targets import parse_target
+from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.types import Decision, Results, Stats
 
 __all__ = ["ProximaCalculator"]
@@ -31,7 +43,16 @@ _INITIAL = ("initial_charges", "initial_magmoms")
 REPEATED = 0.01
 """Root mean square displacement of a coordinate, in Å, below which a structure repeats an earlier one as evidence."""
 OFFERED = ("energy", "forces", "stress")
-Electrons = tuple[tuple[float, ...], tuple[float, ...]]
+"""Properties that surrogates can learn."""
+
+REMEDIES = {
+    "energy": 'bound it as well, error_bound={"energy_per_atom": ..., ...}',
+    "forces": 'bound them as well, error_bound={"force_max": ..., ...}',
+    "stress": 'bound it as well, error_bound={"stress": ..., ...}',
+}
+
+MOVED = 1e-3
+"""Å: atoms that moved by so much against each other must change the answer of a target that sees them."""
 
 
 class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
@@ -43,26 +64,28 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         The expensive calculator.
     error_bound : float or mapping
         What the mean error may be, in the unit of the error metric (eV, eV/atom, eV/Å, eV/Å³); a mapping from
-        metric names to bounds holds all of them at once.
+        metric names to bounds holds all of them at once. A bound `b` on forces implies one of `0.1 Å * b` on the
+        energy per atom and one of `b / (20 Å²)` on the stress, unless these have their own. What no bound covers
+        the target answers.
     error_metric : str or callable
         See `ase_proxima.metrics.find_metric`.  By default `"force_max"` where the target gives forces, else
-        `"energy"`; left out where `error_bound` is a mapping.
+        `"energy"`; left out where `error_bound` is a mapping.  A callable covers all properties.
     bound_over : {"trusted", "all"}
         Whether the mean is over the calls that the surrogate answered, or over all, those of the target counting
         as zero.
     surrogate, uncertainty, controller, training
         Names, or objects with the protocols of `ase_proxima.protocols`.
+    prior : ase calculator or str, optional
+        A cheap calculator, or the name of one (`"xtb:GFN2"`), whose answers the surrogate only corrects.
     audit_rate : float
         Probability, at first, with which the target also runs on a trusted call.
     seed : int
         Seed of the generator that draws the audits.
     properties : sequence of str, optional
-        Results to fill in on every call, by default what target and surrogate both offer.
-    when_not_worthwhile : {"warn", "bypass", "ignore"}
-        What to do where the target turns out to be cheaper than the surrogate: say so once (a
-        `NotWorthwhileWarning`) and go on; say so and call nothing but the target from then on, with no prediction,
-        no storing and no control; or nothing.  "bypass" depends on measured times, so that two runs may differ
-        in the call from which on the target answers; the others never change a decision.
+        What may be asked for; by default all that the target offers.
+    when_not_worthwhile : {"warn", "ignore"}
+        What to do where the target turns out to be cheaper than the surrogate, or nothing is trusted: say so once
+        (a `NotWorthwhileWarning`), or nothing.
     blending : int, optional
         Number of calls over which the answers pass from target to surrogate and back, for dynamics at constant energy,
         which every switch from one call to the next kicks; 10 is usual. None switches at once, as a thermostat allows.
@@ -93,6 +116,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         error_metric: str | ErrorMetric | None = None,
         bound_over: str = "trusted",
         surrogate: str | Surrogate = "auto",
+        prior: BaseCalculator | str | None = None,
         uncertainty: str | Uncertainty = "auto",
         controller: str | Controller = "risk",
         training: str | int | TrainingPolicy = "lazy",
@@ -104,18 +128,19 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         run_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
-        _check_target(target)
+        target = adapt(target)
         if isinstance(error_bound, Mapping) and error_metric is not None:
             raise InputError(
                 f"error_bound names the metrics itself, {', '.join(find_metric(m)[0] for m in error_bound)}, beside "
                 f"error_metric={error_metric!r}: leave error_metric out"
             )
         self.target = target
-        self._parts = Parts(
+        self._options = Options(
             error_bound=error_bound,
             error_metric=_default_metric(target) if error_metric is None else error_metric,
             bound_over=bound_over,
             surrogate=surrogate,
+            prior=prior,
             uncertainty=uncertainty,
             controller=controller,
             training=training,
@@ -125,13 +150,22 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             when_not_worthwhile=when_not_worthwhile,
             blending=blending,
         )
-        self._parts.check()
-        self.implemented_properties = list(self._parts.properties)
+        self._prior = parse_target(prior) if isinstance(prior, str) else prior
+        if self._prior is not None:
+            self._prior = adapt(self._prior, role="prior")
+        self.parameters = {"target": _identity_of(target), **self._options.describe()}
+        self.implemented_properties = _may_be_asked(target, self._options.properties)
         self._store: FrameStore = (
-            MemoryStore() if run_dir is None else RunDirectory.create(run_dir, self._parts.describe())
+            MemoryStore()
+            if run_dir is None
+            else RunDirectory.create(run_dir, self._options.describe(), _identity_of(target))
         )
         self._executor: Executor | None = None
-        self._electronic_state: Electrons | None = None
+        self._electronic_state: dict[str, Any] | None = None
+        self._n_electronic = 0
+        self._by_target = 0
+        self._wanted: tuple[str, ...] = ()
+        self._told: set[str] = set()
 
     @classmethod
     def resume(cls, run_dir: str | Path, target: BaseCalculator, **parts: Any) -> ProximaCalculator:
@@ -141,7 +175,8 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         ----------
         run_dir : path
         target : ase calculator
-            The same target as before; it is not stored.
+            The same target as before; it is not stored. Before the surrogate answers for the first time, the target
+            repeats one stored frame.
         **parts
             Arguments of the constructor that were objects and not names, such as a surrogate of your own; other
             arguments, if given, must be as they were.
@@ -149,15 +184,17 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         Raises
         ------
         RunDirectoryError
-            If the folder is no run directory, is in use, or was made with other settings.
+            If the folder is no run directory, is in use, or was made with other settings or another target.
         """
         run = RunDirectory.open(run_dir)
         try:
-            Parts.check_saved(run.settings, run.path)
+            Options.check_saved(run.settings, run.path)
             calculator = cls(target, **_merge(run.settings, parts))
-            calculator._parts.check_same(run.settings, run.path)
+            calculator._options.check_same(run.settings, run.path)
+            run.check_target(_identity_of(target))
             calculator._store = run
             if run.frames:
+                calculator._check_electrons(run.frames[0].x)
                 calculator._build(run.frames[0].x)
         except Exception:
             run.close()
@@ -167,16 +204,19 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation.
 
-        ASE's own answer, without its many comparisons where nothing changed, or the positions and nothing else.
+        ASE's own answer, without its many comparisons where nothing changed, or the positions and nothing else, and
+        with the electronic state in `atoms.info`, at which ASE does not look.
         """
         last = self.atoms
-        if last is not None and _differ_in_positions_only(last, atoms):
-            moved = np.abs(last.positions - atoms.positions)
-            if not moved.any():
-                return []
-            if moved.max() > tol:
-                return ["positions"]
-        return list(super().check_state(atoms, tol))
+        if last is None or not _differ_in_positions_only(last, atoms):
+            changes = list(super().check_state(atoms, tol))
+            if last is not None and not changes and electronic_state(last) != electronic_state(atoms):
+                changes = list(_INITIAL)
+            return changes
+        moved = np.abs(last.positions - atoms.positions)
+        if not moved.any():
+            return []
+        return ["positions"] if moved.max() > tol else list(super().check_state(atoms, tol))
 
     def calculate(
         self,
@@ -184,52 +224,179 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill `results` for `atoms`: one decision, however many properties are asked for."""
+        """Fill `results` for `atoms`: one decision, however many properties are asked for.
+
+        Raises
+        ------
+        PropertyNotImplementedError
+            If a property is asked for that this kind of structure has not, such as the stress of a molecule.
+        """
         super().calculate(atoms, list(properties), list(system_changes))
+        if not _has_stress(self.atoms) and "stress" in properties:
+            raise PropertyNotImplementedError("stress is defined in a cell with three periodic axes only")
+        self._check_electrons(self.atoms)
         if self._executor is None:
             self._build(self.atoms)
         assert self._executor is not None  # noqa: S101  built above
-        if not {"initial_charges", "initial_magmoms"}.isdisjoint(system_changes):
-            self._check_electrons(self.atoms)
-        results = self._executor(self.atoms)
+        self._wanted = tuple(properties)
+        results = self._executor(self.atoms, needs=self._needed(properties), by_target=self._by_target > 0)
+        self._tell_of_uncovered()
+        agreed = {*self._options.properties, *properties, "free_energy"}
         self.results = {
-            name: value.copy() if isinstance(value, np.ndarray) else value for name, value in results.items()
+            name: value.copy() if isinstance(value, np.ndarray) else value
+            for name, value in results.items()
+            if name in agreed
         }
+        if "energy" in self.results and self._is_free_energy:
+            self.results.setdefault("free_energy", self.results["energy"])
+
+    def _needed(self, properties: Sequence[str]) -> list[str]:
+        """What the answer must have; the energy stands for the free energy where they are one."""
+        free = self._is_free_energy
+        return ["energy" if name == "free_energy" and free else name for name in properties]
+
+    @property
+    def _is_free_energy(self) -> bool:
+        """Whether the target's free energy is its energy, as it is where no electrons are smeared."""
+        results = self._store.frames[-1].results if self._store.frames else {}
+        return bool(results.get("free_energy", results.get("energy")) == results.get("energy"))
+
+    def _tell_of_uncovered(self) -> None:
+        """Warn once of each property for which the target was asked as no bound covers it."""
+        assert self._executor is not None  # noqa: S101  it has just answered
+        for name in self._executor.uncovered:
+            if name not in self._told:
+                self._told.add(name)
+                remedy = REMEDIES.get(name, "ask for it rarely, or ask the target itself")
+                self._warn(
+                    f"no error bound covers {name}, so the target answers each call that asks for it: {remedy}"
+                )
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(message, ProximaWarning, stacklevel=2)
+
+    @contextmanager
+    def target_only(self) -> Iterator[ProximaCalculator]:
+        """Let the target alone answer within a block: for a Hessian, for the last steps of a relaxation.
+
+        The surrogate learns from these calls, and their errors are seen.
+
+        Examples
+        --------
+        >>> from ase.build import molecule
+        >>> from ase.calculators.emt import EMT
+        >>> atoms = molecule("H2O")
+        >>> atoms.calc = ProximaCalculator(EMT(), error_bound=0.05)
+        >>> with atoms.calc.target_only():
+        ...     forces = atoms.get_forces()
+        >>> atoms.calc.stats.n_target
+        1
+        """
+        if self.last_decision is Decision.SURROGATE:
+            self.results = {}  # else ASE would hand out the latest answer again
+        self._by_target += 1
+        try:
+            yield self
+        finally:
+            self._by_target -= 1
 
     def _check_electrons(self, atoms: Atoms) -> None:
-        """Refuse other initial charges or magnetic moments than those of the run, another state for the target."""
-        electrons = _electrons(atoms)
-        if self._electronic_state is None:
-            self._electronic_state = electrons
-        elif electrons != self._electronic_state and len(electrons[0]) == len(self._electronic_state[0]):
+        """Refuse another electronic state than that of the run, which the surrogate does not see."""
+        electrons = electronic_state(atoms)
+        before = self._electronic_state
+        if before is None:
+            self._electronic_state, self._n_electronic = electrons, len(atoms)
+        elif electrons != before and not (
+            len(atoms) != self._n_electronic and _of_molecule(electrons) == _of_molecule(before)
+        ):
             raise InputError(
-                "the initial charges or magnetic moments changed, which the surrogate does not see: "
-                "use another ProximaCalculator for another electronic state"
+                "the charge, the spin, or the initial charges or magnetic moments changed, which the surrogate does "
+                "not see: use another ProximaCalculator for another electronic state"
             )
 
     def _build(self, atoms: Atoms) -> None:
         """Choose the parts for this kind of structure and put them together."""
-        properties, surrogate, criteria, training = assemble(self._parts, atoms)
-        self.implemented_properties = list(properties)
+        prior = None if self._prior is None else self._ask_prior
+        parts = assemble(self._options, atoms, prior)
         self._executor = Executor(
             self._ask_target,
-            surrogate,
-            criteria,
-            training,
+            parts.surrogate,
+            parts.criteria,
+            parts.training,
             store=self._store,
-            identify=_identify,
+            identify=fingerprint,
             compare=partial(novelty, scale=REPEATED),
-            seed=self._parts.seed,
-            when_not_worthwhile=self._parts.when_not_worthwhile,
-            blending=None if self._parts.blending is None else Blending(self._parts.blending),
+            watches=parts.watches,
+            forces_target=self._is_unresolved,
+            seed=self._options.seed,
+            when_not_worthwhile=self._options.when_not_worthwhile,
+            blending=None if self._options.blending is None else Blending(self._options.blending),
         )
         if isinstance(self._store, RunDirectory) and self._store.state is not None:
             _restore(self._executor, self._store, self._store.state)
         else:
             self._executor.checkpoint()
 
+    def _is_unresolved(self, atoms: Atoms, earlier: Sequence[Atoms]) -> bool:
+        """Whether this is a finite difference that the bounds do not resolve; warn once of it."""
+        assert self._executor is not None  # noqa: S101  which asks
+        bounds: dict[str, float] = {}
+        for criterion in self._executor.criteria:
+            per_cell = len(atoms) if criterion.name == "energy_per_atom" else 1
+            if criterion.property is not None:
+                bounds[criterion.property] = criterion.bound * per_cell
+        if not unresolved(atoms, earlier, bounds):
+            return False
+        if "differences" not in self._told:
+            self._told.add("differences")
+            self._warn(
+                "structures differ by less than the error bound resolves, as in finite differences: the target answers "
+                "them; write `with calc.target_only():` round a Hessian, elastic constants or numerical derivatives"
+            )
+        return True
+
     def _ask_target(self, atoms: Atoms) -> Results:
-        return _run_target(self.target, atoms.copy(), self.implemented_properties)
+        known = set(offered(self.target))
+        names = [*self._options.properties, *(name for name in self._wanted if name in known)]
+        wanted = [name for name in dict.fromkeys(names) if name != "stress" or _has_stress(atoms)]
+        if "free_energy" in known and "energy" in wanted:
+            wanted.append("free_energy")
+        results = ask(self.target, atoms, list(dict.fromkeys(wanted)))
+        self._check_sight(atoms, results)
+        return results
+
+    def _ask_prior(self, atoms: Atoms) -> Results:
+        names = [name for name in self._options.properties if name in offered(self._prior)]
+        return ask(self._prior, atoms, [name for name in names if name != "stress" or _has_stress(atoms)])
+
+    def _check_sight(self, atoms: Atoms, results: Results) -> None:
+        """Warn once of a target that gives equal bits for different structures."""
+        frame = self._store.frames[-1] if self._store.frames else None
+        if frame is None or len(frame.x) != len(atoms) or "ignored" in self._told:
+            return
+        moved = atoms.positions - frame.x.positions
+        if not np.abs(moved - moved.mean(axis=0)).max() > MOVED:
+            return
+        same = all(
+            np.array_equal(results[name], frame.results.get(name, np.nan))
+            for name in ("energy", "forces")
+            if name in results
+        )
+        if same and np.any(results.get("forces", 1.0)):
+            self._told.add("ignored")
+            self._warn(
+                f"the target {_name_of(self.target)} gave the same results to the last bit for two different "
+                "structures: see whether it reads the positions of the atoms that it is given"
+            )
+
+    def set(self, **settings: Any) -> dict[str, Any]:
+        """Refuse to change settings: neither a run nor its target could follow."""
+        if settings:
+            raise InputError(
+                f"the settings of a ProximaCalculator are fixed, got {', '.join(settings)}: make another one, or set "
+                "them on the target before it is wrapped"
+            )
+        return {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ProximaCalculator:
         """Copy the run so far, with its target: from here on the two go on independently."""
@@ -258,6 +425,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         )
 
     @property
+    def name(self) -> str:
+        """What was wrapped, as in a database of results."""
+        return f"proxima({_name_of(self.target)})"
+
+    @property
     def last_decision(self) -> Decision | None:
         """Who answered the latest call; None before the first."""
         return self._executor.last_decision if self._executor else None
@@ -281,12 +453,24 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Release the files of the run directory; the target is the caller's to close."""
         if isinstance(self._store, RunDirectory):
             self._store.close()
+            if self._executor is not None:
+                self._executor.guard.close()
+
+
+def _has_stress(atoms: Atoms) -> bool:
+    return bool(atoms.pbc.all()) and atoms.cell.rank == 3
+
+
+def _of_molecule(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What an electronic state says of the whole, and not atom by atom."""
+    return {name: value for name, value in state.items() if name not in _INITIAL}
 
 
 def _differ_in_positions_only(a: Atoms, b: Atoms) -> bool:
-    """Whether what ASE compares of two structures is the same apart from the positions, to the last bit."""
+    """Whether what a target may read of two structures is the same apart from the positions, to the last bit."""
     return (
         a.numbers.shape == b.numbers.shape
+        and not (a.info or b.info)
         and a.arrays.keys().isdisjoint(_INITIAL)
         and b.arrays.keys().isdisjoint(_INITIAL)
         and bool((a.numbers == b.numbers).all())
@@ -306,37 +490,55 @@ def _restore(executor: Executor, run: RunDirectory, state: Mapping[str, Any]) ->
         raise RunDirectoryError(f"{run.path} is damaged: {type(error).__name__}: {error}") from error
 
 
-def _check_target(target: Any) -> None:
-    if isinstance(target, type) or not hasattr(target, "get_property"):
-        kind = f"the class {target.__name__}" if isinstance(target, type) else type(target).__name__
-        raise InputError(
-            f"target must be an ASE calculator, got {kind}: "
-            "pass an object such as ase.calculators.emt.EMT(), or use the decorator for a function"
-        )
-
-
-def _offered(target: Any) -> tuple[str, ...]:
-    return tuple(name for name in OFFERED if name in target.implemented_properties)
-
-
 def _default_metric(target: Any) -> str:
     return "force_max" if "forces" in target.implemented_properties else "energy"
 
 
 def _choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[str, ...]:
-    offered = _offered(target)
+    """What target and surrogates both offer, or what of it was chosen."""
+    learned = tuple(name for name in OFFERED if name in offered(target))
     if properties is None:
-        return offered
+        return learned
     if isinstance(properties, str):
         raise InputError(
             f"properties must be a sequence of names, got {properties!r}: write [{properties!r}]"
         )
-    missing = [name for name in properties if name not in offered]
+    missing = [name for name in properties if name not in learned]
     if missing or not properties:
         raise InputError(
-            f"properties {list(properties)} cannot be had: this target and the surrogates offer {list(offered)}"
+            f"properties {list(properties)} cannot be had: this target and the surrogates offer {list(learned)}"
         )
     return tuple(name for name in OFFERED if name in properties)
+
+
+def _may_be_asked(target: Any, chosen: Sequence[str]) -> list[str]:
+    """Properties that may be asked for: those chosen, or all of the target; with the energy, the free energy."""
+    names = [*chosen, *(offered(target) if chosen == _choose_properties(target, None) else ())]
+    return list(dict.fromkeys([*names, *(["free_energy"] if "energy" in names else [])]))
+
+
+def _name_of(target: Any) -> str:
+    name = getattr(target, "name", None)
+    return name if isinstance(name, str) and name else type(target).__name__.lower()
+
+
+def _identity_of(target: Any) -> dict[str, Any]:
+    """Name and parameters of a calculator, as far as they are words and numbers."""
+    return {"name": _name_of(target), "parameters": _plain(dict(getattr(target, "parameters", None) or {}))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, np.ndarray)):
+        return [_plain(item) for item in (sorted(value, key=repr) if isinstance(value, set) else value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return type(value).__name__
+    return value
 
 
 def _merge(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,31 +548,3 @@ def _merge(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     if isinstance({**saved, **given}["error_bound"], Mapping):  # which names the metrics
         saved.pop("error_metric", None)
     return {**saved, **given}
-
-
-def _run_target(target: Any, atoms: Atoms, properties: Sequence[str]) -> Results:
-    """Ask a calculator for its properties, through the interface that keeps its own state right."""
-    ordered = sorted(
-        properties, key=lambda name: name != "forces"
-    )  # forces first: they bring the energy along
-    values = {name: target.get_property(name, atoms) for name in ordered}
-    if isinstance(target, Calculator) and not all(np.isfinite(value).all() for value in values.values()):
-        target.reset()  # else it would return the same from its cache when asked again
-    return {
-        name: float(values[name]) if np.ndim(values[name]) == 0 else np.array(values[name], float)
-        for name in properties
-    }
-
-
-def _identify(atoms: Atoms) -> str:
-    """Fingerprint of species, positions, cell and periodicity, to the last bit."""
-    digest = hashlib.blake2b(digest_size=8)
-    for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
-        digest.update(np.ascontiguousarray(array).data)
-    # A letter first: ASE refuses words in its database that look like numbers.
-    return "s" + digest.hexdigest()
-
-
-def _electrons(atoms: Atoms) -> Electrons:
-    """Initial charges and magnetic moments, of which the surrogates know nothing."""
-    return tuple(atoms.get_initial_charges()), tuple(atoms.get_initial_magnetic_moments().ravel())

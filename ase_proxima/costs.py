@@ -7,19 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
-from ase_proxima.types import Decision
+from ase_proxima.metrics import METRIC_UNITS
+from ase_proxima.types import Decision, ErrorsSeen
 
 __all__ = [
+    "FAIR_NUMBER",
     "WHEN_NOT_WORTHWHILE",
     "Costs",
     "add_call",
+    "complain_of_distrust",
     "is_worthwhile",
     "long_run_speedup",
     "present_speedup",
 ]
 
-WHEN_NOT_WORTHWHILE = ("warn", "bypass", "ignore")
-"""What may be done where the target is cheaper than the surrogate."""
+WHEN_NOT_WORTHWHILE = ("warn", "ignore")
+"""What may be done where the target is cheaper than the surrogate, or nothing is trusted."""
+
+FAIR_NUMBER = 100
+"""Calls after which a surrogate that was never trusted is a case to be told."""
 
 LATEST = 31
 """Timings of which a median is taken: one call that the machine held up does not count."""
@@ -192,6 +198,27 @@ def _complain(costs: Costs) -> str:
     target_ms, surrogate_ms = 1e3 * median(costs.target), 1e3 * median(costs.surrogate)
     return (
         f"after {costs.n_calls} calls, the target takes {target_ms:.3g} ms a call and the surrogate "
-        f'{surrogate_ms:.3g} ms: use the target itself, or set when_not_worthwhile="bypass" '
-        '("ignore" if it only stands in for a slower one)'
+        f'{surrogate_ms:.3g} ms: use the target itself, or set when_not_worthwhile="ignore" if it only stands in '
+        "for a slower one"
     )
+
+
+def complain_of_distrust(n_calls: int, bounds: Mapping[str, float], seen: Mapping[str, ErrorsSeen]) -> str:
+    """Say in one line that nothing was trusted, and what errors the surrogate makes.
+
+    The bound that is furthest away is the one that is told.
+
+    Examples
+    --------
+    >>> complain_of_distrust(100, {"force_max": 0.1}, {"force_max": ErrorsSeen(90, 0.9, 1.0, 2.0)})
+    'nothing was trusted in 100 calls: force_max errors seen: median 0.9 eV/Å, bound 0.1: this surrogate cannot ...'
+    """
+    name = max(bounds, key=lambda metric: seen[metric].median / bounds[metric])
+    median_error, unit = seen[name].median, METRIC_UNITS.get(name, "")
+    facts = f"{name} errors seen: median {median_error:.2g}{unit and ' '}{unit}, bound {bounds[name]:.2g}"
+    verdict = (
+        "this surrogate cannot reach the bound here: raise it, or try another surrogate"
+        if median_error > bounds[name]
+        else "the uncertainty does not tell the good answers from the bad: try another uncertainty or surrogate"
+    )
+    return f"nothing was trusted in {n_calls} calls: {facts}: {verdict}"

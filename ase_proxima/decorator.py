@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -11,15 +10,17 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_proxima.assembly import Parts, make_controller
+from ase_proxima import surrogates
+from ase_proxima import uncertainty as uncertainties
 from ase_proxima.errors import InputError
 from ase_proxima.executor import Criterion, Executor
+from ase_proxima.identity import fingerprint
 from ase_proxima.metrics import ErrorMetric, find_metric
+from ase_proxima.options import Options, make_controller
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore
-from ase_proxima.training import NeverTraining, make_training_policy
+from ase_proxima.training import make_training_policy
 from ase_proxima.types import Decision, Frame, Results, Stats
-from ase_proxima.uncertainty.posterior import PosteriorUncertainty
 
 __all__ = ["ProximaFunction", "proxima"]
 
@@ -85,38 +86,26 @@ def proxima(
     def decorate(function: Callable[P, R]) -> ProximaFunction[P, R]:
         if not callable(function):
             raise InputError(f"proxima wraps a function, got {type(function).__name__}")
-        policy = make_training_policy(training)
-        model = _make_surrogate(surrogate)
-        measure = _make_uncertainty(uncertainty, model)
-        if isinstance(policy, NeverTraining):
-            _check_trained(surrogate, measure, uncertainty)
-        parts = Parts(
-            error_bound,
-            error_metric,
-            bound_over,
-            model,
-            measure,
-            controller,
-            training,
-            audit_rate,
-            seed,
-            ("value",),
-            when_not_worthwhile,
-        )
         if isinstance(error_bound, Mapping):
             raise InputError("error_bound of a function must be one number, got a mapping")
-        parts.check()
-        name, metric = find_metric(error_metric)
-        prior_ratio = getattr(measure, "prior_ratio", None)
-        rule = make_controller(controller, error_bound, bound_over, audit_rate, prior_ratio)
-        return ProximaFunction(
-            function,
-            model,
-            Criterion(name, metric, measure, rule),
-            policy,
-            seed,
-            when_not_worthwhile,
+        model = _make_surrogate(surrogate)
+        measure = _make_uncertainty(uncertainty, model)
+        options = Options(
+            error_bound=error_bound,
+            error_metric=error_metric,
+            properties=("value",),
+            bound_over=bound_over,
+            surrogate=model,
+            uncertainty=measure,
+            controller=controller,
+            training=training,
+            audit_rate=audit_rate,
+            seed=seed,
+            when_not_worthwhile=when_not_worthwhile,
         )
+        if options.came_trained:
+            _check_trained(surrogate, measure, uncertainty)
+        return ProximaFunction(function, model, measure, options)
 
     return decorate
 
@@ -137,10 +126,8 @@ class ProximaFunction(Generic[P, R]):
         self,
         function: Callable[P, R],
         surrogate: Surrogate,
-        criterion: Criterion,
-        training: TrainingPolicy,
-        seed: int,
-        when_not_worthwhile: str,
+        uncertainty: Uncertainty,
+        options: Options,
     ) -> None:
         functools.update_wrapper(self, function)
         self.target = function
@@ -150,15 +137,24 @@ class ProximaFunction(Generic[P, R]):
         self._shape: tuple[int, ...] | None = None
         self._bound: inspect.BoundArguments | None = None
         self._store = MemoryStore()
+        name, metric = find_metric(options.error_metric)
+        ((_, bound),) = options.bounds.items()
+        rule = make_controller(
+            options.controller,
+            bound,
+            options.bound_over,
+            options.audit_rate,
+            getattr(uncertainty, "prior_ratio", None),
+        )
         self._executor = Executor(
             self._run_target,
             surrogate,
-            [criterion],
-            training,
+            [Criterion(name, metric, uncertainty, rule, bound)],
+            make_training_policy(options.training),
             store=self._store,
-            identify=_identify,
-            seed=seed,
-            when_not_worthwhile=when_not_worthwhile,
+            identify=fingerprint,
+            seed=options.seed,
+            when_not_worthwhile=options.when_not_worthwhile,
         )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -264,9 +260,8 @@ def _make_surrogate(surrogate: Any) -> Surrogate:
         return surrogate
     if isinstance(surrogate, str):
         raise InputError(f"surrogate must be a scikit-learn regressor or a Surrogate, got {surrogate!r}")
-    from ase_proxima.surrogates.sklearn import SklearnSurrogate, default_regressor
-
-    return SklearnSurrogate(default_regressor() if surrogate is None else surrogate)
+    regressor = surrogates.default_regressor() if surrogate is None else surrogate
+    return surrogates.SklearnSurrogate(regressor)
 
 
 def _check_trained(surrogate: Any, measure: Uncertainty, uncertainty: str | Uncertainty) -> None:
@@ -276,7 +271,7 @@ def _check_trained(surrogate: Any, measure: Uncertainty, uncertainty: str | Unce
             'training="never" uses a surrogate as it came, and a regressor is cloned untrained: pass a fitted '
             'SklearnSurrogate, or use training="lazy"'
         )
-    if measure is not uncertainty and not isinstance(measure, PosteriorUncertainty):
+    if measure is not uncertainty and not hasattr(measure, "prior_ratio"):
         raise InputError(
             'the distance is one to inputs that were trained on, of which there are none with training="never": '
             'use uncertainty="posterior", or pass a fitted InputDistance'
@@ -294,12 +289,5 @@ def _make_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate) -> U
     if uncertainty == "posterior" and gives_std is False:
         raise InputError('this regressor gives no standard deviation: use uncertainty="distance"')
     if uncertainty == "posterior" or (uncertainty == "auto" and gives_std):
-        return PosteriorUncertainty("value")
-    from ase_proxima.uncertainty.distance import InputDistance
-
-    return InputDistance()
-
-
-def _identify(x: NDArray[np.float64]) -> str:
-    """Fingerprint of the numbers, to the last bit."""
-    return hashlib.blake2b(x.tobytes(), digest_size=8).hexdigest()
+        return uncertainties.PosteriorUncertainty("value")
+    return uncertainties.InputDistance()

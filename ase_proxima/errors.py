@@ -1,4 +1,4 @@
-"""Errors that the library raises on purpose, and its one warning.
+"""Errors that the library raises on purpose, and its warnings.
 
 A command turns an `InputError` into one line and exit code 2, any other `ProximaError` into one line
 and exit code 1.
@@ -6,7 +6,14 @@ and exit code 1.
 
 from __future__ import annotations
 
-__all__ = ["InputError", "NotWorthwhileWarning", "ProximaError", "RunDirectoryError", "TargetError"]
+__all__ = [
+    "InputError",
+    "NotWorthwhileWarning",
+    "ProximaError",
+    "ProximaWarning",
+    "RunDirectoryError",
+    "TargetError",
+]
 
 
 class ProximaError(Exception):
@@ -25,5 +32,9 @@ class TargetError(ProximaError, RuntimeError):
     """The target failed on a structure, after retries; the message names the saved structure."""
 
 
-class NotWorthwhileWarning(UserWarning):
-    """The target takes less time than the surrogate: wrapping it cannot pay."""
+class ProximaWarning(UserWarning):
+    """Something that a user should know: no error bound covers what was asked for, a target that sees no positions."""
+
+
+class NotWorthwhileWarning(ProximaWarning):
+    """The target takes less time than the surrogate, or nothing is trusted: wrapping does not pay."""

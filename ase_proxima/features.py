@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from ase.symbols import Symbols
 
 from ase_proxima.errors import InputError
+from ase_proxima.identity import same_frame
 from ase_proxima.types import Frame
 
 __all__ = ["FrameRows", "check_composition", "composition", "continues", "import_dscribe"]
@@ -57,13 +59,7 @@ def continues(known: Sequence[Frame], frames: Sequence[Frame]) -> bool:
     """
     if len(frames) < len(known):
         return False
-    return all(map(_same, known, frames[: len(known)]))
-
-
-def _same(a: Frame, b: Frame) -> bool:
-    if a is b:
-        return True
-    return a.step == b.step and bool(a.x == b.x) and a.results.get("energy") == b.results.get("energy")
+    return all(map(same_frame, known, frames[: len(known)]))
 
 
 def import_dscribe() -> Any:
@@ -128,6 +124,4 @@ class FrameRows:
 
 
 def _formula(numbers: tuple[int, ...]) -> str:
-    from ase.symbols import Symbols
-
     return str(Symbols(numbers).get_chemical_formula("hill"))

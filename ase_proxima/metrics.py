@@ -15,7 +15,6 @@ __all__ = [
     "METRIC_PROPERTIES",
     "METRIC_UNITS",
     "ErrorMetric",
-    "energy_per_atom",
     "find_metric",
     "measure_error",
 ]
@@ -46,11 +45,6 @@ def _energy(target: Results, surrogate: Results) -> float:
     return abs(float(target["energy"]) - float(surrogate["energy"]))
 
 
-def energy_per_atom(target: Results, surrogate: Results, n_atoms: int | None = None) -> float:
-    """Return |dE| per atom, in eV; the forces tell the number of atoms where it is not given."""
-    return _energy(target, surrogate) / (len(target["forces"]) if n_atoms is None else n_atoms)
-
-
 def _force_mae(target: Results, surrogate: Results) -> float:
     return float(np.abs(np.asarray(target["forces"]) - surrogate["forces"]).mean())
 
@@ -69,7 +63,7 @@ def _value(target: Results, surrogate: Results) -> float:
 
 _METRICS: Mapping[str, ErrorMetric] = {
     "energy": _energy,
-    "energy_per_atom": energy_per_atom,
+    "energy_per_atom": _energy,
     "force_mae": _force_mae,
     "force_max": _force_max,
     "stress": _stress,
@@ -86,6 +80,12 @@ def find_metric(metric: str | ErrorMetric) -> tuple[str, ErrorMetric]:
         `"energy"` |dE|; `"energy_per_atom"`; `"force_mae"` mean |dF| per component; `"force_max"`
         largest |dF_atom|; `"stress"` largest |dstress|, in eV, eV/Å and eV/Å³; `"value"`
         largest |d| of a decorated function; or `callable(target_results, surrogate_results) -> float`.
+
+    Returns
+    -------
+    name : str
+    function : callable
+        That of `"energy_per_atom"` gives the error of the whole energy, as results do not tell the number of atoms.
 
     Raises
     ------

@@ -116,9 +116,12 @@ class FrameStore(Protocol):
     ----------
     frames
         The target's results so far, in the order of the calls.
+    on_disk
+        Whether a run can be resumed from it in a later process.
     """
 
     frames: list[Frame]
+    on_disk: bool
 
     def known(self, step: int, x: Any) -> Results | None:
         """Results that an interrupted run had already paid for at this call and input."""

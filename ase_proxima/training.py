@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from ase_proxima.errors import InputError
 from ase_proxima.protocols import TrainingPolicy
 
-__all__ = ["EveryTraining", "LazyTraining", "NeverTraining", "make_training_policy"]
+__all__ = ["EveryTraining", "LazyTraining", "NeverTraining", "make_training_policy", "never_trains"]
+
+LARGEST_FIRST_TRAINING = 1000
+"""A policy that would not train on so many new frames never does: a run of default length has fewer."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,20 @@ class NeverTraining:
         return False
 
 
+def never_trains(policy: TrainingPolicy) -> bool:
+    """Whether a policy leaves a surrogate as it came, judged by what it answers for up to 1,000 new frames.
+
+    Examples
+    --------
+    >>> never_trains(NeverTraining()), never_trains(EveryTraining(50)), never_trains(LazyTraining())
+    (True, False, False)
+    """
+    return not any(
+        policy.due(n_frames=n_frames, n_trained=0, trusted=True)
+        for n_frames in range(1, LARGEST_FIRST_TRAINING + 1)
+    )
+
+
 def make_training_policy(training: str | int | TrainingPolicy) -> TrainingPolicy:
     """Make a policy from its name: "lazy", "never", a number of frames, or a policy object.
 
@@ -88,6 +105,6 @@ def make_training_policy(training: str | int | TrainingPolicy) -> TrainingPolicy
         if training == "never":
             return NeverTraining()
         raise InputError(f'unknown training {training!r}: use "lazy", "never" or a number of frames')
-    if isinstance(training, int):
-        return EveryTraining(training)
-    return training
+    if isinstance(training, TrainingPolicy):
+        return training
+    return EveryTraining(int(training))

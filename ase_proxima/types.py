@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Decision", "Frame", "Observation", "Prediction", "Results", "Stats", "Verdict"]
+__all__ = ["Decision", "ErrorsSeen", "Frame", "Observation", "Prediction", "Results", "Stats", "Verdict"]
 
 Results = Mapping[str, Any]
 """What a target or a surrogate gives for one input: ASE property names to eV, eV/Å, eV/Å³ values."""
@@ -114,6 +114,26 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorsSeen:
+    """Errors of one metric, seen wherever target and surrogate both gave the property; in its unit.
+
+    Attributes
+    ----------
+    n
+        How many.
+    median
+        Of the latest 101.
+    mean, largest
+        Of all.
+    """
+
+    n: int
+    median: float
+    mean: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """Where the calls and the time went.  Times in seconds, errors in the unit of the error metric.
 
@@ -143,9 +163,12 @@ class Stats:
     speedup_present, speedup_long_run
         Projected from measured times, over asking the target on every call: with the target running on the
         share of calls on which it does at present, and once only audits ask it; NaN until measured.
+    errors_seen
+        Errors of every property that target and surrogate both gave, by the name of the metric: on flagged calls
+        as much as on audits, so that they are larger than those of the trusted calls.
     notes
         What the controller has to report: detected oscillation, alarms; that the target is cheaper than the
-        surrogate.
+        surrogate, or that nothing is trusted and what errors were seen.
     """
 
     n_calls: int = 0
@@ -167,6 +190,7 @@ class Stats:
     switch_work: float = float("nan")
     speedup_present: float = float("nan")
     speedup_long_run: float = float("nan")
+    errors_seen: dict[str, ErrorsSeen] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

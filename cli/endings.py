@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-__all__ = ["OneLineCommand", "OneLineGroup", "exit_code"]
+__all__ = ["OneLineCommand", "OneLineGroup", "ResumableCommand", "exit_code"]
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -156,6 +156,12 @@ class OneLineErrors:
 
 class OneLineCommand(OneLineErrors, click.Command):
     """A command whose errors are told in one line."""
+
+
+class ResumableCommand(OneLineCommand):
+    """A command that goes on with `--resume` where it was interrupted."""
+
+    interrupted = "interrupted: what was done is kept; go on with --resume"
 
 
 class OneLineGroup(OneLineErrors, click.Group):

@@ -24,6 +24,7 @@ __all__ = [
     "json_text",
     "number",
     "percent",
+    "progress_bar",
     "show_table",
     "step_progress",
     "write_figure",
@@ -155,7 +156,7 @@ def write_figure(figure: Figure, file: Path) -> None:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Callable[[str, float, float], None]]:
+def progress_bar(title: str) -> Iterator[Callable[[str, float, float], None]]:
     """Show a bar on a terminal, from the first moment on, and nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda _what, _done, _total: None
@@ -176,12 +177,12 @@ def _bar(title: str) -> Iterator[Callable[[str, float, float], None]]:
 @contextmanager
 def file_progress(title: str) -> Iterator[Callable[[Path, int, int], None]]:
     """Show a bar over files on a terminal, nothing elsewhere."""
-    with _bar(title) as update:
+    with progress_bar(title) as update:
         yield lambda path, index, total: update(path.name[:40], index, total)
 
 
 @contextmanager
 def step_progress(title: str) -> Iterator[Callable[[float, float], None]]:
     """Show a bar over steps on a terminal, nothing elsewhere."""
-    with _bar(title) as update:
+    with progress_bar(title) as update:
         yield lambda done, total: update("", done, total)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ase_proxima.errors import InputError, ProximaError
-from proxima_cli.endings import OneLineCommand
+from proxima_cli.endings import ResumableCommand
 from proxima_cli.options import HELP_NAMES, MOST_NUMBERS, NumberList, json_option, version_option
 from proxima_cli.output import echo_json, show_table, write_figure
 
@@ -34,11 +34,7 @@ Summary = dict[str, Any]
 WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 
 
-class _Resumable(OneLineCommand):
-    interrupted = "interrupted: what was done is kept; go on with --resume"
-
-
-@click.command("proxima-mc", cls=_Resumable, context_settings={"show_default": True, **HELP_NAMES})
+@click.command("proxima-mc", cls=ResumableCommand, context_settings={"show_default": True, **HELP_NAMES})
 @click.option("--temp", "temperatures", type=NumberList(), default="500", help="Temperature in K.")
 @click.option("--molecule", default="CH4", help="A name of ASE's g2 collection, or a structure file.")
 @click.option("--steps", default=1000, help="Steps of each chain.")

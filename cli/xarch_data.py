@@ -39,6 +39,11 @@ __all__ = ["info", "ingest"]
     "--map", "column_map", metavar="MAP", help="Column map of --format table: a JSON file or gpuperfpredict."
 )
 @click.option(
+    "--decimal",
+    type=click.Choice([".", ","]),
+    help="Mark before decimals in Nsight Compute's numbers; found out from each file unless given.",
+)
+@click.option(
     "--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print."
 )
 @json_option
@@ -52,6 +57,7 @@ def ingest(
     device: str,
     file_format: str,
     column_map: str | None,
+    decimal: str | None,
     show_problems: int,
     as_json: bool,
 ) -> None:
@@ -63,9 +69,9 @@ def ingest(
     if (file_format == "table") != (column_map is not None):
         raise InputError("--format table and --map MAP go together: give both or none")
     naming = Naming.of(manifest, app_from, device)
-    reader = table_reader(load_map(column_map)) if column_map is not None else gpu_xarch.read_runs
+    reader = table_reader(load_map(column_map)) if column_map is not None else None
     with file_progress("reading") as update:
-        report = gpu_xarch.ingest(paths, out, naming=naming, reader=reader, on_file=update)
+        report = gpu_xarch.ingest(paths, out, naming=naming, reader=reader, decimal=decimal, on_file=update)
     if as_json:
         echo_json(
             {
@@ -87,6 +93,7 @@ def ingest(
                 "new": report.new,
                 "duplicate": report.duplicate,
                 "merged": report.merged,
+                "refused": report.refused,
                 "unknown_metrics": dict(report.unknown),
             }
         )
@@ -107,7 +114,7 @@ def ingest(
         )
         click.echo(
             f"{report.new} runs added to {out}, {report.duplicate} held already, "
-            f"{report.merged} joined to others, {report.n_problems} problems"
+            f"{report.merged} joined to others, {report.refused} values refused, {report.n_problems} problems"
         )
     ctx.exit(1 if report.failed else 0)
 
@@ -151,6 +158,9 @@ def _print_info(table: Path, facts: dict[str, Any]) -> None:
         click.echo(f"not in the registry: {', '.join(facts['unknown_metrics'])}")
     repeated = facts["repeated"]
     click.echo(f"repeated: {repeated['runs']} runs beyond the first of {repeated['keys']} keys")
+    if facts["refused"]:
+        names = ", ".join(f"{name} {count}" for name, count in facts["refused"].items())
+        click.echo(f"left out at ingest, as no device can have them: {names}")
     if facts["impossible"]:
         click.echo("\nvalues that cannot be:")
         names_ = ("device", "metric", "why", "runs", "worst", "limit", "example")

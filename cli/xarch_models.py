@@ -59,7 +59,7 @@ def load_data(
         if {problem.source, problem.dest} - {SOURCE, DEST}:
             raise InputError(f"without --data there are only simulated pairs {SOURCE} -> {DEST}: give --data")
         click.echo(DESCRIPTION, err=True)
-        return training_data(own_pairs(), problem, metrics=names)
+        return training_data(own_pairs(times=problem.target == "duration"), problem, metrics=names)
     table = load_table(data)
     if source is None:
         raise InputError("--source is needed with --data: name the GPU at hand")
@@ -145,6 +145,10 @@ def train(
         f"{name} for {problem.target} {where}: {card['rows']} rows of {card['applications']} applications, "
         f"{card['metrics']} metrics, {len(card['left_out_metrics'])} left out"
     )
+    if card["refused_values"]:
+        click.echo(
+            f"{card['refused_values']} values of these rows were refused at ingest, as no device can have them"
+        )
     if card["simulated_rows"]:
         click.echo(f"SIMULATED: {card['simulated_rows']} of the rows were made by a model, not measured")
     scores = card["held_out_applications"]

@@ -27,6 +27,7 @@ __all__ = ["simulate"]
     "--noise", type=float, default=0.01, show_default=True, help="Spread of the run time, as a share."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
+@click.option("--times", is_flag=True, help="Write traces with the times of the launches, too.")
 @click.option(
     "--runs-per-file",
     type=click.IntRange(min=1),
@@ -41,6 +42,7 @@ def simulate(
     applications: tuple[str, ...],
     noise: float,
     seed: int,
+    times: bool,
     runs_per_file: int,
 ) -> None:
     """Write nvprof files of known applications as an analytic model sees them on the named GPUs.
@@ -51,6 +53,6 @@ def simulate(
     plan = gpu_xarch.plan_runs(runs, applications)
     with file_progress("simulating") as update:
         files = gpu_xarch.write_simulation(
-            gpus, plan, out, noise=noise, seed=seed, runs_per_file=runs_per_file, on_file=update
+            gpus, plan, out, noise=noise, seed=seed, runs_per_file=runs_per_file, times=times, on_file=update
         )
     click.echo(f"SIMULATED: {len(plan)} runs for each of {len(gpus)} GPUs in {len(files)} files under {out}")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gpu_xarch.models.problem import make_problem as make_problem
     from gpu_xarch.profiles.ingestion import ingest as ingest
     from gpu_xarch.profiles.readers import read_runs as read_runs
+    from gpu_xarch.relations import reveals as reveals
     from gpu_xarch.simulator.files import write_simulation as write_simulation
     from gpu_xarch.simulator.model import plan_runs as plan_runs
     from gpu_xarch.simulator.own_data import own_pairs as own_pairs
@@ -57,6 +58,7 @@ _HOMES = {
     "models.problem": ("make_problem",),
     "profiles.ingestion": ("ingest",),
     "profiles.readers": ("read_runs",),
+    "relations": ("reveals",),
     "simulator.files": ("write_simulation",),
     "simulator.model": ("plan_runs",),
     "simulator.own_data": ("own_pairs",),

@@ -9,14 +9,20 @@ fractions where the tools print percent; utilisation levels as 0 to 10.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "Metric",
@@ -30,6 +36,10 @@ __all__ = [
     "registry",
     "units",
 ]
+
+
+#: greatest value of a unit; a metric whose definition allows more says so in a field of its own
+_MOST = {"fraction": 1.0, "label": 1.0, "level": 10.0}
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ class Metric:
         Alternatives for Nsight Compute, each a sum of (factor, metric) terms.
     description, note : str
         What it measures; where definitions differ between tools or architectures.
+    most : float
+        Greatest value that the definition allows; infinite where there is none.
     """
 
     name: str
@@ -63,6 +75,7 @@ class Metric:
     ncu: tuple[tuple[tuple[float, str], ...], ...]
     description: str
     note: str
+    most: float
 
     @property
     def ncu_expression(self) -> str:
@@ -90,10 +103,13 @@ def _load(file: str) -> tuple[Metric, ...]:
     metrics = []
     for line in text.splitlines():
         if line and not line.startswith("#"):
-            name, unit, kind, labels, aliases, ncu, description, note = line.split("|")
+            name, unit, kind, labels, aliases, ncu, description, note, *most = line.split("|")
             alternatives = tuple(_expression(part) for part in _list(ncu))
             metrics.append(
-                Metric(name, unit, kind, _list(labels), _list(aliases), alternatives, description, note)
+                Metric(
+                    *(name, unit, kind, _list(labels), _list(aliases), alternatives, description, note),
+                    most=float(most[0]) if most else _MOST.get(unit, math.inf),
+                )
             )
     return tuple(metrics)
 
@@ -212,18 +228,28 @@ def evaluate_ncu(values: Mapping[str, float]) -> dict[str, float]:
     return result
 
 
-def derive(values: Mapping[str, float]) -> dict[str, float]:
+def derive(values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     """Return the metrics that follow from others: the total device-memory throughput.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray, shape (n_runs,)
+        Metrics, NaN where they were not measured.
 
     Examples
     --------
-    >>> derive({"dram_read_throughput": 2.0, "dram_write_throughput": 1.0})
-    {'dram_throughput': 3.0}
+    >>> import numpy as np
+    >>> runs = {"dram_read_throughput": np.array([2.0, np.nan]), "dram_write_throughput": np.array([1.0, 1.0])}
+    >>> derive(runs)["dram_throughput"].tolist()
+    [3.0, nan]
     """
     read, write = values.get("dram_read_throughput"), values.get("dram_write_throughput")
-    if read is None or write is None or "dram_throughput" in values:
+    if read is None or write is None:
         return {}
-    return {"dram_throughput": read + write}
+    total, own = read + write, values.get("dram_throughput")
+    if own is not None:
+        total[own == own] = own[own == own]
+    return {"dram_throughput": total}
 
 
 def units(names: Iterable[str]) -> dict[str, str]:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["UNIT_CLASSES", "named_in", "parse_ncu", "parse_nvprof", "squared", "unit_class", "unit_factor"]
+__all__ = [
+    "GAPS",
+    "UNIT_CLASSES",
+    "named_in",
+    "parse_ncu",
+    "parse_nvprof",
+    "squared",
+    "unit_class",
+    "unit_factor",
+]
 
 # nvprof scales by 1024: on real files the bytes of a "MB/s" row and of a "GB/s" row of one kernel, both
 # transactions x 32 bytes, agree to 0.1 % with 1024 and are 2.2 % apart with 1000.
@@ -39,7 +48,14 @@ _LEVELS = {
 }
 _NVPROF = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(%|[KMGT]?B(?:/s)?|[mun]?s)?", re.ASCII)
 _LEVEL = re.compile(r"(Idle|Low|Mid|High|Max) \((\d{1,2})\)", re.ASCII)
-_NCU = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+#: blanks and apostrophes between thousands, as French and Swiss locales write them
+GAPS = re.compile(r"(?<=\d)[ '\u2019\u00a0\u202f](?=\d{3}(?!\d))")
+_NCU = {
+    decimal: re.compile(
+        rf"[+-]?(?:\d{{1,3}}(?:\{thousands}\d{{3}})+|\d+)(?:\{decimal}\d+)?(?:[eE][+-]?\d+)?", re.ASCII
+    )
+    for decimal, thousands in (".,", ",.")
+}
 
 # Nsight Compute scales by 1000 ("Kbyte" is 10^3 bytes).
 _PREFIX = {
@@ -184,13 +200,20 @@ def _one(unit: str) -> tuple[float, str]:
     return 1.0, "plain"
 
 
-def parse_ncu(text: str, unit: str) -> tuple[float, str]:
+def parse_ncu(text: str, unit: str, decimal: str = ".") -> tuple[float, str]:
     """Read a value of Nsight Compute, thousands separators and all, into SI units.
+
+    Parameters
+    ----------
+    text, unit : str
+        As printed.
+    decimal : str
+        The mark before decimals, "." or ","; the other one may stand between thousands.
 
     Raises
     ------
     ValueError
-        If the text is no number with an optional comma every three digits, or the unit has an unknown prefix.
+        If the text is no number with an optional mark every three digits, or the unit has an unknown prefix.
 
     Examples
     --------
@@ -198,10 +221,13 @@ def parse_ncu(text: str, unit: str) -> tuple[float, str]:
     (10240000.0, 'bytes')
     >>> parse_ncu("21.5", "%")
     (0.215, 'fraction')
+    >>> parse_ncu("33.554.432", "byte", ",")
+    (33554432.0, 'bytes')
     """
-    if not _NCU.fullmatch(text):
+    bare = GAPS.sub("", text) if not text.isascii() or " " in text or "'" in text else text
+    if not _NCU[decimal].fullmatch(bare):
         raise ValueError(f"not a number: {text[:40]!r}")
-    value = float(text.replace(",", ""))
+    value = float(bare.replace(",", "") if decimal == "." else bare.replace(".", "").replace(",", "."))
     factor, kind = unit_factor(unit)
     value = value / 100.0 if kind == "fraction" else value * factor
     if value - value != 0.0:

@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from ase_proxima.metrics import find_metric
 from ase_proxima.reports.report import report_rows, report_run
 from ase_proxima.runs.run_data import read_run
 from ase_proxima.runs.serialisation import state_from_json, state_to_json
-from ase_proxima.runs.store import MemoryStore, read_steps
+from ase_proxima.runs.store import MemoryStore
 from ase_proxima.testing import HarmonicWells, NearestFrame
 from ase_proxima.training import LazyTraining
 from proxima_cli.proxima_mc import _close
@@ -175,7 +176,7 @@ def test_a_cheap_target_is_one_warning_and_changes_no_decision():
     answers, messages = play(warned, INPUTS)
     assert messages == [
         "after 20 calls, the target takes 10 ms a call and the surrogate 100 ms: use the target itself, or set "
-        'when_not_worthwhile="bypass" ("ignore" if it only stands in for a slower one)'
+        'when_not_worthwhile="ignore" if it only stands in for a slower one'
     ]
     assert warned.stats.notes == (messages[0],)
     assert warned.stats.speedup_present < warned.stats.speedup_long_run < 0.2
@@ -184,8 +185,8 @@ def test_a_cheap_target_is_one_warning_and_changes_no_decision():
     assert ignored.stats.speedup_present == warned.stats.speedup_present
 
 
-def test_an_expensive_target_is_no_warning_and_is_not_bypassed():
-    run = make("bypass", 10.0)
+def test_an_expensive_target_is_no_warning():
+    run = make("warn", 10.0)
     answers, messages = play(run, INPUTS)
     assert messages == []
     assert answers == play(make("ignore", 10.0), INPUTS)[0]
@@ -195,65 +196,53 @@ def test_an_expensive_target_is_no_warning_and_is_not_bypassed():
     assert stats.speedup_long_run == pytest.approx(10.0 / 0.1)
 
 
-def test_bypassing_stops_predictions_storing_and_control():
-    run = make("bypass", 0.01)
-    answers, messages = play(run, INPUTS)
+def test_a_resumed_run_does_not_warn_again():
+    part = make("warn", 0.01)
+    _, messages = play(part, INPUTS[:30])
     assert len(messages) == 1
-    assert [answer for answer, _ in answers[20:]] == [float(x[0] ** 2) for x in INPUTS[20:]]
-    assert {decision for _, decision in answers[20:]} == {Decision.TARGET}
-    before = make("ignore", 0.01)
-    play(before, INPUTS[:20])
-    assert run.surrogate.n_predictions == before.surrogate.n_predictions > 0
-    assert run.store.frames[-1].step < 20
-    assert state_to_json(run.states[0]) == state_to_json(before.states[0])
-    assert run.rng.bit_generator.state == before.rng.bit_generator.state
-    assert run.stats.n_calls == len(run.store.rows) == 200
-    assert run.stats.n_target == before.stats.n_target + 180
-    assert run.stats.time_target == pytest.approx(0.01 * run.stats.n_target_runs)
-    assert {row["decision"] for row in run.store.rows[20:]} == {"target"}
-    spent = run.stats.time_target + run.stats.time_surrogate
-    assert run.stats.speedup_present == pytest.approx(0.01 * 200 / spent, rel=0.02)
-
-
-@pytest.mark.parametrize("end", [19, 20, 21, 60])
-def test_a_bypassed_run_resumes_as_bypassed(end):
-    whole = make("bypass", 0.01)
-    expected, _ = play(whole, INPUTS)
-    part = make("bypass", 0.01)
-    play(part, INPUTS[:end])
     state = part.store.states[-1]
-    assert state["bypassed"] is (end >= 20)
     store = RowStore()
     store.frames = list(part.store.frames[: state["n_frames"]])
-    resumed = make("bypass", 0.01, store)
+    resumed = make("warn", 0.01, store)
     resumed.surrogate.fit(store.frames[: state["counts"]["n_trained"]])
     rows = part.store.rows[state["counts"]["n_calls"] :]
     resumed.restore(state, [{k: str(v) for k, v in row.items()} for row in rows])
-    again, messages = play(resumed, INPUTS[end - 1 :])
-    assert again == expected[end - 1 :]
-    assert len(messages) == (end < 20)
-    assert resumed.stats.n_calls == 200
-    assert resumed.stats.n_target == whole.stats.n_target
-    assert resumed.bypassed
+    assert play(resumed, INPUTS[29:])[1] == []
+    assert resumed.stats.notes == (messages[0],)
 
 
-def test_a_run_killed_before_it_wrote_its_verdict_finds_it_again():
-    near = INPUTS[0] + 1e-4 * np.arange(10)[:, None]
-    inputs = np.concatenate([INPUTS[:10], near, INPUTS[20:40]])
-    whole = make("bypass", 0.01)
-    expected, _ = play(whole, inputs)
-    part = make("bypass", 0.01)
-    assert play(part, inputs[:20])[0][-1][1] is Decision.SURROGATE
-    verdict, before = part.store.states[-1], part.store.states[-2]
-    assert (before["bypassed"], verdict["bypassed"]) == (False, True)
-    store = RowStore()
-    store.frames = list(part.store.frames)
-    resumed = make("bypass", 0.01, store)
-    resumed.surrogate.fit(store.frames[: before["counts"]["n_trained"]])
-    rows = part.store.rows[before["counts"]["n_calls"] :]
-    resumed.restore(before, [{k: str(v) for k, v in row.items()} for row in rows])
-    assert [state["counts"]["n_calls"] for state in store.states if state["bypassed"]] == [20]
-    assert play(resumed, inputs[19:])[0] == expected[19:]
+def distrust(when, bound):
+    """An executor that trusts nothing, with a target too slow for any other complaint."""
+    run = make(when, 10.0)
+    (criterion,) = run.criteria
+    run.criteria = (replace(criterion, controller=FixedController(0.0), bound=bound),)
+    return run
+
+
+def test_a_run_that_trusts_nothing_says_once_what_errors_were_seen():
+    run = distrust("warn", 1e-9)
+    _, messages = play(run, INPUTS)
+    assert len(messages) == 1
+    assert messages[0].startswith("nothing was trusted in 100 calls: value errors seen: median ")
+    assert messages[0].endswith(
+        "bound 1e-09: this surrogate cannot reach the bound here: raise it, or try another surrogate"
+    )
+    (note,) = run.stats.notes
+    assert note.startswith("nothing was trusted in 200 calls")
+    seen = run.stats.errors_seen["value"]
+    assert f"median {seen.median:.2g}," in note
+    assert (seen.n, seen.largest >= seen.median > 1e-9) == (199, True)
+
+
+def test_where_the_errors_are_small_the_uncertainty_is_blamed():
+    (message,) = play(distrust("warn", 10.0), INPUTS)[1]
+    assert "the uncertainty does not tell the good answers from the bad" in message
+
+
+def test_ignoring_covers_what_is_never_trusted_too():
+    run = distrust("ignore", 1e-9)
+    assert play(run, INPUTS)[1] == []
+    assert run.stats.notes == ()
 
 
 class Sleepy(NearestFrame):
@@ -286,63 +275,48 @@ def parts():
     return {"surrogate": nearest, "uncertainty": nearest, "controller": FixedController(0.05)}
 
 
-def test_a_calculator_bypasses_records_reports_and_resumes(tmp_path):
-    inputs = list(shaken(60))
-    settings = {"error_bound": 0.05, "error_metric": "energy", "when_not_worthwhile": "bypass"}
+def test_a_calculator_warns_and_reports_its_complaint(tmp_path):
+    settings = {"error_bound": 0.05, "error_metric": "energy"}
     calc = ProximaCalculator(HarmonicWells(WATER.positions), run_dir=tmp_path / "run", **settings, **parts())
     with pytest.warns(NotWorthwhileWarning, match="use the target itself"):
-        ask(calc, inputs[:40])
-    n_predictions, n_frames = calc.surrogate.n_predictions, len(calc.frames)
-    assert n_predictions < 40
+        ask(calc, shaken(40))
+    notes, speedup = calc.stats.notes, calc.stats.speedup_present
     calc.close()
-    resumed = ProximaCalculator.resume(tmp_path / "run", HarmonicWells(WATER.positions), **parts())
-    assert resumed.stats.n_calls == 40
-    ask(resumed, inputs[39:])
-    assert resumed.last_decision is Decision.TARGET
-    assert resumed.surrogate.n_predictions == 0
-    assert len(resumed.frames) == n_frames
-    notes = resumed.stats.notes
-    resumed.close()
-    rows = list(read_steps(tmp_path / "run"))
-    assert [int(row["step"]) for row in rows] == list(range(60))
-    assert {row["decision"] for row in rows[40:]} == {"target"}
     report = report_run(read_run(tmp_path / "run"))
-    assert report["notes"] == list(notes)
-    assert report["speedup_present"] == resumed.stats.speedup_present
+    assert set(notes) < set(report["notes"])
+    assert report["speedup_present"] == speedup
     shown = dict(row for section in report_rows(report) for row in section)
-    assert shown["speedup, projected"].startswith(f"{report['speedup_present']:.2f}x at the present share")
+    assert shown["speedup, projected"].startswith(f"{speedup:.2f}x at the present share")
 
 
 def test_another_reaction_is_another_run(tmp_path):
     settings = {"error_bound": 0.05, "error_metric": "energy"}
     calc = ProximaCalculator(HarmonicWells(WATER.positions), run_dir=tmp_path / "run", **settings, **parts())
     calc.close()
-    with pytest.raises(InputError, match="made with when_not_worthwhile = 'warn', now it is 'bypass'"):
+    with pytest.raises(InputError, match="made with when_not_worthwhile = 'warn', now it is 'ignore'"):
         ProximaCalculator.resume(
-            tmp_path / "run", HarmonicWells(WATER.positions), when_not_worthwhile="bypass", **parts()
+            tmp_path / "run", HarmonicWells(WATER.positions), when_not_worthwhile="ignore", **parts()
         )
 
 
 def test_an_unknown_reaction_is_refused():
-    message = "when_not_worthwhile must be one of warn, bypass, ignore, got 'panic'"
+    message = "when_not_worthwhile must be one of warn, ignore, got 'panic'"
     with pytest.raises(InputError, match=message):
         ProximaCalculator(HarmonicWells(WATER.positions), error_bound=0.05, when_not_worthwhile="panic")
     with pytest.raises(InputError, match=message):
         proxima(error_bound=0.05, when_not_worthwhile="panic")(abs)
 
 
-def test_a_decorated_function_bypasses_its_surrogate():
+def test_a_decorated_function_warns():
     nearest = Sleepy()
 
-    @proxima(error_bound=0.01, surrogate=nearest, uncertainty=nearest, when_not_worthwhile="bypass")
+    @proxima(error_bound=0.01, surrogate=nearest, uncertainty=nearest)
     def square(x):
         return x * x
 
     with pytest.warns(NotWorthwhileWarning, match="after 20 calls"):
         answers = [square(x) for x in np.linspace(0, 1, 50)]
-    assert answers[20:] == [x * x for x in np.linspace(0, 1, 50)[20:]]
-    assert nearest.n_predictions <= 20
-    assert square.stats.n_calls == 50
+    assert answers[0] == 0.0
 
 
 def test_proxima_mc_prints_a_note_as_one_line_after_its_table(capsys, tmp_path):

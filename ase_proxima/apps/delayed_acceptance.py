@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +13,8 @@ from numpy.typing import NDArray
 
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainState, Move, Positions, accept, propose
-from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.errors import InputError
+from ase_proxima.runs.append_log import AppendLog, read_records
 
 __all__ = [
     "ExactState",
@@ -323,7 +322,7 @@ def next_inner_steps(trials: Sequence[OuterRow], most: int, kT: float) -> tuple[
     return n_inner, False
 
 
-class OuterLog:
+class OuterLog(AppendLog):
     """Rows of outer steps in a file of the run directory.
 
     The first columns are those of `ChainLog`, by which the reports know a chain.
@@ -340,19 +339,7 @@ class OuterLog:
     """
 
     def __init__(self, path: Path) -> None:
-        whole = path.read_bytes() if path.exists() else b""
-        self._file = path.open("a", newline="")
-        self._file.truncate(whole.rfind(b"\n") + 1)
-        if b"\n" not in whole:
-            self._file.write(",".join(OuterRow.__slots__) + "\n")
-
-    def append(self, row: OuterRow) -> None:
-        """Write a row; on return it survives the end of the process."""
-        self._file.write(
-            f"{row.step},{row.proposed_energy!r},{row.proposed_surrogate_energy!r},{int(row.accepted)},"
-            f"{row.energy!r},{row.surrogate_energy!r},{row.radius_of_gyration!r},{row.inner},{row.time_s!r}\n"
-        )
-        self._file.flush()
+        super().__init__(path, OuterRow.__slots__)
 
     @staticmethod
     def read(path: Path) -> list[OuterRow]:
@@ -363,34 +350,4 @@ class OuterLog:
         RunDirectoryError
             If it cannot be read.
         """
-        try:
-            text = path.read_bytes().decode(errors="replace")
-        except FileNotFoundError:
-            return []
-        try:
-            return [
-                OuterRow(
-                    int(row["step"]),
-                    float(row["proposed_energy"]),
-                    float(row["proposed_surrogate_energy"]),
-                    row["accepted"] == "1",
-                    float(row["energy"]),
-                    float(row["surrogate_energy"]),
-                    float(row["radius_of_gyration"]),
-                    row["inner"],
-                    float(row["time_s"]),
-                )
-                for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> OuterLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return read_records(path, OuterRow)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.runs.append_log import AppendLog, read_records
 
 __all__ = [
     "ChainLog",
@@ -249,7 +248,7 @@ def replay(
         yield proposed, state
 
 
-class ChainLog:
+class ChainLog(AppendLog):
     """The rows of a chain as `chain.csv` in its run directory.
 
     Examples
@@ -263,19 +262,7 @@ class ChainLog:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        path = Path(folder) / "chain.csv"
-        whole = path.read_bytes() if path.exists() else b""
-        self._file = path.open("a", newline="")
-        self._file.truncate(whole.rfind(b"\n") + 1)
-        if b"\n" not in whole:
-            self._file.write(",".join(ChainRow.__slots__) + "\n")
-
-    def append(self, row: ChainRow) -> None:
-        """Write a row; on return it survives the end of the process."""
-        self._file.write(
-            f"{row.step},{row.proposed_energy!r},{int(row.accepted)},{row.energy!r},{row.radius_of_gyration!r}\n"
-        )
-        self._file.flush()
+        super().__init__(Path(folder) / "chain.csv", ChainRow.__slots__)
 
     @staticmethod
     def read(folder: str | Path) -> list[ChainRow]:
@@ -287,30 +274,6 @@ class ChainLog:
             If there is no chain, or it cannot be read.
         """
         path = Path(folder) / "chain.csv"
-        try:
-            text = path.read_bytes().decode(errors="replace")
-        except FileNotFoundError as error:
-            raise RunDirectoryError(f"{folder} holds no chain.csv: it is no Monte Carlo run") from error
-        try:
-            return [
-                ChainRow(
-                    int(row["step"]),
-                    float(row["proposed_energy"]),
-                    row["accepted"] == "1",
-                    float(row["energy"]),
-                    float(row["radius_of_gyration"]),
-                )
-                for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> ChainLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        if not path.exists():
+            raise RunDirectoryError(f"{folder} holds no chain.csv: it is no Monte Carlo run")
+        return read_records(path, ChainRow)

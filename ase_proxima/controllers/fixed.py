@@ -37,6 +37,9 @@ class FixedController:
 
     fixed_threshold: float
 
+    holds_bound = False
+    """The threshold stands for all that the user asks for: no error is held to a bound."""
+
     def __post_init__(self) -> None:
         if not self.fixed_threshold >= 0:
             raise ValueError(f"fixed_threshold must not be negative, got {self.fixed_threshold}")

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from ase_proxima.apps.delayed_acceptance_summary import SHORT_CHAIN, report_exact
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
-from ase_proxima.assembly import make_controller
 from ase_proxima.costs import long_run_speedup, present_speedup
+from ase_proxima.options import make_controller
 from ase_proxima.reports.exact import exact_rows
 from ase_proxima.reports.formatting import (
     format_number,
@@ -134,7 +134,7 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
         if (p <= 0.5).any():  # audits that were all but certain say nothing of the draw
             spread = math.sqrt(float(np.nansum((1 - p) * (residual / p) ** 2))) / n
     controller = _controller_report(run, i, bound)
-    remarks = list(controller["notes"])
+    remarks = [f"{bound.metric}: {note}" for note in controller["notes"]]
     if basis == "flagged calls":
         remarks.append(
             "no audits: the error on trusted calls is extrapolated from the flagged ones, unchecked"
@@ -178,8 +178,7 @@ def _controller_report(run: RunData, i: int, bound: BoundData) -> dict[str, Any]
         over, audit_rate = run.settings["bound_over"], run.settings["audit_rate"]
         controller = make_controller(name, bound.bound, over, audit_rate, None)
         state = state_from_json(controller.init(), run.state["controllers"][i])
-        steered = run.n_calls if not run.state.get("bypassed") else 0
-        for k in range(int(run.state["counts"]["n_calls"]), steered):
+        for k in range(int(run.state["counts"]["n_calls"]), run.n_calls):
             error = float(bound.error[k])
             observation = Observation(
                 float(bound.uncertainty[k]),

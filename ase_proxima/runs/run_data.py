@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ase_proxima.controllers.calibration import fit_ratio
@@ -19,7 +19,7 @@ from ase_proxima.controllers.confidence import steady_total
 from ase_proxima.costs import Costs, add_call
 from ase_proxima.errors import RunDirectoryError
 from ase_proxima.metrics import METRIC_UNITS
-from ase_proxima.runs.store import read_steps
+from ase_proxima.runs.append_log import whole_lines
 from ase_proxima.types import Decision
 
 __all__ = [
@@ -164,13 +164,9 @@ def read_run(path: str | Path) -> RunData:
     if not isinstance(saved.get("settings"), dict) or "run" not in saved:
         raise RunDirectoryError(f"{path / 'state.json'} is damaged: it has no settings or no run")
     settings = saved["settings"]
-    try:
-        rows = list(read_steps(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunDirectoryError(f"{path / 'steps.csv'} cannot be read: {error}") from error
-    if not rows:
-        raise RunDirectoryError(f"{path / 'steps.csv'} holds no call yet: wait for the run to make one")
-    columns = _Columns(path / "steps.csv", rows)
+    columns = _Columns(path / "steps.csv")
+    if not columns.n_rows:
+        raise RunDirectoryError(f"{columns.path} holds no call yet: wait for the run to make one")
     decisions = np.array(columns.text("decision"))
     unknown = set(decisions.tolist()) - {decision.value for decision in Decision}
     if unknown:
@@ -208,17 +204,11 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _read_chain(path: Path) -> ChainData | None:
     """Steps in chain.csv, without the line that a kill may have cut; None where there is none yet."""
-    file = path / "chain.csv"
-    try:
-        text = file.read_text()
-    except FileNotFoundError:
+    if not (path / "chain.csv").exists():
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunDirectoryError(f"{file} cannot be read: {error}") from error
-    rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
-    if not rows:
+    columns = _Columns(path / "chain.csv")
+    if not columns.n_rows:
         return None
-    columns = _Columns(file, rows)
     return ChainData(
         columns.integers("step"),
         columns.numbers("proposed_energy"),
@@ -229,34 +219,47 @@ def _read_chain(path: Path) -> ChainData | None:
 
 
 class _Columns:
-    """Columns of a table, checked as they are asked for."""
+    """Columns of a log, without the line that a kill may have cut, checked as they are asked for."""
 
-    def __init__(self, path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows = rows
+        if not path.exists():
+            raise RunDirectoryError(
+                f"{path.parent} has no {path.name}: it is not a run directory, or made no call"
+            )
+        try:
+            content = io.BytesIO(whole_lines(path))
+            self.table = pd.read_csv(content, dtype=str, keep_default_na=False)
+        except pd.errors.EmptyDataError:
+            self.table = pd.DataFrame()
+        except (OSError, ValueError) as error:  # a ParserError is a ValueError
+            raise RunDirectoryError(f"{path} is damaged: {error}") from error
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.table)
 
     @property
     def names(self) -> list[str]:
-        return [name for name in self.rows[0] if isinstance(name, str)]
+        return list(self.table.columns)
 
     def text(self, name: str) -> list[str]:
-        if name not in self.rows[0]:
+        if name not in self.table:
             raise RunDirectoryError(f"{self.path} has no column {name!r}: it has {', '.join(self.names)}")
-        values = [row[name] for row in self.rows]
-        if None in values:
-            line = values.index(None) + 2  # type: ignore[arg-type]  # a short line leaves None
+        missing = self.table[name].isna()  # a short line leaves them; an empty field is an empty text
+        if missing.any():
+            line = int(missing.argmax()) + 2
             raise RunDirectoryError(f"{self.path} is damaged: line {line} has no {name!r}")
-        return values
+        return list(self.table[name])
 
     def numbers(self, name: str) -> Floats:
-        values = self.text(name)
-        numbers = np.empty(len(values))
-        for i, value in enumerate(values):
-            try:
-                numbers[i] = float(value) if value else math.nan
-            except ValueError as error:
-                problem = f"line {i + 2}: {name} must be a number, got {value!r}"
-                raise RunDirectoryError(f"{self.path} is damaged: {problem}") from error
+        values = pd.Series(self.text(name), dtype=str)
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(float, copy=True)
+        wrong = np.isnan(numbers) & ~values.str.lower().isin(("", "nan")).to_numpy()
+        if wrong.any():
+            i = int(wrong.argmax())
+            problem = f"line {i + 2}: {name} must be a number, got {values[i]!r}"
+            raise RunDirectoryError(f"{self.path} is damaged: {problem}")
         return numbers
 
     def integers(self, name: str) -> NDArray[np.int64]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
 import json
 import os
 import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,26 +20,27 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_proxima.errors import RunDirectoryError
+from ase_proxima.identity import (
+    ELECTRONIC_INFO,
+    checksum,
+    electronic_state,
+    fingerprint,
+    same_input,
+)
 from ase_proxima.protocols import Surrogate
-from ase_proxima.types import Frame, Results
+from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
+from ase_proxima.types import Decision, Frame, Results
 
-__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "same_structure", "write_json"]
+__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_steps", "write_json"]
+
+FORMAT = 2
+"""Version of what is written; others are refused."""
 
 KEPT_VERSIONS = 2
 BEFORE_THE_FIRST_CALL = re.compile(
     r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(-wal|-shm|-journal)?"
 )
 """Names of all that is in a run directory by then."""
-
-
-def same_structure(a: Atoms, b: Atoms) -> bool:
-    """Whether two structures agree to the last bit in species, positions, cell and periodicity."""
-    return (
-        np.array_equal(a.numbers, b.numbers)
-        and np.array_equal(a.positions, b.positions)
-        and np.array_equal(a.cell.array, b.cell.array)
-        and np.array_equal(a.pbc, b.pbc)
-    )
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -92,6 +91,8 @@ class MemoryStore:
     1
     """
 
+    on_disk = False
+
     def __init__(self) -> None:
         self.frames: list[Frame] = []
 
@@ -129,13 +130,24 @@ class RunDirectory:
         What the run was made with.
     state : dict or None
         The latest checkpoint; None before the first.
+    target : dict
+        Name and parameters of the target, and `electronic_state`, as the first frame has it.
     rows : list of dict
         Rows of the calls after the latest checkpoint, on opening.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+    on_disk = True
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        target: Mapping[str, Any],
+        state: Mapping[str, Any] | None,
+    ) -> None:
         self.path = path
         self.settings = dict(settings)
+        self.target = dict(target)
         self.state = state
         self.frames: list[Frame] = []
         self.rows: list[dict[str, str]] = []
@@ -146,11 +158,12 @@ class RunDirectory:
         except sqlite3.Error as error:
             self._lock.close()
             raise RunDirectoryError(f"{path / 'frames.db'} is damaged: {error}") from error
-        self._steps: IO[str] | None = None
-        self._fields: list[str] = []
+        self._steps = AppendLog(path / "steps.csv")
 
     @classmethod
-    def create(cls, path: str | Path, settings: Mapping[str, Any]) -> RunDirectory:
+    def create(
+        cls, path: str | Path, settings: Mapping[str, Any], target: Mapping[str, Any] | None = None
+    ) -> RunDirectory:
         """Make a new run directory.
 
         Raises
@@ -163,10 +176,11 @@ class RunDirectory:
             raise RunDirectoryError(f"{path} exists already: resume it, or choose another run directory")
         try:
             (path / "models").mkdir(parents=True)
-            write_json(path / "state.json", {"settings": dict(settings), "run": None})
+            saved = {"format": FORMAT, "settings": dict(settings), "target": dict(target or {}), "run": None}
+            write_json(path / "state.json", saved)
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
-        return cls(path, settings, None)
+        return cls(path, settings, target or {}, None)
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -180,30 +194,52 @@ class RunDirectory:
         path = Path(path)
         try:
             saved = json.loads((path / "state.json").read_text())
-            settings, state = dict(saved["settings"]), saved["run"]
+            version = saved.get("format", 1)
+            if version != FORMAT:
+                raise RunDirectoryError(
+                    f"{path} was written in format {version}, this version goes on with format {FORMAT}: finish it "
+                    "with the version that began it, or begin a new one"
+                )
+            settings, target, state = dict(saved["settings"]), dict(saved["target"]), saved["run"]
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunDirectoryError(f"{path} is not a run directory: it has no state.json") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except RunDirectoryError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
-        run = cls(path, settings, state)
+        run = cls(path, settings, target, state)
         try:
-            run._load_frames()
-            run._load_rows()
+            rows = read_rows(path / "steps.csv")
+            run._load_frames(rows)
+            run._load_rows(rows)
         except RunDirectoryError:
             run.close()
             raise
-        except (ValueError, LookupError, TypeError, AttributeError, sqlite3.Error, csv.Error) as error:
+        except (OSError, sqlite3.Error, *DAMAGE) as error:
             run.close()
             raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
         return run
 
-    def _load_frames(self) -> None:
+    def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> None:
+        """Read the frames, and see that none has changed since it was written.
+
+        Charge, spin and multiplicity, which the database does not keep, are those of the run.
+        """
         n_frames = self.state["n_frames"] if self.state else 0
+        electrons = self.target.get("electronic_state", {})
+        info = {name: electrons[name] for name in ELECTRONIC_INFO if name in electrons}
         for row in self._database.select(sort="id"):
             atoms = row.toatoms()
             results = dict(atoms.calc.results)
             atoms.calc = None
+            atoms.info = dict(info)
             frame = Frame(atoms, results, row.step)
+            written = rows[frame.step]["structure"] if frame.step < len(rows) else fingerprint(atoms)
+            if checksum(frame) != row.key_value_pairs.get("checksum") or fingerprint(atoms) != written:
+                raise RunDirectoryError(
+                    f"{self.path / 'frames.db'}: the frame of call {frame.step} is not as it was written: take the "
+                    "files from a copy, or begin a new run"
+                )
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
             else:
@@ -213,36 +249,25 @@ class RunDirectory:
                 f"{self.path / 'frames.db'} has {len(self.frames)} frames, state.json counts {n_frames}"
             )
 
-    def _load_rows(self) -> None:
+    def _load_rows(self, rows: Sequence[dict[str, str]]) -> None:
         """Keep the rows from which the run goes on, and cut off what was written after them."""
         steps = self.path / "steps.csv"
-        text = steps.read_bytes() if steps.exists() else b""
-        lines = text[: text.rfind(b"\n") + 1].decode().splitlines(keepends=True)
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
-        unstored = (
-            "target" if self.state and self.state.get("bypassed") else "surrogate"
-        )  # calls without a frame
-        keep = 1 + n_calls
-        if n_calls and len(lines) < keep:
+        if len(rows) < n_calls:
             raise RunDirectoryError(
-                f"{steps} has {max(len(lines) - 1, 0)} rows, state.json counts {n_calls} calls: it was cut"
+                f"{steps} has {len(rows)} rows, state.json counts {n_calls} calls: it was cut"
             )
-        if lines:
-            self._fields = next(csv.reader(lines[:1]))
-        for row in csv.DictReader(lines[:1] + lines[keep:]):
-            if row["decision"] != unstored or int(row["model_version"]) != version:
+        for row in rows[n_calls:]:
+            if row["decision"] != Decision.SURROGATE.value or int(row["model_version"]) != version:
                 break
             self.rows.append(row)
-            keep += 1
-        if text:
-            with steps.open("r+b") as file:
-                file.truncate(len("".join(lines[:keep]).encode()))
+        cut_rows(steps, n_calls + len(self.rows))
 
     def known(self, step: int, x: Any) -> Results | None:
         """Results for this call and structure that were stored after the latest checkpoint."""
         _, frame = self._pending.get(step, (0, None))
-        return frame.results if frame is not None and same_structure(frame.x, x) else None
+        return frame.results if frame is not None and same_input(frame.x, x) else None
 
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
         """Add a frame to the database, with the numbers and words of its call."""
@@ -262,19 +287,13 @@ class RunDirectory:
             if name != "structure"
             and (isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value)))
         }
-        self._database.write(atoms, key_value_pairs={**known, "step": frame.step})
+        known |= {"step": frame.step, "checksum": checksum(frame)}
+        self._database.write(atoms, key_value_pairs=known)
         self._database.connection.commit()
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add the row of one call to steps.csv."""
-        if self._steps is None:
-            self._steps = (self.path / "steps.csv").open("a", newline="")
-            if not self._fields:
-                self._fields = list(row)
-                self._steps.write(",".join(self._fields) + "\n")
-        values = (row[name] for name in self._fields)
-        self._steps.write(",".join("" if value is None else str(value) for value in values) + "\n")
-        self._steps.flush()
+        self._steps.append(row)
 
     def save_model(self, version: int, surrogate: Surrogate) -> None:
         """Write a version of the surrogate, and forget the versions that no resume can need."""
@@ -290,10 +309,30 @@ class RunDirectory:
         """Folder of a kept version."""
         return self.path / "models" / f"{version:06d}"
 
-    def save_state(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint."""
+    def save_state(self, state: Mapping[str, Any] | None) -> None:
+        """Replace the checkpoint.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the run is closed.
+        """
+        if self._lock.closed:
+            raise RunDirectoryError(f"{self.path} is closed: go on with it by ProximaCalculator.resume")
         self.state = state
-        write_json(self.path / "state.json", {"settings": self.settings, "run": state})
+        if self.frames:
+            self.target.setdefault("electronic_state", electronic_state(self.frames[0].x))
+        saved = {"format": FORMAT, "settings": self.settings, "target": self.target, "run": state}
+        write_json(self.path / "state.json", saved)
+
+    def check_target(self, target: Mapping[str, Any]) -> None:
+        """Raise a `RunDirectoryError` where a target is not that of the run, by its name and parameters."""
+        for name, value in target.items():
+            if self.target.get(name) != value:
+                raise RunDirectoryError(
+                    f"{self.path} was made with a target of the {name} {self.target.get(name)!r}, now it is {value!r}: "
+                    "resume with the same target, or choose another run directory"
+                )
 
     def save_failed(self, step: int, x: Any) -> str:
         """Write a structure on which the target failed."""
@@ -305,8 +344,7 @@ class RunDirectory:
         """Release the files; closing twice does nothing."""
         if self._lock.closed:
             return
-        if self._steps is not None:
-            self._steps.close()
+        self._steps.close()
         self._database.__exit__(None, None, None)
         self._lock.close()
 
@@ -347,7 +385,7 @@ def _write_failed(folder: Path, step: int, x: Any) -> str:
     return str(place)
 
 
-def read_steps(path: str | Path) -> Iterator[dict[str, str]]:
+def read_steps(path: str | Path) -> list[dict[str, str]]:
     """Rows of a run directory's steps.csv, without the line that a kill may have cut.
 
     Raises
@@ -355,10 +393,7 @@ def read_steps(path: str | Path) -> Iterator[dict[str, str]]:
     RunDirectoryError
         If there is none.
     """
-    try:
-        text = (Path(path) / "steps.csv").read_text()
-    except FileNotFoundError as error:
-        raise RunDirectoryError(
-            f"{path} has no steps.csv: it is not a run directory, or made no call"
-        ) from error
-    return csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    steps = Path(path) / "steps.csv"
+    if not steps.exists():
+        raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call")
+    return read_rows(steps)

@@ -1,1 +1,39 @@
 """Surrogates: models that learn the target while the simulation runs."""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from ase_proxima.surrogates.committee import Committee
+    from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
+    from ase_proxima.surrogates.linear.surrogate import BayesianSoap
+    from ase_proxima.surrogates.none import NoSurrogate
+    from ase_proxima.surrogates.prior import PriorMean, WithPrior
+    from ase_proxima.surrogates.sklearn import SklearnSurrogate, default_regressor
+    from ase_proxima.surrogates.soap_ridge import SoapRidge
+
+__all__ = [
+    "BayesianSoap",
+    "Committee",
+    "GradientGP",
+    "NoSurrogate",
+    "PriorMean",
+    "SklearnSurrogate",
+    "SoapRidge",
+    "WithPrior",
+    "default_regressor",
+]
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "committee": ["Committee"],
+        "gradient_gp.surrogate": ["GradientGP"],
+        "linear.surrogate": ["BayesianSoap"],
+        "none": ["NoSurrogate"],
+        "prior": ["PriorMean", "WithPrior"],
+        "sklearn": ["SklearnSurrogate", "default_regressor"],
+        "soap_ridge": ["SoapRidge"],
+    },
+)

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from ase_proxima.errors import InputError
 from ase_proxima.types import Frame, Prediction
@@ -21,11 +27,6 @@ FILE = "sklearn.json"
 
 def default_regressor() -> Any:
     """A Gaussian process (Matérn 5/2) on standardised inputs, which knows its own standard deviation."""
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     kernel = ConstantKernel(1.0, (1e-3, 1e4)) * Matern(1.0, (1e-2, 1e2), nu=2.5)
     kernel += WhiteKernel(1e-6, (1e-10, 1e-1))
     process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
@@ -60,8 +61,6 @@ class SklearnSurrogate:
     properties: tuple[str, ...] = ("value",)
 
     def __init__(self, regressor: Any, *, min_frames: int = 5) -> None:
-        from sklearn.base import clone
-
         if inspect.isclass(regressor) or not (hasattr(regressor, "fit") and hasattr(regressor, "predict")):
             raise InputError(
                 f"a scikit-learn regressor is needed, got {regressor!r}: pass an instance of one"
@@ -79,8 +78,6 @@ class SklearnSurrogate:
 
     def fit(self, frames: Sequence[Frame]) -> None:
         """Fit to the values of `frames` from scratch."""
-        from sklearn.exceptions import ConvergenceWarning
-
         X = np.array([np.ravel(frame.x) for frame in frames])
         values = np.array([frame.results["value"] for frame in frames], float)
         self._shape = values.shape[1:]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import BayesianRidge
 
 from ase_proxima.errors import InputError
 from ase_proxima.features import FrameRows, check_composition, composition, import_dscribe
@@ -83,8 +84,6 @@ class SoapRidge:
         InputError
             If there are fewer than two frames, or their compositions differ.
         """
-        from sklearn.linear_model import BayesianRidge
-
         if len(frames) < self.min_frames:
             raise InputError(f"SoapRidge needs at least {self.min_frames} frames, got {len(frames)}")
         self._set_system(composition(frames[0].x), bool(frames[0].x.pbc.any()))

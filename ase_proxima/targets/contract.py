@@ -1,13 +1,122 @@
-"""What any calculator is asked, and what it returns: checked, and brought into one shape."""
+"""What any calculator is asked, and what it returns: checked in one gate, and brought into one shape.
+
+A result that fails a check is a failure of the target like any other: it is asked again, and nothing of it is kept.
+"""
 
 from __future__ import annotations
 
+import shlex
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator, CalculationFailed, Calculator, all_properties
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
 
-from ase_proxima.targets.electrons import electronic_signature
+from ase_proxima.errors import InputError
+from ase_proxima.identity import electronic_state
+from ase_proxima.types import Results
 
-__all__ = ["StateAwareCalculator"]
+__all__ = [
+    "OldStyleCalculator",
+    "StateAwareCalculator",
+    "adapt",
+    "ask",
+    "checked",
+    "missing_program",
+    "offered",
+]
+
+OLD_STYLE = {"energy": "get_potential_energy", "forces": "get_forces", "stress": "get_stress"}
+"""What a calculator from before ASE's own base class can be asked, and how."""
+
+SHELL_WORDS = frozenset(";&|$`(){}")
+"""A command line with one of these is the shell's to read."""
+
+_Shapes = Callable[[int], Sequence[tuple[int, ...]]]
+SHAPES: dict[str, _Shapes] = {
+    "energy": lambda n: [()],  # noqa: ARG005
+    "free_energy": lambda n: [()],  # noqa: ARG005
+    "magmom": lambda n: [()],  # noqa: ARG005
+    "dipole": lambda n: [(3,)],  # noqa: ARG005
+    "stress": lambda n: [(6,)],  # noqa: ARG005
+    "energies": lambda n: [(n,)],
+    "charges": lambda n: [(n,)],
+    "magmoms": lambda n: [(n,), (n, 3)],
+    "forces": lambda n: [(n, 3)],
+    "stresses": lambda n: [(n, 6), (n, 3, 3)],
+}
+"""Shapes of ASE's properties, for n atoms; `stress` after it was brought into Voigt's order."""
+
+
+def adapt(calculator: Any, *, role: str = "target") -> BaseCalculator:
+    """Calculator with ASE's interface, for one that has it or has the one of before.
+
+    Parameters
+    ----------
+    calculator
+        A calculator, not its class.
+    role
+        What it is to be, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is no calculator.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> adapt(EMT).implemented_properties
+    Traceback (most recent call last):
+        ...
+    ase_proxima.errors.InputError: target must be an ASE calculator, got the class EMT: ...
+    """
+    if not isinstance(calculator, type):
+        if hasattr(calculator, "get_property") and hasattr(calculator, "implemented_properties"):
+            return calculator
+        if callable(getattr(calculator, "get_potential_energy", None)) and not isinstance(calculator, Atoms):
+            return OldStyleCalculator(calculator)
+    got = f"the class {calculator.__name__}" if isinstance(calculator, type) else type(calculator).__name__
+    raise InputError(
+        f"{role} must be an ASE calculator, got {got}: pass an object such as ase.calculators.emt.EMT(), or use the "
+        "decorator for a function"
+    )
+
+
+def offered(calculator: BaseCalculator) -> tuple[str, ...]:
+    """ASE's properties among those that a calculator implements, in its order, each once."""
+    return tuple(name for name in dict.fromkeys(calculator.implemented_properties) if name in all_properties)
+
+
+class OldStyleCalculator(BaseCalculator):  # type: ignore[misc]  # ASE has no types
+    """A calculator with `get_potential_energy(atoms)` and the like, such as those of Asap, behind ASE's interface.
+
+    Parameters
+    ----------
+    calculator
+        The calculator; it gets a new copy of the atoms for every calculation.
+    """
+
+    def __init__(self, calculator: Any) -> None:
+        super().__init__()
+        self.wrapped = calculator
+        self.implemented_properties = [
+            name for name, method in OLD_STYLE.items() if callable(getattr(calculator, method, None))
+        ]
+
+    def _get_name(self) -> str:
+        return type(self.wrapped).__name__.lower()
+
+    def calculate(self, atoms: Atoms, properties: Iterable[str], system_changes: Iterable[str]) -> None:  # noqa: ARG002
+        """Ask for the properties, each with the same copy of the atoms."""
+        copy = atoms.copy()
+        copy.calc = self.wrapped  # which tells it of the atoms, where it wants to be told
+        for name in properties:
+            self.results[name] = getattr(self.wrapped, OLD_STYLE[name])(copy)
 
 
 class StateAwareCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
@@ -16,7 +125,126 @@ class StateAwareCalculator(Calculator):  # type: ignore[misc]  # ASE has no type
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation."""
         changes = list(super().check_state(atoms, tol))
-        if self.atoms is not None and not changes:
-            before, now = electronic_signature(self.atoms), electronic_signature(atoms)
-            changes = ["initial_charges", "initial_magmoms"] * (before != now)
+        if self.atoms is not None and not changes and electronic_state(self.atoms) != electronic_state(atoms):
+            changes = ["initial_charges", "initial_magmoms"]
         return changes
+
+
+def ask(calculator: BaseCalculator, atoms: Atoms, properties: Sequence[str]) -> Results:
+    """Properties of a structure, each asked for with a copy of its own.
+
+    They are asked for through `get_property`, which keeps the calculator's own state right; forces first, as most
+    calculators find the energy on the way.
+
+    Returns
+    -------
+    mapping
+        Floats and arrays of 64-bit floats, in the order of `properties`.
+
+    Raises
+    ------
+    CalculationFailed
+        If a result is no such number; the calculator then forgets it, so that the next call calculates again.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> ask(EMT(), molecule("N2"), ["energy", "forces"])["forces"].shape
+    (2, 3)
+    """
+    found: dict[str, Any] = {}
+    for name in sorted(properties, key=lambda name: name != "forces"):
+        value = calculator.get_property(name, atoms.copy())
+        try:
+            found[name] = checked(name, value, len(atoms))
+        except CalculationFailed:
+            _forget(calculator)
+            raise
+    return {name: found[name] for name in properties}
+
+
+def checked(
+    name: str, value: Any, n_atoms: int, *, source: str = "the calculator"
+) -> float | NDArray[np.float64]:
+    """A result as ASE reads it: one number for an energy of shape (1,), six for a stress of 3 by 3.
+
+    Parameters
+    ----------
+    name
+        ASE's name of the property.
+    value
+        What was returned for it.
+    n_atoms
+        Number of atoms.
+    source
+        What returned it, for messages.
+
+    Raises
+    ------
+    CalculationFailed
+        If it has another shape than the property, or is complex, masked, no number, or not finite.
+
+    Examples
+    --------
+    >>> checked("energy", np.array([-1.5]), 2)
+    -1.5
+    >>> checked("stress", np.diag([1.0, 2.0, 3.0]), 2)
+    array([1., 2., 3., 0., 0., 0.])
+    >>> checked("forces", np.zeros((1, 3)), 2)
+    Traceback (most recent call last):
+        ...
+    ase.calculators.calculator.CalculationFailed: the calculator returned forces of shape (1, 3) for 2 atoms: ...
+    """
+    masked = isinstance(value, np.ma.MaskedArray) and bool(np.ma.getmaskarray(value).any())
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise CalculationFailed(f"{source} returned {name} that is no array of numbers: {error}") from error
+    if masked or array.dtype.kind not in "fiu":
+        kind = "masked values" if masked else f"values of type {array.dtype}"
+        raise CalculationFailed(f"{source} returned {name} with {kind}: real numbers are wanted")
+    numbers = np.array(array, dtype=float)
+    if name == "stress" and numbers.shape == (3, 3):
+        numbers = np.asarray(full_3x3_to_voigt_6_stress(numbers), dtype=float)
+    shapes = SHAPES[name](n_atoms) if name in SHAPES else [numbers.shape]
+    if shapes == [()] and numbers.size == 1:
+        numbers = numbers.reshape(())
+    if numbers.shape not in shapes:
+        wanted = " or ".join(str(shape) for shape in shapes)
+        raise CalculationFailed(
+            f"{source} returned {name} of shape {numbers.shape} for {n_atoms} atoms: it must be {wanted}"
+        )
+    if not np.isfinite(numbers).all():
+        raise CalculationFailed(f"{source} returned {name} that is not finite")
+    return float(numbers) if numbers.ndim == 0 else numbers
+
+
+def _forget(calculator: BaseCalculator) -> None:
+    """Let the next call calculate anew, where there is a cache."""
+    if isinstance(calculator, Calculator):
+        calculator.reset()
+    elif isinstance(getattr(calculator, "results", None), dict):
+        calculator.results = {}
+
+
+def missing_program(calculator: Any) -> str | None:
+    """Program that a calculator of ASE will want to run and that is not there; None where none is missing.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> missing_program(EMT()) is None
+    True
+    """
+    profile = getattr(calculator, "profile", None)
+    if profile is None or not hasattr(profile, "command"):
+        return None
+    command = profile.command
+    if command is None:
+        return "its command is not set"
+    if SHELL_WORDS.isdisjoint(command):
+        words = [word for word in shlex.split(command) if "=" not in word]
+        if words and shutil.which(words[0]) is None:
+            return f"the program {words[0]!r} is not on the path"
+    return None

@@ -12,16 +12,11 @@ from ase import Atoms
 
 from ase_proxima.errors import InputError
 
-__all__ = ["ElectronicState", "electronic_signature", "resolve_state", "whole_number", "with_state"]
-
-INFO_KEYS = ("charge", "spin", "multiplicity")
-"""Entries of `atoms.info` that say something about the electrons."""
+__all__ = ["ElectronicState", "resolve_state", "whole_number", "with_state"]
 
 WHOLE_WITHIN = 0.05
 """How far charges or moments of atoms may sum from a whole number, in e and Bohr magnetons: published sets of
 atomic charges, rounded to two or three digits, sum to within some 0.02 of it; a forgotten atom does not."""
-
-Signature = tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +119,6 @@ def with_state(atoms: Atoms, charge: int | None, multiplicity: int | None, *, sa
         if value is not None:
             told.info[name] = value
     return told
-
-
-def electronic_signature(atoms: Atoms) -> Signature:
-    """Everything in a structure that a target may read as its electronic state: equal for equal ones.
-
-    Returns
-    -------
-    tuple
-        Initial charges, initial magnetic moments (both empty where they are all zero), and the entries of
-        `atoms.info` as text.
-
-    Examples
-    --------
-    >>> electronic_signature(Atoms("H", info={"charge": 1}))
-    ((), (), (('charge', '1'),))
-    """
-    info = tuple((name, str(atoms.info[name])) for name in INFO_KEYS if name in atoms.info)
-    return _initial(atoms, "initial_charges"), _initial(atoms, "initial_magmoms"), info
 
 
 def _initial(atoms: Atoms, name: str) -> tuple[float, ...]:

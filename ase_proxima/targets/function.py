@@ -10,22 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
     BaseCalculator,
-    CalculationFailed,
-    Calculator,
     PropertyNotImplementedError,
     all_changes,
 )
 
 from ase_proxima.errors import InputError
+from ase_proxima.targets.contract import StateAwareCalculator, adapt, checked
 
 __all__ = ["FunctionCalculator", "load_target"]
 
 
-class FunctionCalculator(Calculator):  # type: ignore[misc]
+class FunctionCalculator(StateAwareCalculator):
     """A function of a structure as an ASE calculator.
 
     Parameters
@@ -84,25 +82,10 @@ class FunctionCalculator(Calculator):  # type: ignore[misc]
                     f"{label} returned no {name!r}, only {sorted(results)}: return it, or list what it "
                     "returns in its attribute implemented_properties"
                 )
+        n_atoms = len(self.atoms)
         self.results.update(
-            {name: _checked(label, name, value, self.atoms) for name, value in results.items()}
+            {name: checked(name, value, n_atoms, source=label) for name, value in results.items()}
         )
-
-
-def _checked(label: str, name: str, value: Any, atoms: Atoms) -> Any:
-    """The value as float or array, if its shape and its numbers are sound."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise CalculationFailed(f"{label} returned {name} = {value!r}: return numbers") from error
-    shapes: dict[str, tuple[int, ...]] = {"energy": (), "forces": (len(atoms), 3), "stress": (6,)}
-    if name in shapes and array.shape != shapes[name]:
-        raise CalculationFailed(f"{label} must return {name} of shape {shapes[name]}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise CalculationFailed(
-            f"{label} returned {name} that is not finite for {atoms.get_chemical_formula()}"
-        )
-    return float(array) if array.ndim == 0 else array
 
 
 def load_target(module_name: str, function_name: str, **options: Any) -> BaseCalculator:
@@ -126,16 +109,18 @@ def load_target(module_name: str, function_name: str, **options: Any) -> BaseCal
     with _current_folder_importable():
         try:
             module = importlib.import_module(module_name)
-        except ImportError as error:
-            raise InputError(f"cannot import the module of target {spec!r}: {error}") from error
+        except Exception as error:  # foreign code
+            raise InputError(
+                f"cannot import the module of target {spec!r}: {' '.join(str(error).split())}"
+            ) from error
         try:
             made = getattr(module, function_name)
         except AttributeError as error:
             raise InputError(
                 f"module {module_name!r} has no {function_name!r}, asked for by target {spec!r}"
             ) from error
-        if isinstance(made, BaseCalculator):
-            return made
+        if not isinstance(made, type) and hasattr(made, "get_potential_energy"):
+            return adapt(made)
         if not callable(made):
             raise InputError(f"target {spec!r} is a {type(made).__name__}: name a calculator or a function")
         if _needs_one_argument(made):
@@ -144,16 +129,17 @@ def load_target(module_name: str, function_name: str, **options: Any) -> BaseCal
             return FunctionCalculator(made)
         try:
             calculator = made(**options)
-        except TypeError as error:
+        except Exception as error:  # foreign code
             raise InputError(
-                f"cannot call target {spec!r} with options {sorted(options)}: {error}"
+                f"cannot call target {spec!r} with options {sorted(options)}: {type(error).__name__}: "
+                f"{' '.join(str(error).split())}"
             ) from error
-    if not isinstance(calculator, BaseCalculator):
+    if not hasattr(calculator, "get_potential_energy"):
         raise InputError(
             f"target {spec!r} returned a {type(calculator).__name__}: return an ASE calculator, or take the "
             "structure as the only argument"
         )
-    return calculator
+    return adapt(calculator)
 
 
 def _needs_one_argument(function: Callable[..., Any]) -> bool:

@@ -6,14 +6,19 @@ import difflib
 import inspect
 import math
 import re
+import shutil
+import warnings
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculatorError, get_calculator_class
 from ase.calculators.names import names as ase_names
+from ase.config import cfg as ase_config
+from ase.data import atomic_numbers
 from ase.units import kB
 
 from ase_proxima.errors import InputError
+from ase_proxima.targets.contract import adapt, missing_program
 from ase_proxima.targets.electrons import ElectronicState, resolve_state
 
 __all__ = ["best_quantum_target", "describe", "parse_target", "target_state"]
@@ -22,11 +27,24 @@ _DESCRIPTIONS = {
     "psi4:METHOD/BASIS": "quantum chemistry of molecules with Psi4, e.g. psi4:HF/6-31G*,charge=1,multiplicity=2",
     "pyscf:METHOD/BASIS": "Hartree-Fock and density functionals with PySCF, e.g. pyscf:HF/6-31G*",
     "xtb:METHOD": "extended tight binding with tblite: GFN2, GFN1, IPEA1",
+    "qe:FUNCTIONAL": "density functionals of periodic cells with Quantum ESPRESSO, e.g. qe:pz,ecutwfc=30,kpts=2x2x2",
     "emt": "effective medium theory of ASE: Al, Cu, Ag, Au, Ni, Pd, Pt (and H, C, N, O, for tests)",
+    "asap": "the same through Asap, much faster: Al, Cu, Ag, Au, Ni, Pd, Pt",
     "lj": "Lennard-Jones of ASE, argon unless told otherwise, e.g. lj:sigma=3.4,epsilon=0.0103,rc=10",
     "NAME": "any ASE calculator by its registered name, e.g. tip3p or morse:epsilon=0.5,r0=1.2",
     "MODULE:FUNCTION": "your own: a calculator, a function that makes one, or one of the structure alone",
+    "TARGET,timeout=S": "any of these with at most S seconds a calculation, e.g. psi4:HF/6-31G*,timeout=600 or "
+    "emt:timeout=5",
 }
+
+_UNDECLARED_PROGRAMS = {
+    "castep": ("CASTEP_COMMAND", "castep"),
+    "cp2k": ("ASE_CP2K_COMMAND", "cp2k.psmp"),
+    "lammpsrun": ("ASE_LAMMPSRUN_COMMAND", "lammps"),
+    "vasp": ("ASE_VASP_COMMAND", "vasp_std"),
+}
+"""ASE's calculators that do not say which program they run, until they run it: the variable that names its command,
+and the program that they, or most installations, run else."""
 
 # Argon: Rahman, Phys. Rev. 136, A405 (1964), sigma = 3.4 Å, epsilon / kB = 120 K.
 _ARGON = {"sigma": 3.4, "epsilon": 120.0 * kB, "smooth": True}
@@ -74,25 +92,39 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
     name = head.lower()
     if atoms is not None:
         resolve_state(atoms)
+    first, given = _split_options(spec, tail)
+    given = {**given, **options}
+    if "timeout" in given and name in ("psi4", "qe"):
+        given["timeout_s"] = given.pop("timeout")  # they have processes of their own anyway
+    if "timeout" in given:
+        from ase_proxima.targets.isolated import IsolatedCalculator
+
+        timeout_s = given.pop("timeout")
+        return IsolatedCalculator(
+            f"{head}:{first}" if first else head, timeout_s=timeout_s, atoms=atoms, **given
+        )
     if name in ("psi4", "pyscf") and (colon or name == "pyscf"):
-        first, given = _split_options(spec, tail)
-        return _quantum(spec, name, first, atoms, {**given, **options})
+        return _quantum(spec, name, first, atoms, given)
     if name == "xtb":
-        first, given = _split_options(spec, tail)
-        return _xtb(first, atoms, {**given, **options})
-    if re.fullmatch(r"[^\W\d]\w*", tail) and name not in ase_names:
+        return _xtb(first, atoms, given)
+    if name == "qe":
+        return _quantum_espresso(spec, first, atoms, given)
+    if re.fullmatch(r"[^\W\d]\w*", first) and name not in ase_names:
         from ase_proxima.targets.function import load_target
 
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", head):
             raise InputError(f"target {spec!r} must be MODULE:FUNCTION, got {head!r} for the module")
-        return load_target(head, tail, **options)
+        return load_target(head, first, **given)
     if name == "psi4":
         raise InputError(
             f"target {spec!r} lacks method and basis: write psi4:METHOD/BASIS, e.g. psi4:HF/6-31G*"
         )
-    given = {**_parse_options(spec, tail), **options} if colon else dict(options)
+    if colon and (first or not tail.strip()):
+        _parse_options(spec, tail)  # which says what is wrong with it
     if atoms is not None:
         _refuse_unheard_state(spec, atoms, given)
+    if name == "asap":
+        return _asap(spec, atoms, given)
     if name == "lj":
         return _lennard_jones(given)
     if name == "emt":
@@ -202,6 +234,19 @@ def _refuse_unheard_state(spec: str, atoms: Atoms, options: dict[str, Any]) -> N
         )
 
 
+def _quantum_espresso(
+    spec: str, functional: str, atoms: Atoms | None, options: dict[str, Any]
+) -> BaseCalculator:
+    """A Quantum ESPRESSO calculator that was checked for the structure."""
+    from ase_proxima.targets.quantum_espresso import QuantumEspressoCalculator
+
+    chosen = {name: str(options.pop(name)) for name in list(options) if name in atomic_numbers}
+    _check_options(spec, QuantumEspressoCalculator, options)
+    calculator = QuantumEspressoCalculator(functional or None, pseudopotentials=chosen, **options)
+    calculator.validate(atoms)
+    return calculator
+
+
 def _lennard_jones(given: dict[str, Any]) -> BaseCalculator:
     from ase.calculators.lj import LennardJones
 
@@ -217,6 +262,17 @@ def _lennard_jones(given: dict[str, Any]) -> BaseCalculator:
     if not (options.get("ro") or 0) < cutoff:
         raise InputError(f"ro of target lj must be below rc = {cutoff:g}, got {options['ro']:g}")
     return LennardJones(**options)
+
+
+def _asap(spec: str, atoms: Atoms | None, given: dict[str, Any]) -> BaseCalculator:
+    from ase_proxima.targets.asap import AsapEMT
+
+    if given:
+        raise InputError(f"target {spec!r} has no options, got {sorted(given)}: leave them out")
+    calculator = AsapEMT()
+    if atoms is not None:
+        calculator.validate(atoms)
+    return calculator
 
 
 def _check_emt(atoms: Atoms | None) -> None:
@@ -245,10 +301,26 @@ def _ase_calculator(spec: str, name: str, options: dict[str, Any]) -> BaseCalcul
         )
         raise InputError(f"unknown target {spec!r}: {hint}") from error
     _check_options(spec, calculator_class, options)
-    try:
-        return calculator_class(**options)
-    except (CalculatorError, KeyError, OSError, TypeError, ValueError) as error:
-        raise InputError(f"target {spec!r} cannot be set up: {error}") from error
+    variable, program = _UNDECLARED_PROGRAMS.get(name, ("", ""))
+    told = variable in ase_config or not {"command", "castep_command"}.isdisjoint(options)
+    if program and not told and shutil.which(program) is None:
+        raise InputError(
+            f"target {spec!r} needs the program {program}, which is not on the path: install it, or name its "
+            f"command in the environment variable {variable}"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is half made complains when it goes
+        try:
+            calculator = adapt(calculator_class(**options))
+            problem = missing_program(calculator)
+        except (Exception, SystemExit) as error:  # foreign code
+            problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if problem:
+        raise InputError(
+            f"target {spec!r} cannot be set up: {' '.join(problem.split())}; see the documentation of ASE's "
+            f"calculator {name} for the program and the options that it needs"
+        )
+    return calculator
 
 
 def _check_options(spec: str, calculator_class: Any, options: dict[str, Any]) -> None:

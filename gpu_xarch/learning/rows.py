@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.models import Problem
-from gpu_xarch.models.features import aliases_of
+from gpu_xarch.relations import reveals
+from gpu_xarch.tables.inspection import refused
 from gpu_xarch.tables.memory_bound import THRESHOLD
 from gpu_xarch.tables.pairs import DEST, SOURCE, pair_values, paired_metrics
 
@@ -44,6 +45,8 @@ class TrainingData:
         Metrics that are not used, and why.
     dropped : int
         Rows without the target.
+    refused : int
+        Values of these rows that were left out at ingest because no device can have them.
     """
 
     problem: Problem
@@ -53,6 +56,7 @@ class TrainingData:
     simulated: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     dropped: int = 0
+    refused: int = 0
 
     def __len__(self) -> int:
         return len(self.y)
@@ -72,8 +76,8 @@ def training_data(
 ) -> TrainingData:
     """Take rows for a problem out of a pair table, or out of a table of runs for a same-GPU problem.
 
-    Metrics that are missing in some rows, or constant, are left out and listed. For the same GPU the target
-    and its aliases are taken out.
+    Metrics that are missing in some rows, or constant, are left out and listed. For the same GPU what
+    gives the target away is taken out (`gpu_xarch.relations`).
 
     Parameters
     ----------
@@ -111,6 +115,7 @@ def training_data(
         int(simulated.to_numpy(bool)[known].sum()),
         gone,
         int((~known).sum()),
+        sum(sum(refused(rows, side).values()) for side in ((SOURCE, DEST) if is_pairs else ("",))),
     )
 
 
@@ -169,7 +174,8 @@ def _choose_metrics(
     """Metrics to learn from, without gaps, and why others are left out."""
     gone: dict[str, str] = {}
     if problem.same_gpu:
-        gone = {one: "gives the target away" for one in values.columns if one in aliases_of(problem.target)}
+        told = reveals(problem.target, values.columns)
+        gone = {one: "gives the target away" for one in values.columns if one in told}
     if metrics is not None:
         missing = [one for one in metrics if one not in values.columns or one in gone]
         if missing:

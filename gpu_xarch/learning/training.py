@@ -104,6 +104,7 @@ def train(
         "applications": int(data.keys["application"].nunique()),
         "kernels": int(data.keys["kernel"].nunique()),
         "simulated_rows": data.simulated,
+        "refused_values": data.refused,
         "rows_without_target": data.dropped,
         "metrics": len(data.X.columns),
         "left_out_metrics": data.left_out,

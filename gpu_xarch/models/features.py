@@ -21,37 +21,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ALIASES", "aliases_of", "make_features"]
+__all__ = ["make_features"]
 
-#: metrics that are another name for, or follow from, each target
-ALIASES: dict[str, tuple[str, ...]] = {
-    "ipc": ("issued_ipc", "issue_slot_utilization", "executed_ipc"),
-    "issued_ipc": ("ipc", "issue_slot_utilization", "executed_ipc"),
-    "issue_slot_utilization": ("ipc", "issued_ipc", "executed_ipc"),
-    "dram_throughput": ("dram_read_throughput", "dram_write_throughput", "dram_utilization"),
-    "memory_bound": (
-        "dram_throughput",
-        "dram_read_throughput",
-        "dram_write_throughput",
-        "dram_utilization",
-        "bandwidth_fraction",
-    ),
-}
 _SECTOR = 32.0  # bytes of a transaction
 _LAUNCH_S = 3e-6  # a launch takes a few microseconds, however small the grid
-
-
-def aliases_of(target: str) -> frozenset[str]:
-    """Return the metrics that give the target away when both are from the same GPU, the target included.
-
-    Examples
-    --------
-    >>> sorted(aliases_of("ipc"))
-    ['executed_ipc', 'ipc', 'issue_slot_utilization', 'issued_ipc']
-    >>> sorted(aliases_of("sm_efficiency"))
-    ['sm_efficiency']
-    """
-    return frozenset({target, *ALIASES.get(target, ())})
 
 
 def _unit(name: str) -> str:

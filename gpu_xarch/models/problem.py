@@ -65,8 +65,10 @@ class Problem:
     def cap(self) -> float:
         """Physical upper limit of the target on the destination; infinite where none is known."""
         dest = self.spec("dest")
-        if self.unit == "fraction" or self.classifies:
+        if self.classifies:
             return 1.0
+        if self.target in registry() and registry()[self.target].most < float("inf"):
+            return registry()[self.target].most
         if dest is not None and self.target in ("ipc", "issued_ipc"):
             return float(dest.issue_width)
         if dest is not None and self.target.startswith("dram_") and self.unit == "bytes/s":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,14 +15,19 @@ from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import registry
 from gpu_xarch.profiles.readers import Problem, Run, read_runs
 from gpu_xarch.profiles.readers.source import fingerprint
+from gpu_xarch.profiles.times import LAUNCH, TIMES, join_times
 from gpu_xarch.tables.applications import Naming
+from gpu_xarch.tables.builder import TableBuilder
 from gpu_xarch.tables.runs import (
+    JOINED,
     KEY,
-    TableBuilder,
     concat,
+    ids_of,
+    join_texts,
     known_files,
     metric_columns,
     read_arrow,
+    with_derived,
     write_arrow,
 )
 
@@ -51,6 +57,10 @@ class IngestReport:
         Rows that were joined into one because they hold different metrics of the same run.
     unknown : dict
         Metrics that the registry does not know, with the number of runs that have them.
+    refused : int
+        Values left out because no device can have them; the column `refused` of the table names their metrics.
+    kept : dict
+        Problems of each file, those beyond the first 100 counted too.
     """
 
     files: int = 0
@@ -65,6 +75,18 @@ class IngestReport:
     merged: int = 0
     n_problems: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    kept: Counter[str] = field(default_factory=Counter)
+
+    def note(self, problems: list[Problem]) -> None:
+        """Take problems over, so many of each file and all of them counted; the list is empty afterwards."""
+        for problem in problems:
+            self.n_problems += 1
+            self.refused += problem.kind == "impossible"
+            self.kept[problem.file] += 1
+            if self.kept[problem.file] <= _PROBLEMS_A_FILE:
+                self.problems.append(problem)
+        problems.clear()
 
 
 def find_profiles(paths: Iterable[Path | str]) -> list[tuple[Path, bool]]:
@@ -95,7 +117,8 @@ def ingest(
     out: Path | str,
     *,
     naming: Naming | None = None,
-    reader: Reader = read_runs,
+    reader: Reader | None = None,
+    decimal: str | None = None,
     on_file: Callable[[Path, int, int], None] | None = None,
 ) -> IngestReport:
     """Read profiles and add them to the table at `out`.
@@ -109,7 +132,9 @@ def ingest(
     naming : Naming, optional
         How applications and inputs are found.
     reader : callable, optional
-        What reads one file.
+        What reads one file; `read_runs` unless given.
+    decimal : str, optional
+        The mark before decimals in Nsight Compute's numbers, "." or ","; found out from each file unless given.
     on_file : callable, optional
         Called with (file, index, number of files) before each file.
 
@@ -124,6 +149,7 @@ def ingest(
     files = [(path, named) for path, named in files if path.resolve() != out.resolve()]
     old = read_arrow(out) if out.exists() else None
     known = known_files(old) if old is not None else set()
+    read = partial(read_runs, decimal=decimal) if reader is None else reader
     builder = TableBuilder(naming)
     report = IngestReport(files=len(files))
     for index, (path, named) in enumerate(files):
@@ -140,8 +166,10 @@ def ingest(
             report.already += 1
             continue
         known.add(sha256)
-        _read_file(path, named, sha256, builder, reader, report)
+        _read_file(path, named, sha256, builder, read, report)
+        report.note(builder.problems)
     table = builder.build()
+    report.note(builder.problems)
     report.new = table.num_rows
     if table.num_rows:
         _add(old, table, out, report)
@@ -156,30 +184,28 @@ def _read_file(
     builder.start_file(path, sha256)
     known = registry()
     before = report.runs
-    kept = 0
     for item in reader(path):
         if isinstance(item, Run):
             builder.add(item)
             report.runs += 1
             for name in item.values:
-                if name not in known:
+                if name not in known and not name.startswith("event."):
                     report.unknown[name] += 1
         elif item.fatal:
-            if item.kind == "not-a-profile" and not named:
+            if item.kind in ("not-a-profile", "other-format") and not named:
                 report.skipped += 1
+                if item.kind == "other-format":
+                    report.note([item])
             else:
                 report.failed.append(item)
         else:
-            report.n_problems += 1
-            kept += 1
-            if kept <= _PROBLEMS_A_FILE:
-                report.problems.append(item)
+            report.note([item])
     if report.runs > before:
         report.read += 1
 
 
 def _add(old: pa.Table | None, new: pa.Table, out: Path, report: IngestReport) -> None:
-    held: set[str] = set(old.column("run_id").to_pylist()) if old is not None else set()
+    held = ids_of(old) if old is not None else set()
     keep = []
     for run_id in new.column("run_id").to_pylist():
         keep.append(run_id not in held)
@@ -191,7 +217,8 @@ def _add(old: pa.Table | None, new: pa.Table, out: Path, report: IngestReport) -
     if not new.num_rows:
         return
     table = concat([old, new]) if old is not None else new
-    merged = merge_passes(table)
+    merged, problems = join_times(merge_passes(table))
+    report.note(problems)
     report.merged = table.num_rows - merged.num_rows
     order = pc.sort_indices(
         merged,
@@ -203,11 +230,12 @@ def _add(old: pa.Table | None, new: pa.Table, out: Path, report: IngestReport) -
 
 
 def merge_passes(table: pa.Table) -> pa.Table:
-    """Join rows of one key that measured different metrics, as when a metric set is profiled in several goes.
+    """Join rows of one key that measured different metrics: events and metrics, or a set profiled in several goes.
 
-    Rows of one key with a metric in common are repetitions and stay apart. Rows from one file stay apart too.
+    Rows of one key with a metric in common are repetitions and stay apart, but for the sizes of the launch, which a
+    trace and counters both have. Counters of different tools stay apart; times of any tool join them.
     """
-    columns = [table.column(name).to_pylist() for name in (*KEY, "simulated", "tool")]
+    columns = [table.column(name).to_pylist() for name in (*KEY, "simulated")]
     places: dict[tuple[object, ...], list[int]] = {}
     for index, key in enumerate(zip(*columns, strict=True)):
         places.setdefault(key, []).append(index)
@@ -228,23 +256,29 @@ def merge_passes(table: pa.Table) -> pa.Table:
     if not gone:
         return table
     rest = table.filter(pa.array([index not in gone for index in range(table.num_rows)]))
-    return concat([rest, pa.Table.from_pylist(replaced, schema=table.schema)])
+    return with_derived(concat([rest, pa.Table.from_pylist(replaced, schema=table.schema)]))
+
+
+def _may_join(one: dict[str, object], ones: set[str], other: dict[str, object], others: set[str]) -> bool:
+    """Tell whether two rows of one key, with these metrics, are parts of one run."""
+    common = ones & others
+    if not common <= LAUNCH or any(one[name] != other[name] for name in common):
+        return False
+    return one["tool"] == other["tool"] or ones <= TIMES or others <= TIMES
 
 
 def _unions(rows: Iterable[dict[str, object]], names: Sequence[str]) -> list[dict[str, object]]:
-    result: list[tuple[dict[str, object], set[str], set[str]]] = []
+    result: list[tuple[dict[str, object], set[str]]] = []
     for row in rows:
-        has = {name for name in names if row[name] is not None}
-        sources = set(str(row["file_sha256"]).split(";"))
-        for target, present, files in result:
-            if not has & present and not sources & files:
-                target.update({name: row[name] for name in has})
-                for name in ("file", "file_sha256", "command"):
-                    if row[name] != target[name]:
-                        target[name] = f"{target[name]};{row[name]}"
+        refused = str(row["refused"]).split(";")
+        has = {name for name in names if row[name] is not None or name in refused}
+        for joined, present in result:
+            if _may_join(joined, present, row, has):
+                joined.update({name: row[name] for name in has})
+                for name in JOINED:
+                    joined[name] = join_texts(joined[name], row[name])
                 present |= has
-                files |= sources
                 break
         else:
-            result.append((dict(row), has, sources))
-    return [row for row, _, _ in result]
+            result.append((dict(row), has))
+    return [row for row, _ in result]

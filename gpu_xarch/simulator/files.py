@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ __all__ = ["MARK", "write_simulation"]
 
 MARK = f"SIMULATED by xarch simulate, model {MODEL_VERSION}: computed, not measured"
 _HEADER = '"Device","Kernel","Invocations","Metric Name","Metric Description","Min","Max","Avg"\n'
+_TRACE_HEADER = 'GPU trace:\n"Start","Duration","Device","Context","Stream","Name"\nms,us,,,,\n'
 _LEVEL_NAMES = ("Idle", "Low", "Low", "Low", "Mid", "Mid", "Mid", "High", "High", "High", "Max")
 _LEVELS = tuple(f"{name} ({level})" for level, name in enumerate(_LEVEL_NAMES))
 _SCALES = (("GB/s", 1024.0**3), ("MB/s", 1024.0**2), ("KB/s", 1024.0))
@@ -58,6 +59,7 @@ def write_simulation(
     noise: float = 0.01,
     seed: int = 0,
     runs_per_file: int = 1000,
+    times: bool = False,
     on_file: Callable[[Path, int, int], None] | None = None,
 ) -> list[Path]:
     """Simulate a plan on GPUs and write the results as nvprof files.
@@ -74,8 +76,15 @@ def write_simulation(
         Passed to `simulate`.
     runs_per_file : int
         A file is closed after the command with which it reaches so many runs.
+    times : bool
+        Write a trace with the times of the launches beside each file of metrics: nvprof takes a run of its own for it.
     on_file : callable, optional
         Called with (file, index, number of files at most) before each file.
+
+    Returns
+    -------
+    list of Path
+        The files of metrics.
 
     Raises
     ------
@@ -93,31 +102,48 @@ def write_simulation(
         for gpu in gpus:
             folder = Path(out) / gpu.name.replace(" ", "_")
             folder.mkdir(parents=True, exist_ok=True)
-            lines = _run_lines(gpu, plan, noise, seed)
+            values = simulate(gpu, plan, noise=noise, seed=seed)
+            lines = _run_lines(gpu, plan, values)
             for number, (application, batch) in enumerate(batches):
                 path = folder / f"metrics_{application}_{number:04d}.csv"
                 if on_file is not None:
                     on_file(path, len(files), len(batches) * len(gpus))
-                with path.open("w", encoding="utf-8", newline="\n") as file:
-                    for process, (size, indices) in enumerate(batch, start=1):
-                        command = KERNELS[int(plan.kernel[indices[0]])].command.format(n=size)
-                        file.write(_preamble(process, command))
-                        for index in indices:
-                            file.write(lines(index))
+                _write(path, plan, batch, lines, f"Metric result:\n{_HEADER}")
+                if times:
+                    trace = _trace_lines(gpu, plan, values["duration"])
+                    _write(
+                        folder / f"trace_{application}_{number:04d}.csv", plan, batch, trace, _TRACE_HEADER
+                    )
                 files.append(path)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror or error}") from error
     return files
 
 
-def _preamble(process: int, command: str) -> str:
+def _write(
+    path: Path,
+    plan: RunPlan,
+    batch: list[tuple[int, list[int]]],
+    lines: Callable[[int], str],
+    header: str,
+) -> None:
+    """Write a section for each process, with what `lines` gives for each of its runs."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for process, (size, indices) in enumerate(batch, start=1):
+            command = KERNELS[int(plan.kernel[indices[0]])].command.format(n=size)
+            file.write(_preamble(process, command, header))
+            for index in indices:
+                file.write(lines(index))
+
+
+def _preamble(process: int, command: str, header: str) -> str:
     return (
         f"=={process}== NVPROF is profiling process {process}, command: {command}\n"
         f"=={process}== {MARK}\n"
         f"=={process}== Profiling application: {command}\n"
         f"=={process}== Profiling result:\n"
         f"=={process}== {MARK}\n"
-        f"=={process}== Metric result:\n{_HEADER}"
+        f"=={process}== {header}"
     )
 
 
@@ -135,8 +161,20 @@ def _batches(
     return batches
 
 
-def _run_lines(gpu: GpuSpec, plan: RunPlan, noise: float, seed: int) -> Callable[[int], str]:
-    values = simulate(gpu, plan, noise=noise, seed=seed)
+def _trace_lines(gpu: GpuSpec, plan: RunPlan, duration: NDArray[np.float64]) -> Callable[[int], str]:
+    device = _device_name(gpu)
+    kernels = plan.kernel.tolist()
+    micro = (duration * 1e6).tolist()
+
+    def lines(index: int) -> str:
+        return f'{index}.0,{micro[index]:.6f},"{device}","1","7","{KERNELS[kernels[index]].kernel} [{index + 1}]"\n'
+
+    return lines
+
+
+def _run_lines(
+    gpu: GpuSpec, plan: RunPlan, values: Mapping[str, NDArray[np.float64]]
+) -> Callable[[int], str]:
     known = registry()
     columns = []
     for name in published():

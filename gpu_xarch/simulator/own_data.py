@@ -26,12 +26,14 @@ DESCRIPTION = (
 )
 
 
-def own_pairs(runs: int = RUNS, *, seed: int = 0) -> pd.DataFrame:
-    """Return simulated pairs P100 -> V100, the same ones for the same arguments."""
+def own_pairs(runs: int = RUNS, *, seed: int = 0, times: bool = False) -> pd.DataFrame:
+    """Return simulated pairs P100 -> V100, the same ones for the same arguments; with times, if asked for."""
     with tempfile.TemporaryDirectory(prefix="xarch-") as folder:
         root = Path(folder)
         gpus = [find_gpu(SOURCE), find_gpu(DEST)]
-        write_simulation(gpus, plan_runs(runs), root / "files", noise=0.01, seed=seed, runs_per_file=1000)
+        write_simulation(
+            gpus, plan_runs(runs), root / "files", noise=0.01, seed=seed, runs_per_file=1000, times=times
+        )
         ingest([root / "files"], root / "runs.parquet")
         frame = load_runs(root / "runs.parquet")
     return pair_runs(frame, source=SOURCE, dest=DEST).pairs

@@ -30,7 +30,8 @@ _WRAPPERS = {
 _SCRIPTS = re.compile(r"(?:python|bash|sh|perl|Rscript|julia)[\d.]*")
 _SUFFIX = re.compile(r"\.(?:exe|out|bin|x|py|sh|pl|jl)$", re.IGNORECASE)
 _DECORATION = re.compile(
-    r"(?:^|[_.-])(?:metrics?|traces?|events?|profile|nvprof|ncu)(?=$|[_.-])", re.IGNORECASE
+    r"(?:^|[_.-])(?:cuda_gpu_\w+|gpukernsum|gputrace|metrics?|traces?|events?|profile|nvprof|ncu|nsys)(?=$|[_.-])",
+    re.IGNORECASE,
 )
 
 

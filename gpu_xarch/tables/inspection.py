@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +10,15 @@ import numpy as np
 
 from gpu_xarch.metrics import registry
 from gpu_xarch.specs import GpuSpec, gpus
+from gpu_xarch.tables.limits import device_limits, limits, peak_limits
 from gpu_xarch.tables.runs import KEY, metric_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["describe", "impossible", "outliers"]
+__all__ = ["describe", "impossible", "outliers", "refused"]
 
-#: shares that the tools' own definitions let exceed 1
-_OVER_ONE = frozenset({"shared_efficiency", "local_memory_overhead", "gld_efficiency", "gst_efficiency"})
 _LEAST_SPREAD = 0.3  # decades: a metric that hardly varies has no outliers within a factor of 1000
-_SLACK = 1.02  # nvprof prints 100.4 % for a busy unit now and then
 
 
 def impossible(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -61,22 +60,13 @@ def impossible(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _limits(name: str, spec: GpuSpec | None) -> Iterable[tuple[str, float]]:
-    metric = registry().get(name)
-    if metric is None:
+    if name not in registry():
         return
     yield "below zero", 0.0
-    if metric.unit == "fraction" and name not in _OVER_ONE:
-        yield "a share above 1", _SLACK
-    if metric.unit == "level":
-        yield "a level above 10", 10.0 * _SLACK
-    if spec is None:
-        return
-    if name in ("dram_read_throughput", "dram_write_throughput", "dram_throughput"):
-        yield "above the peak bandwidth of the device", spec.bandwidth * _SLACK
-    if name in ("ipc", "issued_ipc"):
-        yield "above the issue width of the multiprocessor", float(spec.issue_width)
-    if name == "eligible_warps_per_cycle":
-        yield "more warps than a multiprocessor holds", float(spec.warps)
+    of_device = (device_limits(spec.name) | peak_limits(spec)) if spec is not None else {}
+    why, limit = of_device.get(name, limits(name))
+    if limit < float("inf"):
+        yield why, limit
 
 
 def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
@@ -114,6 +104,21 @@ def outliers(frame: pd.DataFrame, *, most: int = 10) -> list[dict[str, Any]]:
     return found[:most]
 
 
+def refused(frame: pd.DataFrame, side: str = "") -> dict[str, int]:
+    """Return how many values of which metric were left out at ingest because no device can have them.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A table of runs, or of pairs.
+    side : str
+        Of pairs: "source." or "dest.".
+    """
+    rows = frame[side + "refused"].dropna() if side + "refused" in frame else ()
+    named = Counter(name for names in rows for name in str(names).split(";") if name)
+    return dict(named.most_common())
+
+
 def describe(frame: pd.DataFrame) -> dict[str, Any]:
     """Return a summary of a table of runs.
 
@@ -127,7 +132,7 @@ def describe(frame: pd.DataFrame) -> dict[str, Any]:
     dict
         "runs", "simulated", "devices" (runs, applications, kernels, metrics of each), "tools", "metrics",
         "missing" (metric to number of runs without it, for metrics that some runs have), "unknown_metrics",
-        "repeated" (keys with more than one run, and runs beyond the first), "impossible", "outliers".
+        "repeated" (keys with more than one run, and runs beyond the first), "refused", "impossible", "outliers".
     """
     names = metric_columns(frame.columns)
     units = frame.attrs.get("units", {})
@@ -163,6 +168,7 @@ def describe(frame: pd.DataFrame) -> dict[str, Any]:
         "unknown_metrics": [name for name in names if name not in registry()],
         "units": {name: units.get(name, "unknown") for name in names},
         "repeated": {"keys": len(repeated_keys), "runs": int(repeated.sum())},
+        "refused": refused(frame),
         "impossible": impossible(frame),
         "outliers": outliers(frame),
     }

@@ -1,8 +1,8 @@
 """Join the runs of two GPUs by what they ran, never by position.
 
 A pair table has the key columns as the source spells them, ``source.<column>`` and ``dest.<column>`` for
-device, run_id, file, line and simulated, and ``source.<metric>`` and ``dest.<metric>`` for every metric
-that one of the paired runs has.
+device, run_id, file, line, simulated and refused, and ``source.<metric>`` and ``dest.<metric>`` for every
+metric that one of the paired runs has.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 SOURCE, DEST = "source.", "dest."
 DEFAULT_ON = ("application", "kernel", "input", "launch", "invocations")
 REPEATS = ("refuse", "mean", "median", "first")
-_KEPT = ("device", "run_id", "file", "line", "simulated")
+_KEPT = ("device", "run_id", "file", "line", "simulated", "refused")
 _NUMBER = re.compile(r"(?<![A-Za-z_\d.])[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 _FORMAT, _VERSION = b"gpu_xarch.pairs", b"2"
 
@@ -297,7 +297,8 @@ def _table(
         columns.setdefault(name, ours[name])
     for prefix, part in ((SOURCE, ours), (DEST, theirs)):
         for name in _KEPT:
-            columns[prefix + name] = part[name]
+            if name in part:
+                columns[prefix + name] = part[name]
         for name in metric_columns(part.columns):
             if part[name].notna().any():
                 columns[prefix + name] = part[name]

@@ -8,7 +8,10 @@ __all__ = ["FAILURES", "Problem", "Run"]
 
 #: kinds of a problem that say why a file holds nothing to read
 FAILURES = frozenset(
-    {"crash", "permission", "no-kernels", "unsupported", "no-metrics", "not-a-profile", "unreadable"}
+    {
+        *("crash", "permission", "no-kernels", "unsupported", "no-metrics"),
+        *("not-a-profile", "other-format", "unreadable", "ambiguous"),
+    }
 )
 
 
@@ -23,7 +26,7 @@ class Problem:
     line : int
         Line number from 1; 0 where the whole file is meant.
     kind : str
-        "row", "number", "unit", "conflict", "overflow", "incomplete", "truncated", "note", or one of
+        "row", "number", "unit", "conflict", "overflow", "impossible", "incomplete", "truncated", "note", or one of
         `FAILURES`.
     message : str
         What was wrong and what was done about it.
@@ -72,6 +75,8 @@ class Run:
         The file says that a model made it.
     fallback_device : str
         What to call the device where neither file nor user names it.
+    capability : str
+        Compute capability that the file states, such as "8.6"; empty where it states none.
     """
 
     device: str
@@ -89,3 +94,4 @@ class Run:
     tool_version: str = ""
     simulated: bool = False
     fallback_device: str = ""
+    capability: str = ""

@@ -8,35 +8,29 @@ adds nothing.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import struct
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import derive, units
-from gpu_xarch.specs import canonical_device
-from gpu_xarch.tables.applications import Naming
-from gpu_xarch.tables.kernel_names import normalise_kernel
-from gpu_xarch.tables.records import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "DESCRIPTORS",
+    "JOINED",
     "KEY",
-    "TableBuilder",
     "from_frame",
     "load_runs",
     "metric_columns",
     "read_arrow",
+    "run_schema",
     "table_units",
     "write_arrow",
     "write_runs",
@@ -64,130 +58,20 @@ DESCRIPTORS: dict[str, str] = {
     "file_sha256": "string",
     "line": "int64",
     "run_id": "string",
+    "refused": "string",
 }
-_FORMAT = "1"
-_BATCH = 2000
+_FORMAT = "2"
+#: columns of joined rows that keep what each of them said, with ";" in between
+JOINED = ("file", "file_sha256", "command", "run_id", "refused", "tool")
 
 
-def reader_version() -> str:
-    """Return the version of this package, which is kept with every row."""
-    try:
-        return version("ase-proxima")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _schema(metrics: Iterable[str], unknown: dict[str, str]) -> pa.Schema:
+def run_schema(metrics: Iterable[str], unknown: dict[str, str]) -> pa.Schema:
+    """Return the schema of a table with these metrics; `unknown` are the units of those not registered."""
     fields = [pa.field(name, pa.type_for_alias(kind)) for name, kind in DESCRIPTORS.items()]
     for name, unit in units(metrics).items():
         told = unknown.get(name, unit) if unit == "unknown" else unit
         fields.append(pa.field(name, pa.float64(), metadata={"unit": told}))
     return pa.schema(fields, metadata={"gpu_xarch.format": _FORMAT})
-
-
-class TableBuilder:
-    """Collect runs into Arrow tables, a batch at a time, so that they take little memory.
-
-    Parameters
-    ----------
-    naming : Naming
-        How applications and inputs are found.
-    """
-
-    def __init__(self, naming: Naming | None = None) -> None:
-        self.naming = naming or Naming()
-        self.reader_version = reader_version()
-        self._rows: list[dict[str, Any]] = []
-        self._values: list[dict[str, float]] = []
-        self._unknown: dict[str, str] = {}
-        self._tables: list[pa.Table] = []
-        self._file = ""
-        self._sha256 = ""
-        self._told: dict[str, str] = {}
-        self._names: dict[str, tuple[str, str]] = {}
-        self._ordinals: dict[bytes, int] = {}
-        self._orders: dict[tuple[str, ...], tuple[list[str], bytes]] = {}
-        self.n_runs = 0
-
-    def start_file(self, path: Path, sha256: str) -> None:
-        """Set the file that the next runs come from."""
-        self._file, self._sha256 = str(path), sha256
-        self._told = self.naming.of_file(path)
-        self._names.clear()
-        self._ordinals.clear()
-
-    def add(self, run: Run) -> None:
-        """Add a run of the current file."""
-        if run.command not in self._names:
-            self._names[run.command] = self.naming.name(self._file, run.command)
-        application, arguments = self._names[run.command]
-        values = run.values | derive(run.values)
-        device = self._told.get("device") or run.device or self.naming.device or run.fallback_device
-        row: dict[str, Any] = {
-            "device": canonical_device(device),
-            "application": run.application or application,
-            "kernel": normalise_kernel(run.kernel),
-            "input": run.input if run.input is not None else arguments,
-            "launch": run.launch,
-            "invocations": run.invocations,
-            "simulated": run.simulated,
-            "device_name": device,
-            "kernel_name": run.kernel,
-            "command": run.command,
-            "launch_id": run.launch_id,
-            "tool": run.tool,
-            "tool_version": run.tool_version,
-            "reader_version": self.reader_version,
-            "file": self._file,
-            "file_sha256": self._sha256,
-            "line": run.line,
-        }
-        row["run_id"] = self._identity(row, values)
-        for name, unit in run.unknown_units.items():
-            self._unknown.setdefault(name, unit)
-        self._rows.append(row)
-        self._values.append(values)
-        self.n_runs += 1
-        if len(self._rows) >= _BATCH:
-            self._flush()
-
-    def _identity(self, row: dict[str, Any], values: dict[str, float]) -> str:
-        """Return a digest of what the run says; equal runs of one file differ by their ordinal."""
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr([row[name] for name in (*KEY, "simulated")]).encode())
-        key = tuple(values)
-        if key not in self._orders:
-            self._orders[key] = sorted(values), "\0".join(sorted(values)).encode()
-        names, joined = self._orders[key]
-        digest.update(joined)
-        digest.update(struct.pack(f"<{len(names)}d", *(values[name] for name in names)))
-        seen = self._ordinals.get(digest.digest(), 0)
-        self._ordinals[digest.digest()] = seen + 1
-        if seen:
-            digest.update(str(seen).encode())
-        return digest.hexdigest()
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        names: dict[str, None] = {}
-        for values in self._values:
-            names.update(dict.fromkeys(values))
-        schema = _schema(names, self._unknown)
-        columns = [
-            pa.array([row[name] for row in self._rows], type=pa.type_for_alias(kind))
-            for name, kind in DESCRIPTORS.items()
-        ]
-        columns += [
-            pa.array([values.get(name) for values in self._values], type=pa.float64()) for name in names
-        ]
-        self._tables.append(pa.Table.from_arrays(columns, schema=schema))
-        self._rows, self._values = [], []
-
-    def build(self) -> pa.Table:
-        """Return all runs added so far."""
-        self._flush()
-        return concat(self._tables) if self._tables else _schema((), {}).empty_table()
 
 
 def concat(tables: Sequence[pa.Table]) -> pa.Table:
@@ -207,6 +91,36 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
         ]
         wide.append(pa.Table.from_arrays(columns, schema=schema))
     return pa.concat_tables(wide).combine_chunks()
+
+
+def join_texts(*texts: object) -> str:
+    """Return texts that may be joined themselves as one, each part once.
+
+    Examples
+    --------
+    >>> join_texts("a.csv;b.csv", "b.csv", "")
+    'a.csv;b.csv'
+    """
+    parts = (part for text in texts for part in str(text).split(";"))
+    return ";".join(dict.fromkeys(filter(None, parts)))
+
+
+def with_derived(table: pa.Table) -> pa.Table:
+    """Add what follows from the metrics of each row, where rows were joined since it was last done."""
+    needed = [
+        name
+        for name in ("dram_read_throughput", "dram_write_throughput", "dram_throughput")
+        if name in table.column_names
+    ]
+    found = derive({name: table.column(name).to_numpy().astype(float) for name in needed})
+    for name, values in found.items():
+        field = run_schema([name], {}).field(name)
+        column = pa.array(values, type=pa.float64(), from_pandas=True)
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), field, column)
+        else:
+            table = table.append_column(field, column)
+    return table
 
 
 def write_arrow(table: pa.Table, path: Path) -> None:
@@ -246,10 +160,13 @@ def read_arrow(path: Path) -> pa.Table:
         raise InputError(
             f"cannot read the table {path}: {why_not_parquet(error)}; `xarch ingest` writes one"
         ) from error
+    mark = (table.schema.metadata or {}).get(b"gpu_xarch.format")
+    if mark is None:
+        raise InputError(f"{path} is no table of runs written by `xarch ingest`: it lacks the format mark")
     missing = [name for name in DESCRIPTORS if name not in table.column_names]
-    if missing or (table.schema.metadata or {}).get(b"gpu_xarch.format") != _FORMAT.encode():
+    if mark != _FORMAT.encode() or missing:
         raise InputError(
-            f"{path} is no table of runs written by `xarch ingest`, it lacks {missing or 'the format mark'}"
+            f"the table {path} was written by another version: make it again with `xarch ingest`"
         )
     return table
 
@@ -285,7 +202,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 def from_frame(frame: pd.DataFrame) -> pa.Table:
     """Turn a data frame of runs back into the Arrow table that `write_arrow` takes."""
-    schema = _schema(metric_columns(frame.columns), frame.attrs.get("units", {}))
+    schema = run_schema(metric_columns(frame.columns), frame.attrs.get("units", {}))
     return pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
 
 
@@ -322,8 +239,13 @@ def metric_columns(columns: Iterable[str]) -> list[str]:
 
 def known_files(table: pa.Table) -> set[str]:
     """Return the digests of all files that a table was made of."""
-    return {
-        one
-        for joined in table.column("file_sha256").unique().to_pylist()
-        for one in (joined or "").split(";")
-    }
+    return _parts(table, "file_sha256")
+
+
+def ids_of(table: pa.Table) -> set[str]:
+    """Return the identities of all runs that a table holds, joined ones too."""
+    return _parts(table, "run_id")
+
+
+def _parts(table: pa.Table, name: str) -> set[str]:
+    return {one for joined in table.column(name).unique().to_pylist() for one in (joined or "").split(";")}

@@ -141,7 +141,7 @@ def test_the_surrogate_is_trained_in_the_burn_in_and_never_after(paid, tmp_path,
     monkeypatch.undo()
     frozen = monte_carlo_run.ProximaCalculator.resume(
         tmp_path / "run" / "burn-in",
-        parse_target("emt"),
+        parse_target(CHAIN.target),
         **monte_carlo_run.make_arguments(CHAIN),
     )
     with RunDirectory.open(tmp_path / "run") as opened:

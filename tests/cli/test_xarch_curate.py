@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / "runs.parquet",
             "--source",
             "P100",
-            "--target",
+            "--dest",
             "V100",
             "--out",
             folder / "pairs.parquet",
@@ -166,7 +166,7 @@ def test_portability_of_problems_without_their_input(folder: Path, tmp_path: Pat
             ["curate", "no.parquet", "--target", "ipc", "--out", "o"],
             "there is no such file; `xarch pair` writes",
         ),
-        (["curate", "{pairs}", "--target", "bogus", "--out", "o"], "no target.bogus"),
+        (["curate", "{pairs}", "--target", "bogus", "--out", "o"], "no dest.bogus"),
         (
             ["curate", "{pairs}", "--target", "ipc", "--out", "o", "--sizes", "few"],
             "is no number, list a,b,c or range",
@@ -176,7 +176,7 @@ def test_portability_of_problems_without_their_input(folder: Path, tmp_path: Pat
         (["curate", "{pairs}", "--target", "ipc", "--out", "o", "--initial", "99"], "first batch"),
         (["next", "{runs}", "--source", "P100", "--dest", "V100", "--target", "ipc"], "nothing left"),
         (["next", "{runs}", "--source", "P100", "--dest", "K40", "--target", "ipc"], "needs 20 runs"),
-        (["next", "{some}", "--source", "P100", "--dest", "V100", "--target", "x"], "no target.x"),
+        (["next", "{some}", "--source", "P100", "--dest", "V100", "--target", "x"], "no dest.x"),
         (["portability", "{runs}", "--gpu", "P100"], "two GPUs"),
         (
             ["portability", "{runs}", "--predicted", "no.csv"],

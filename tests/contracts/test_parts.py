@@ -44,7 +44,7 @@ SURROGATES = {
     "gradient_gp": GradientGP,
     "gradient_gp with force deviations": lambda: GradientGP(force_std=True),
     "gradient_gp, thinned": lambda: GradientGP(max_frames=8),
-    "bayesian_soap": lambda: BayesianSoap(n_max=3, l_max=2),
+    "bayesian_soap": lambda: BayesianSoap(n_max=3, l_max=2, max_features=150),
     "nearest frame": NearestFrame,
 }
 

@@ -13,6 +13,7 @@ import pytest
 
 from gpu_xarch.profiles.ingestion import ingest
 from gpu_xarch.profiles.readers.table import load_map, table_reader
+from gpu_xarch.profiles.times import TIMES
 from gpu_xarch.tables.inspection import describe
 from gpu_xarch.tables.memory_bound import label_runs
 from gpu_xarch.tables.pairs import pair_runs
@@ -36,17 +37,19 @@ def count_aggregates(folder: Path) -> dict[tuple[str, str, str, str], dict[str, 
 def test_all_nvprof_files_agree_with_an_independent_count(shared_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs.parquet"
     report = ingest([shared_data / "nvprof"], out)
-    assert [str(problem) for problem in report.failed + report.problems] == []
+    assert report.failed == []
+    # nvprof itself printed two hit rates of 102 and 120 %
+    assert ["l2_tex_read_hit_rate" in problem.message for problem in report.problems] == [True, True]
     assert (report.files, report.read, report.skipped) == (146, 144, 2)
     frame = load_runs(out)
     truth = count_aggregates(shared_data / "nvprof")
     aggregates = frame[frame["launch"].isna()]
     assert len(truth) == len(aggregates) == 445
     assert sum(len(metrics) for metrics in truth.values()) == 287 * 113 + 158 * 120
-    names = [name for name in metric_columns(frame.columns) if name != "dram_throughput"]
-    assert int(aggregates[names].notna().sum().sum()) == 287 * 113 + 158 * 120
+    names = [name for name in metric_columns(frame.columns) if name not in TIMES | {"dram_throughput"}]
+    assert int(aggregates[names].notna().sum().sum()) == 287 * 113 + 158 * 120 - report.refused
     rows = {
-        (r["file"], r["device_name"], r["kernel_name"], str(r["invocations"])): r
+        (r["file"].split(";")[0], r["device_name"], r["kernel_name"], str(r["invocations"])): r
         for _, r in aggregates.iterrows()
     }
     alias = {"executed_ipc": "ipc", "sm_activity": "sm_efficiency"}
@@ -54,6 +57,8 @@ def test_all_nvprof_files_agree_with_an_independent_count(shared_data: Path, tmp
         row = rows[key]
         for name, (low, high, mean) in metrics.items():
             want = plain(low if low == high else mean)
+            if name == row["refused"]:
+                continue
             got = row[alias.get(name, name)]
             if low == high or not mean.endswith("B/s"):
                 assert got == pytest.approx(want, rel=1e-12), (key, name)
@@ -128,8 +133,8 @@ def test_both_gpus_pair_on_application_kernel_and_invocations(shared_data: Path,
     # with the input: the GTX 1080 Ti's programs were given the device number, so no run matches
     assert len(pair_runs(frame, source="GTX 950", dest="GTX 1080 Ti").pairs) == 0
     assert set(label_runs(frame)["memory_bound"]) == {0.0, 1.0}
-    impossible = describe(frame)["impossible"]
-    assert [item["metric"] for item in impossible] == ["l2_tex_read_hit_rate"]
+    assert describe(frame)["impossible"] == []
+    assert describe(frame)["refused"] == {"l2_tex_read_hit_rate": 2}
 
 
 def test_nsight_compute_log(shared_data: Path, tmp_path: Path) -> None:

@@ -167,8 +167,11 @@ def test_every_form_is_described():
         "psi4:METHOD/BASIS",
         "pyscf:METHOD/BASIS",
         "xtb:METHOD",
+        "asap",
+        "qe:FUNCTIONAL",
         "emt",
         "lj",
         "NAME",
         "MODULE:FUNCTION",
+        "TARGET,timeout=S",
     }

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ase_proxima.errors import InputError
+from ase_proxima.identity import same_frame
 from ase_proxima.surrogates.gradient_gp.hyperparameters import (
     Labels,
     Prior,
@@ -255,7 +256,9 @@ class GradientGP:
     def _continues(self, frames: Sequence[Frame]) -> bool:
         """Whether `frames` begin with those seen so far, judged by the first, the middle and the last."""
         n = len(self._frames)
-        return 0 < n <= len(frames) and all(_same(self._frames[i], frames[i]) for i in {0, n // 2, n - 1})
+        return 0 < n <= len(frames) and all(
+            same_frame(self._frames[i], frames[i]) for i in {0, n // 2, n - 1}
+        )
 
     def _start(self, molecule: Molecule, first: Frame) -> None:
         self._molecule, self._offset = molecule, float(first.results["energy"])
@@ -296,11 +299,3 @@ class GradientGP:
         order = [self._order[i] for i in keep]
         self._labels = {index: self._labels[index] for index in order}
         self._rebuild(order)
-
-
-def _same(a: Frame, b: Frame) -> bool:
-    return a is b or (
-        a.results.get("energy") == b.results.get("energy")
-        and np.array_equal(a.x.numbers, b.x.numbers)
-        and np.array_equal(a.x.positions, b.x.positions)
-    )

@@ -1,4 +1,4 @@
-"""Bayesian linear model on summed SOAP power spectra, learning energies, forces and stress in place."""
+"""Bayesian linear model of energies, forces and stress on blocks of features, learning in place."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ import numpy as np
 
 from ase_proxima.errors import InputError
 from ase_proxima.features import continues
-from ase_proxima.surrogates.linear.basis import FeatureRows, PowerSpectrum, SoapSettings, default_settings
+from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
+from ase_proxima.surrogates.linear.choice import choose_settings
 from ase_proxima.surrogates.linear.evidence import (
     Hyperparameters,
+    LabelledRows,
     NormalEquations,
-    Posterior,
     maximise_evidence,
     solve,
 )
+from ase_proxima.surrogates.linear.kernels import LANES, Lanes
+from ase_proxima.surrogates.linear.labels import (
+    EXPECTED_MISFIT,
+    Labels,
+    expected_hyperparameters,
+    labelled_rows,
+    noise_from_forces,
+    read_labels,
+)
+from ase_proxima.surrogates.linear.settings import fitting_blocks
 from ase_proxima.surrogates.selection import novelty
 from ase_proxima.types import Frame, Prediction
 
@@ -28,44 +39,46 @@ __all__ = ["BayesianSoap"]
 FILE = "bayesian_soap.npz"
 KINDS = ("energy", "forces", "stress")
 
-RATTLE = 0.1
-"""Random displacement, in Å, at which the features are scaled."""
-PRIOR_FORCE = 1.0
-"""Expected size of a force component on atoms so displaced, in eV/Å."""
-EXPECTED_MISFIT = 0.05
-"""Expected standard deviation of what the model cannot describe, in eV/Å."""
+BELIEF = 2.0
+"""Observations' worth of belief in the expected noise."""
+STARTS = (1.0, 1e-2)
+"""Factors on the expected prior precisions from which the evidence is maximised: it has several optima."""
+MANY_STEPS, FEW_STEPS = 30, 3
+"""Steps towards the highest evidence where the basis is made, and where a frame is added: there it moves little."""
 COMPARED = 20
 """Number of latest frames that a new one is compared with."""
-OFFSET_SCALE = 10.0
-"""Prior standard deviation of a species' energy, in units of that of the other weights."""
+REPEAT_DISTANCE = 0.1
+"""Displacement, Å, from which on the forces of two frames count as independent."""
+CHOICE_AT = (1, 2, 4, 8)
+"""Numbers of frames at which the basis is made anew; after that the sums grow in place."""
+SEED = 0
+"""Of the draws of the weights."""
 
 
 class BayesianSoap:
-    r"""Energy, forces and stress, linear in SOAP power spectra summed over the atoms of each species.
+    r"""Energy, forces and stress, linear in features of pairs and of the densities around the atoms.
 
-    The energy is :math:`E = \sum_s n_s \epsilon_s + w \cdot \sum_i (p_i - \bar p_{s_i})`; forces and stress
-    are its exact derivatives.  Energies, forces and (in cells periodic along three axes) stresses of all
-    frames enter one set of normal equations for each kind, which a new frame adds to.  The precision of the
-    prior of `w` and the noise of each kind maximise the evidence.
+    The features come in blocks (see `Basis`): functions of the distance for each pair of species, power spectra (SOAP)
+    of the density of all neighbours and of species, and products of principal components of these spectra.  Forces and
+    stress are exact derivatives of the energy.  Energies, forces and (in cells periodic along three axes) stresses of
+    all frames enter one set of normal equations for each kind, which a new frame adds to.  The precision of the prior
+    of each block and the noise of each kind maximise the evidence.
 
     Parameters
     ----------
     r_cut, width
-        Cutoff and width of the atoms' Gaussians, in Å.  By default both follow from the covalent radii.
+        Cutoff and width of the atoms' Gaussians, in Å.
     n_max, l_max
-        Number of radial functions, highest degree.  By default the richest basis below `max_features`.
+        Number of radial functions, highest degree.
     max_features
-        Largest number of features of the default basis.
-    scaling
-        Exponent, 0 to 1: features are divided by this power of their size, so that 1 puts all on one level
-        and 0 keeps them as they are.  Levelled features learn from fewer frames where there are several
-        species.
+        Largest number of features.
 
     Notes
     -----
-    Scales, mean spectra and energy offset are fixed by the first frame: its atoms, displaced at random by
-    0.1 Å (by a fixed seed), give the sizes of the features, and the weights are scaled such that a unit
-    prior means force components of 1 eV/Å there.  So the sums stay valid as frames are added, and a perfect
+    Scales, means and principal components follow from the first frames, their atoms displaced at random by 0.1 Å (by a
+    fixed seed), and are found anew at the 1st, 2nd, 4th and 8th frame and whenever a frame has a species that none had
+    before; in between and after that the sums grow in place, and earlier frames are not looked at again.  The weights
+    of each block are scaled such that a unit prior means force components of 1 eV/Å on such atoms, so that a perfect
     crystal, whose forces say nothing, leaves the uncertainty where it was expected.
 
     The labels are exact, and the noise is what the model cannot describe; it is part of the standard
@@ -74,6 +87,9 @@ class BayesianSoap:
     would feign a small noise: those of a frame near an earlier one count less, down to a quarter.
     Hyperparameters are estimated anew at frame counts that depend on nothing but the count, so that growing
     in place and fitting afresh give the same model, bit for bit.
+
+    Standard deviations are those of 15 draws of the weights from the posterior, by a fixed seed, which are carried
+    through the same pass as the mean; a call never forms the derivatives of the features.
 
     References
     ----------
@@ -105,28 +121,26 @@ class BayesianSoap:
         width: float | None = None,
         n_max: int | None = None,
         l_max: int | None = None,
-        max_features: int = 1000,
-        scaling: float = 1.0,
+        max_features: int = 2000,
     ) -> None:
-        if not 0 <= scaling <= 1:
-            raise InputError(f"scaling must be between 0 and 1, got {scaling}: the default is 1")
         if not max_features >= 1:
-            raise InputError(f"max_features must be positive, got {max_features}: the default is 1000")
+            raise InputError(f"max_features must be positive, got {max_features}: the default is 2000")
         given: dict[str, Any] = {"r_cut": r_cut, "width": width, "n_max": n_max, "l_max": l_max}
         self._given = {name: value for name, value in given.items() if value is not None}
         if self._given:
-            replace(SoapSettings(1.0, 1.0, 1, 1), **self._given)
+            replace(Settings(1.0, 1.0, 1, 1), **self._given)
         self._max_features = max_features
-        self._scaling = scaling
         self._reset()
 
     def _reset(self) -> None:
         self.properties: tuple[str, ...] = KINDS
         self._frames: list[Frame] = []
-        self._spectrum: PowerSpectrum | None = None
+        self._basis: Basis | None = None
         self._sums: dict[str, NormalEquations] = {}
-        self._hyper = Hyperparameters(1.0, {})
-        self._posterior: Posterior | None = None
+        self._base = np.zeros(0)
+        self._hyper = Hyperparameters(np.ones(1), {})
+        self._weights = np.zeros((0, LANES))
+        self._lanes: Lanes | None = None
 
     def fit(self, frames: Sequence[Frame]) -> None:
         """Learn from `frames`; those that are known already cost nothing.
@@ -134,49 +148,53 @@ class BayesianSoap:
         Raises
         ------
         InputError
-            If there is no frame, one has no energy, or one has a species that the first had not.
+            If there is no frame, or one has no sound energy or other label.
         """
         if not frames:
             raise InputError("BayesianSoap needs at least one frame, got none")
-        if not continues(self._frames, frames):
+        known = len(self._frames) if continues(self._frames, frames) else 0
+        labels = [read_labels(frame) for frame in frames[known:]]
+        if not known:
             self._reset()
-        if self._spectrum is None:
-            self._start(frames[0])
-        for frame in frames[len(self._frames) :]:
-            self._add(frame)
-        self._posterior = solve(self._sums, self._hyper)
+        start = _latest_start(frames)
+        if start > known:
+            labels = [*(read_labels(frame) for frame in frames[:known]), *labels]
+            self._start(frames[:start], labels[:start])
+            known, labels = start, labels[start:]
+        for frame, label in zip(frames[known:], labels, strict=True):
+            self._add(frame, label)
+            if _estimates_at(len(self._frames)):
+                self._estimate((self._hyper,), self._sums, FEW_STEPS)
+        self._draw()
 
     def predict(self, x: Any) -> Prediction:
         """Energy, forces and, in a cell periodic along three axes, stress, with standard deviations.
 
+        All are NaN where `x` has a species that no training frame had.
+
         Raises
         ------
         InputError
-            If there was no `fit` yet, or `x` has a species that no training frame had.
+            If there was no `fit` yet.
         """
-        if self._spectrum is None or self._posterior is None:
+        if self._basis is None or self._lanes is None:
             raise InputError("BayesianSoap has not been trained: call fit first")
-        posterior, noise = self._posterior, self._hyper.noise
-        n_atoms = len(x)
-        rows = self._scaled(self._spectrum.compute(x), x)
-        value = rows.values
-        energy = float(self._base @ self._counts(x)) + float(value @ posterior.mean)
-        variance = posterior.variance(value[None])[0] + n_atoms * self._variance("energy", noise)
+        n_atoms, periodic = len(x), bool(x.pbc.all())
+        if not self._basis.knows(x):
+            return Prediction(_nothing(n_atoms, periodic), _nothing(n_atoms, periodic))
+        energies, forces, virials = self._basis.energies_and_forces(x, self._lanes)
         results: dict[str, Any] = {
-            "energy": energy,
-            "forces": -(rows.gradient @ posterior.mean).reshape(n_atoms, 3),
+            "energy": float(self._base @ self._basis.counts(x)) + float(energies[0]),
+            "forces": np.ascontiguousarray(forces[:, :, 0]),
         }
         std: dict[str, Any] = {
-            "energy": float(np.sqrt(variance)),
-            "forces": np.sqrt(posterior.variance(rows.gradient) + self._variance("forces", noise)).reshape(
-                n_atoms, 3
-            ),
+            "energy": float(np.sqrt(_spread(energies) + n_atoms * self._variance("energy"))),
+            "forces": np.sqrt(_spread(forces) + self._variance("forces")),
         }
-        if rows.strain is not None:
+        if periodic:
             volume = x.get_volume()
-            results["stress"] = rows.strain @ posterior.mean / volume
-            variances = posterior.variance(rows.strain) + n_atoms * self._variance("stress", noise)
-            std["stress"] = np.sqrt(variances) / volume
+            results["stress"] = virials[:, 0] / volume
+            std["stress"] = np.sqrt(_spread(virials) + n_atoms * self._variance("stress")) / volume
         return Prediction(results, std)
 
     def describe(self) -> dict[str, Any]:
@@ -184,125 +202,139 @@ class BayesianSoap:
 
         The noise of energy and virial is that of one atom.
         """
-        if self._spectrum is None:
+        if self._basis is None:
             return {"n_frames": 0, **self._given}
+        priors = self._hyper.prior[: len(self._basis.block_names)] ** -0.5
         return {
             "n_frames": len(self._frames),
-            "n_features": self._spectrum.n_features,
-            "species": list(self._spectrum.species),
-            **asdict(self._spectrum.settings),
-            "scaling": self._scaling,
-            "prior_std": self._hyper.prior**-0.5,
+            "n_features": self._basis.n_features,
+            "species": list(self._basis.species),
+            **asdict(self._basis.settings),
+            "blocks": asdict(self._basis.blocks),
+            "prior_std": dict(zip(self._basis.block_names, priors.tolist(), strict=True)),
             **{f"noise_{kind}": value**-0.5 for kind, value in sorted(self._hyper.noise.items())},
         }
 
-    def _start(self, frame: Frame) -> None:
-        """Fix the species, the scales and the offsets by the first frame."""
-        atoms = frame.x
-        species = sorted({int(z) for z in atoms.numbers})
-        settings = replace(default_settings(species, max_features=self._max_features), **self._given)
-        self._spectrum = PowerSpectrum(species, settings)
-        self.properties = KINDS if atoms.pbc.all() else KINDS[:2]
-        counts = self._counts(atoms)
-        self._base = _number(frame, "energy") * counts / float(counts @ counts)
-        displaced = atoms.copy()
-        displaced.positions += np.random.default_rng(0).normal(0.0, RATTLE, (len(atoms), 3))
-        rows = self._spectrum.compute(displaced)
-        size = np.sqrt(np.mean(rows.gradient**2, axis=0))
-        largest = size.max()
-        if not largest > 0:
-            size[:], largest = 1.0, 1.0
-        scale = np.maximum(size / largest, 1e-6) ** -self._scaling
-        self._scale = PRIOR_FORCE * scale / (np.linalg.norm(scale * size) or 1.0)
-        width = len(self._scale) // len(species)
-        self._mean = rows.values / np.repeat(counts, width)
-        self._sums = {}
-        self._hyper = Hyperparameters(1.0, {})
+    # -- learning
 
-    def _add(self, frame: Frame) -> None:
-        assert self._spectrum is not None  # noqa: S101
-        atoms, n_atoms = frame.x, len(frame.x)
-        rows = self._scaled(self._spectrum.compute(atoms), atoms)
-        energy = _number(frame, "energy") - float(self._base @ self._counts(atoms))
-        root = np.sqrt(n_atoms)
-        labels = {"energy": (rows.values[None] / root, np.array([energy / root]))}
-        if "forces" in frame.results:
-            labels["forces"] = (rows.gradient, -_array(frame, "forces", (n_atoms, 3)).ravel())
-        if "stress" in frame.results and rows.strain is not None:
-            virial = _array(frame, "stress", (6,)) * atoms.get_volume()
-            labels["stress"] = (rows.strain / root, virial / root)
-        weight = novelty(atoms, [known.x for known in self._frames[-COMPARED:]], RATTLE)
-        for kind, (X, y) in labels.items():
+    def _start(self, frames: Sequence[Frame], labels: Sequence[Labels]) -> None:
+        """Make the basis from `frames`, and learn them."""
+        species = sorted({int(z) for frame in frames for z in frame.x.numbers})
+        counts = np.array([[np.sum(frame.x.numbers == z) for z in species] for frame in frames], dtype=float)
+        self._base = np.linalg.lstsq(counts, np.array([label.energy for label in labels]), rcond=1e-6)[0]
+        first = list(range(min(len(frames), CHOICE_AT[-1])))
+        first[-1] = len(frames) - 1  # which may have the new species
+        settings, found = choose_settings(
+            [frames[n] for n in first],
+            [labels[n] for n in first],
+            species,
+            self._base,
+            given=self._given,
+            max_features=self._max_features,
+        )
+        blocks = fitting_blocks(len(species), settings, self._max_features)
+        self._basis = Basis(species, settings, blocks, [frames[n].x for n in first])
+        self.properties = KINDS if frames[0].x.pbc.all() else KINDS[:2]
+        self._sums, self._frames = {}, []
+        self._hyper = Hyperparameters(np.ones(len(self._basis.block_names) + 1), {})
+        listed: list[Mapping[str, tuple[np.ndarray, np.ndarray, float]]] = []
+        n_rows = 0
+        for frame, label in zip(frames, labels, strict=True):
+            rows = self._add(frame, label)
+            n_rows += sum(len(y) for _, y, _ in rows.values())
+            listed = [*listed, rows] if n_rows <= self._basis.n_features else []
+        data = _listed(listed, self._basis.block) if n_rows <= self._basis.n_features else self._sums
+        expected = self._expected()
+        starts = [replace(expected, prior=expected.prior * self._factors(f)) for f in STARTS]
+        if found is not None and len(found.prior) == len(expected.prior):
+            noise = {kind: found.noise.get(kind, value) for kind, value in expected.noise.items()}
+            starts.append(Hyperparameters(found.prior, noise))
+        self._estimate(starts, data, MANY_STEPS)
+
+    def _add(self, frame: Frame, labels: Labels) -> Mapping[str, tuple[np.ndarray, np.ndarray, float]]:
+        """Add the rows of a frame to the sums; return them with how many independent rows each counts as."""
+        assert self._basis is not None  # noqa: S101
+        known = [known.x for known in self._frames[-COMPARED:]]
+        weight = novelty(frame.x, known, REPEAT_DISTANCE)
+        found = {
+            kind: (X, y, weight if kind == "forces" else 1.0)
+            for kind, (X, y) in labelled_rows(self._basis, frame, labels, self._base).items()
+        }
+        for kind, (X, y, count) in found.items():
             sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
-            self._sums[kind] = sums.plus(X, y, weight if kind == "forces" else 1.0)
+            self._sums[kind] = sums.plus(X, y, count)
         self._frames.append(frame)
-        if _estimates_at(len(self._frames)):
-            expected = self._expected()
-            noise = {kind: self._hyper.noise.get(kind, value) for kind, value in expected.noise.items()}
-            self._hyper = maximise_evidence(
-                self._sums, replace(self._hyper, noise=noise), expected=expected, strength=2.0
+        missing = {k: v for k, v in self._expected().noise.items() if k not in self._hyper.noise}
+        self._hyper = replace(self._hyper, noise={**self._hyper.noise, **missing})
+        return found
+
+    def _estimate(
+        self,
+        starts: Sequence[Hyperparameters],
+        data: Mapping[str, NormalEquations] | LabelledRows,
+        steps: int,
+    ) -> None:
+        """Take the hyperparameters of the highest evidence that is found from `starts`."""
+        assert self._basis is not None  # noqa: S101
+        expected, block = self._expected(), self._basis.block
+        held = (len(expected.prior) - 1,)
+        found = [
+            maximise_evidence(
+                data, start, block, expected=expected, held=held, strength=BELIEF, max_iter=steps
             )
-        else:
-            missing = {k: v for k, v in self._expected().noise.items() if k not in self._hyper.noise}
-            self._hyper = replace(self._hyper, noise={**self._hyper.noise, **missing})
+            for start in starts
+        ]
+        self._hyper = max(found, key=lambda pair: pair[1])[0]
+
+    def _draw(self) -> None:
+        """Solve for the weights and draw those of the standard deviations."""
+        assert self._basis is not None  # noqa: S101
+        posterior = solve(self._sums, self._hyper, self._basis.block)
+        self._weights = np.column_stack([posterior.mean, posterior.samples(LANES - 1, SEED)])
+        self._lanes = self._basis.lanes(self._weights)
+
+    def _factors(self, factor: float) -> np.ndarray:
+        """The factor for each block that is estimated, 1 for the energies of the species."""
+        factors = np.full(len(self._hyper.prior), factor)
+        factors[-1] = 1.0
+        return factors
 
     def _expected(self) -> Hyperparameters:
-        """Noise that a force misfit implies for energies (over 0.1 Å) and virials (over 1 Å) of an atom."""
-        forces = self._hyper.noise.get("forces", EXPECTED_MISFIT**-2)
-        noise = {"energy": forces / 0.1**2, "forces": EXPECTED_MISFIT**-2, "stress": forces}
-        return Hyperparameters(1.0, {kind: noise[kind] for kind in self._sums})
+        """Hyperparameters in which there is some belief, whatever the labels."""
+        n_blocks, noise = len(self._hyper.prior) - 1, self._hyper.noise
+        if "forces" in noise:
+            return expected_hyperparameters(n_blocks, list(self._sums), noise["forces"])
+        return expected_hyperparameters(n_blocks, list(self._sums))
 
-    def _variance(self, kind: str, noise: Mapping[str, float]) -> float:
+    def _variance(self, kind: str) -> float:
         """Noise variance of `kind`, expected from the forces' where no frame had this label."""
-        if kind in noise:
-            return 1.0 / noise[kind]
-        forces = 1.0 / noise.get("forces", EXPECTED_MISFIT**-2)
-        return {"energy": 0.01 * forces, "forces": forces, "stress": forces}[kind]
+        noise = self._hyper.noise
+        return 1.0 / noise.get(kind, noise_from_forces(kind, noise.get("forces", EXPECTED_MISFIT**-2)))
 
-    def _counts(self, atoms: Any) -> np.ndarray:
-        assert self._spectrum is not None  # noqa: S101
-        return np.array([float(np.sum(atoms.numbers == z)) for z in self._spectrum.species])
-
-    def _scaled(self, rows: FeatureRows, atoms: Any) -> FeatureRows:
-        """Centre and scale the features, and append the number of atoms of each species."""
-        counts = self._counts(atoms)
-        n_species = len(counts)
-        size = len(self._scale)
-        values = np.empty(size + n_species)
-        centre = self._mean * np.repeat(counts, size // n_species)
-        values[:size] = (rows.values - centre) * self._scale
-        values[size:] = OFFSET_SCALE * counts
-        gradient = np.zeros((len(rows.gradient), size + n_species))
-        np.multiply(rows.gradient, self._scale, out=gradient[:, :size])
-        strain = None
-        if rows.strain is not None:
-            strain = np.zeros((6, size + n_species))
-            np.multiply(rows.strain, self._scale, out=strain[:, :size])
-        return FeatureRows(values, gradient, strain)
+    # -- keeping
 
     def save(self, folder: Path) -> None:
-        """Write the sums, the hyperparameters and the posterior into `folder`."""
-        if self._spectrum is None or self._posterior is None:
+        """Write the basis, the sums, the hyperparameters and the weights into `folder`."""
+        if self._basis is None or self._lanes is None:
             raise InputError("BayesianSoap has not been trained: nothing to save")
         arrays = {
             "base": self._base,
-            "scale": self._scale,
-            "mean": self._mean,
-            "weights": self._posterior.mean,
-            "root": self._posterior.root,
-            "log_det_precision": np.array(self._posterior.log_det_precision),
+            "weights": self._weights,
+            "prior": self._hyper.prior,
+            **{f"basis_{name}": array for name, array in self._basis.to_arrays().items()},
         }
+        lower = np.tril_indices(self._basis.n_features)
         for kind, part in self._sums.items():
-            arrays[f"gram_{kind}"] = part.gram
+            arrays[f"gram_{kind}"] = part.gram[lower]
             arrays[f"moment_{kind}"] = part.moment
             arrays[f"square_{kind}"] = np.array(part.square)
             arrays[f"count_{kind}"] = np.array(part.count)
         header = {
-            "species": self._spectrum.species,
-            "settings": asdict(self._spectrum.settings),
-            "scaling": self._scaling,
+            "species": self._basis.species,
+            "settings": asdict(self._basis.settings),
+            "blocks": asdict(self._basis.blocks),
+            "max_features": self._max_features,
             "properties": self.properties,
-            "prior": self._hyper.prior,
             "noise": dict(self._hyper.noise),
             "kinds": list(self._sums),
         }
@@ -320,27 +352,78 @@ class BayesianSoap:
             arrays = {name: stored[name] for name in stored.files}
         header = json.loads(str(arrays["header"]))
         stored_settings = {name: header["settings"][name] for name in self._given}
-        if stored_settings != self._given or header["scaling"] != self._scaling:
+        if stored_settings != self._given or header["max_features"] != self._max_features:
             raise InputError(
-                f"the stored BayesianSoap has the settings {header['settings']}, got {self._given}: "
+                f"the stored BayesianSoap has the settings {header['settings']} and max_features "
+                f"{header['max_features']}, got {self._given} and {self._max_features}: "
                 "use the settings of the stored run"
             )
         self._reset()
-        self._spectrum = PowerSpectrum(header["species"], SoapSettings(**header["settings"]))
         self.properties = tuple(header["properties"])
-        self._base, self._scale, self._mean = arrays["base"], arrays["scale"], arrays["mean"]
-        self._hyper = Hyperparameters(header["prior"], header["noise"])
-        self._sums = {
-            kind: NormalEquations(
-                arrays[f"gram_{kind}"],
-                arrays[f"moment_{kind}"],
-                float(arrays[f"square_{kind}"]),
-                float(arrays[f"count_{kind}"]),
+        parts = {name.removeprefix("basis_"): a for name, a in arrays.items() if name.startswith("basis_")}
+        self._basis = Basis.from_arrays(
+            header["species"], Settings(**header["settings"]), Blocks(**header["blocks"]), parts
+        )
+        self._base, self._weights = arrays["base"], arrays["weights"]
+        self._hyper = Hyperparameters(arrays["prior"], header["noise"])
+        for kind in header["kinds"]:
+            sums = NormalEquations.empty(self._basis.n_features)
+            sums.gram[np.tril_indices(len(sums.gram))] = arrays[f"gram_{kind}"]
+            sums.gram[:] += np.tril(sums.gram, -1).T
+            sums.moment[:] = arrays[f"moment_{kind}"]
+            self._sums[kind] = replace(
+                sums, square=float(arrays[f"square_{kind}"]), count=float(arrays[f"count_{kind}"])
             )
-            for kind in header["kinds"]
-        }
-        self._posterior = Posterior(arrays["weights"], arrays["root"], float(arrays["log_det_precision"]))
+        self._lanes = self._basis.lanes(self._weights)
         self._frames = list(frames)
+
+
+def _listed(
+    frames: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray, float]]], block: np.ndarray
+) -> LabelledRows:
+    """Rows of several frames together."""
+    rows = {}
+    for kind in dict.fromkeys(kind for found in frames for kind in found):
+        parts = [found[kind] for found in frames if kind in found]
+        rows[kind] = (
+            np.concatenate([X for X, _, _ in parts]),
+            np.concatenate([y for _, y, _ in parts]),
+            np.concatenate([np.full(len(y), weight) for _, y, weight in parts]),
+        )
+    return LabelledRows(rows, block)
+
+
+def _nothing(n_atoms: int, periodic: bool) -> dict[str, Any]:
+    """Results of which none is known."""
+    results: dict[str, Any] = {"energy": float("nan"), "forces": np.full((n_atoms, 3), np.nan)}
+    if periodic:
+        results["stress"] = np.full(6, np.nan)
+    return results
+
+
+def _spread(lanes: np.ndarray) -> Any:
+    """Variance from the draws, which are deviations from the mean."""
+    return np.square(lanes[..., 1:]).mean(axis=-1)
+
+
+def _latest_start(frames: Sequence[Frame]) -> int:
+    """Largest number of frames at which the basis is made anew.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> frames = [Frame(Atoms("Ar"), {})] * 12
+    >>> [_latest_start(frames[:n]) for n in (1, 3, 12)], _latest_start([*frames, Frame(Atoms("Kr"), {}), *frames])
+    ([1, 2, 8], 13)
+    """
+    start = max(n for n in CHOICE_AT if n <= len(frames))
+    known: set[int] = set()
+    for count, frame in enumerate(frames, 1):
+        species = set(frame.x.numbers.tolist())
+        if not species <= known and count > start:
+            start = count
+        known |= species
+    return start
 
 
 def _estimates_at(count: int) -> bool:
@@ -353,21 +436,3 @@ def _estimates_at(count: int) -> bool:
     """
     step = 1 << max(0, count.bit_length() - 3)
     return count % step == 0
-
-
-def _number(frame: Frame, name: str) -> float:
-    value = frame.results.get(name)
-    if value is None or not np.isfinite(value):
-        raise InputError(
-            f"BayesianSoap needs a finite {name} in each frame, got {value} at step {frame.step}"
-        )
-    return float(value)
-
-
-def _array(frame: Frame, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    value = np.asarray(frame.results[name], dtype=float)
-    if value.shape != shape or not np.isfinite(value).all():
-        raise InputError(
-            f"{name} must be finite and of shape {shape}, got shape {value.shape} at step {frame.step}"
-        )
-    return value

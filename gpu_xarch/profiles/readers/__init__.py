@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from gpu_xarch.errors import InputError
+from gpu_xarch.profiles.readers.foreign import of_bytes
 from gpu_xarch.profiles.readers.messages import MESSAGE, Context
 from gpu_xarch.profiles.readers.ncu import NcuSection, is_ncu
+from gpu_xarch.profiles.readers.nsys import NsysSection, is_nsys
 from gpu_xarch.profiles.readers.nvprof import AGGREGATE_HEADER, EVENTS_HEADER, AggregateSection
-from gpu_xarch.profiles.readers.nvprof_trace import (
-    SummarySection,
-    TraceSection,
-    is_summary,
-    is_trace,
-    split_row,
-)
+from gpu_xarch.profiles.readers.nvprof_trace import SummarySection, TraceSection, is_summary, is_trace
+from gpu_xarch.profiles.readers.rows import IgnoredSection, is_ignored, split_row
+from gpu_xarch.profiles.readers.separators import DECIMALS, Separators
 from gpu_xarch.profiles.readers.source import DamagedFileError, open_lines
 from gpu_xarch.tables.records import FAILURES, Problem, Run
 
@@ -52,28 +51,47 @@ def _section(text: str, context: Context) -> Section | None:
         return NcuSection(context, columns)
     if is_trace(columns):
         return TraceSection(context, columns)
-    return SummarySection(context, columns) if is_summary(columns) else None
+    if is_nsys(columns):
+        return NsysSection(context, columns)
+    if is_summary(columns):
+        return SummarySection(context, columns)
+    if is_ignored(columns):
+        context.ignored = True
+        return IgnoredSection()
+    return None
 
 
 _HEADER_START = re.compile(r'"(?:Device|Start|ID|Type|Time\(%\)|Time)"')
-_HEADER_STARTS = ('"Device"', '"Start"', '"ID"', '"Type"', '"Time(%)"', '"Time"')
+_HEADER_STARTS = (
+    *('"Device"', '"Start"', '"ID"', '"Type"', '"Time(%)"', '"Time"'),
+    *("Time (%),", "Time(%),", "Start (", "Total ("),
+)
 
 
 def _header(text: str) -> int:
     """Return where a header can start in a line, -1 for nowhere."""
-    if text.startswith('"'):
-        return 0 if text.startswith(_HEADER_STARTS) else -1
+    if text.startswith(_HEADER_STARTS):
+        return 0
+    if text.startswith('"') or '"' not in text:
+        return -1
     found = _HEADER_START.search(text)
     return found.start() if found else -1
 
 
-def read_runs(path: str | Path) -> Iterator[Run | Problem]:
+def read_runs(path: str | Path, *, decimal: str | None = None) -> Iterator[Run | Problem]:
     """Read one file of nvprof or Nsight Compute, found out by its content.
 
     Parameters
     ----------
     path : path
         Plain or gzip, UTF-8 or UTF-16, with anything else in between.
+    decimal : str, optional
+        The mark before decimals in Nsight Compute's numbers, "." or ","; found out from the file unless given.
+
+    Raises
+    ------
+    InputError
+        If `decimal` is another mark.
 
     Yields
     ------
@@ -81,7 +99,13 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
         In the order of the file. A file without any run ends in one fatal `Problem` that says why. Memory
         use does not grow with the file.
     """
-    context = Context(str(path))
+    if decimal is not None and decimal not in DECIMALS:
+        raise InputError(f"the mark before decimals must be . or , got {decimal!r}")
+    foreign = of_bytes(Path(path))
+    if foreign is not None:
+        yield Problem(str(path), 0, "other-format", foreign.message(str(path)), fatal=True)
+        return
+    context = Context(str(path), separators=Separators(decimal) if decimal else None)
     section: Section | None = None
     runs = 0
     torn: tuple[int, str] | None = None
@@ -100,12 +124,18 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
                         yield Problem(context.file, torn[0], "row", _TORN)
                     torn = (number, before)
                 continue
-            if '"' not in text and torn is None and not (section is not None and section.wants(text)):
+            start = _header(text)
+            if (
+                start < 0
+                and torn is None
+                and '"' not in text
+                and not (section is not None and section.wants(text))
+            ):
                 context.read(number, text)
                 if section is None and not context.is_profile and number > _FOREIGN_LINES:
                     break
                 continue
-            if (start := _header(text)) >= 0 and (new := _section(text[start:], context)):
+            if start >= 0 and (new := _section(text[start:], context)):
                 if section is not None:
                     for item in section.finish():
                         runs += isinstance(item, Run)
@@ -148,7 +178,11 @@ def read_runs(path: str | Path) -> Iterator[Run | Problem]:
 
 
 def _verdict(context: Context, runs: int, last: int, had_table: bool) -> Iterator[Problem]:
-    """Say why a file gave nothing, or that its program failed."""
+    """Say why a file gave nothing, that its program failed, or that its numbers can be read two ways."""
+    if context.unreadable:
+        yield _two_ways(context, fatal=not runs)
+        if not runs:
+            return
     if runs:
         for kind, number, line in context.reasons:
             if kind == "crash":
@@ -163,8 +197,13 @@ def _verdict(context: Context, runs: int, last: int, had_table: bool) -> Iterato
             if kind == wanted:
                 yield Problem(context.file, number, kind, _REASON_TEXT[kind].format(line=line), fatal=True)
                 return
-    if last == 0:
+    if last and context.foreign is not None:
+        yield Problem(context.file, 0, "other-format", context.foreign.message(context.file), fatal=True)
+    elif last == 0:
         yield Problem(context.file, 0, "no-metrics", "the file is empty", fatal=True)
+    elif context.ignored:
+        message = "no table of kernels in it, but of copies, calls or sensors"
+        yield Problem(context.file, last, "no-kernels", message, fatal=True)
     elif had_table:
         yield Problem(context.file, last, "no-metrics", "a table without any readable row", fatal=True)
     elif context.is_profile:
@@ -179,6 +218,19 @@ def _verdict(context: Context, runs: int, last: int, had_table: bool) -> Iterato
         yield Problem(
             context.file, 0, "not-a-profile", "no table of nvprof or Nsight Compute in it", fatal=True
         )
+
+
+def _two_ways(context: Context, *, fatal: bool) -> Problem:
+    line, text = context.first_unreadable
+    why = context.separators.why if context.separators else ""
+    return Problem(
+        context.file,
+        line,
+        "ambiguous",
+        f"{context.unreadable} numbers such as {text[:30]} have marks that may stand before decimals or between "
+        f"thousands, and {why}; left out: give --decimal . or --decimal ,",
+        fatal,
+    )
 
 
 _REASON_TEXT = {

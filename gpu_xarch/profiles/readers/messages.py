@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from gpu_xarch.profiles.readers.foreign import Foreign, of_line
+from gpu_xarch.profiles.readers.separators import Separators
+
 __all__ = ["MESSAGE", "Context"]
 
 #: start of a profiler's own line; seen glued to the end of an unfinished line of the program's output too
@@ -56,6 +59,17 @@ class Context:
     told_device: str = ""
     reasons: list[tuple[str, int, str]] = field(default_factory=list)
     numbers: dict[str, tuple[float, str]] = field(default_factory=dict)
+    separators: Separators | None = None
+    foreign: Foreign | None = None
+    ignored: bool = False
+    unreadable: int = 0
+    first_unreadable: tuple[int, str] = (0, "")
+
+    def doubt(self, number: int, text: str) -> None:
+        """Count a number that can be read two ways."""
+        if not self.unreadable:
+            self.first_unreadable = (number, text)
+        self.unreadable += 1
 
     def read(self, number: int, line: str) -> None:
         """Take what matters from a line that is no table row."""
@@ -79,6 +93,8 @@ class Context:
             self.simulated = True
         if _PROCESS.match(line) or line.startswith(("========", "==PROF==", "==ERROR==", "==WARNING==")):
             self.is_profile = True
+        elif self.foreign is None:
+            self.foreign = of_line(line)
         if len(self.reasons) < 100:
             for kind, pattern in _REASONS:
                 if pattern.search(line):

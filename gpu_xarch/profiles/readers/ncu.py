@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from gpu_xarch.metrics import evaluate_ncu, ncu_names, registry
 from gpu_xarch.profiles.readers.messages import Context
+from gpu_xarch.profiles.readers.separators import find_separators, told_by
+from gpu_xarch.profiles.readers.source import DamagedFileError, open_lines
 from gpu_xarch.tables.records import Problem, Run
 from gpu_xarch.units import parse_ncu
 
@@ -88,6 +91,31 @@ def is_ncu(columns: Sequence[str]) -> bool:
     return "Kernel Name" in columns and "ID" in columns
 
 
+def _is_metric(title: str) -> bool:
+    """Tell whether a column of the raw page may hold a metric."""
+    return title not in _DESCRIPTORS and not title.startswith(_NO_METRICS)
+
+
+def _numbers(path: Path) -> Iterator[str]:
+    """Yield the texts of a file that may be values of metrics, up to where it is damaged."""
+    places: list[int] = []
+    try:
+        for _, line in open_lines(path):
+            if not line.startswith('"'):
+                continue
+            try:
+                fields = next(csv.reader([line.rstrip("\r\n")], strict=True))
+            except (csv.Error, StopIteration):
+                continue
+            if is_ncu(fields):
+                value = [fields.index("Metric Value")] if "Metric Value" in fields else []
+                places = value or [place for place, title in enumerate(fields) if _is_metric(title)]
+            else:
+                yield from (fields[place] for place in places if place < len(fields))
+    except DamagedFileError:
+        return
+
+
 class NcuSection:
     """A table of either page; a run is one launch, that is one ID of a process."""
 
@@ -107,6 +135,9 @@ class NcuSection:
         self.seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.buffer: list[str] = []
         self.buffer_line = 0
+        if context.separators is None:
+            context.separators = find_separators(_numbers(Path(context.file)))
+        self.decimal = context.separators.decimal
 
     def wants(self, text: str) -> bool:  # noqa: ARG002
         """Tell whether a line without quotes belongs here: the middle of a text over several lines."""
@@ -182,7 +213,7 @@ class NcuSection:
         for place, title in enumerate(self.columns):
             if title == _DEVICE_NAME and self.run is not None and fields[place]:
                 self.run.device = fields[place]
-            elif title not in _DESCRIPTORS and not title.startswith(_NO_METRICS):
+            elif _is_metric(title):
                 out.extend(self._metric(number, title, self.units[place], fields[place]))
         return out
 
@@ -207,6 +238,7 @@ class NcuSection:
             launch_id=key[1],
             simulated=self.context.simulated,
             fallback_device=f"CC {capability}" if capability else "unknown",
+            capability=capability,
         )
         self.launches[counted] += 1
         for title, name in (("Grid Size", "grid"), ("Block Size", "block")):
@@ -218,8 +250,11 @@ class NcuSection:
     def _metric(self, number: int, title: str, unit: str, text: str) -> Output:
         if text.strip() in _ABSENT:
             return ()
+        if not self.decimal and told_by(text):
+            self.context.doubt(number, text)
+            return ()
         try:
-            value, kind = parse_ncu(text, unit)
+            value, kind = parse_ncu(text, unit, self.decimal or ".")
         except ValueError as error:
             # names, policies and the like have no unit and are no metrics
             if (

@@ -10,10 +10,11 @@ from functools import lru_cache
 
 from gpu_xarch.metrics import canonical_name, label_names, registry
 from gpu_xarch.profiles.readers.messages import Context
+from gpu_xarch.profiles.readers.rows import is_kernel
 from gpu_xarch.tables.records import Problem, Run
 from gpu_xarch.units import parse_nvprof, unit_class
 
-__all__ = ["AGGREGATE_HEADER", "EVENTS_HEADER", "AggregateSection", "metric_key"]
+__all__ = ["AGGREGATE_HEADER", "EVENTS_HEADER", "AggregateSection", "event_column", "is_event", "metric_key"]
 
 AGGREGATE_HEADER = '"Device","Kernel","Invocations","Metric Name"'
 EVENTS_HEADER = '"Device","Kernel","Invocations","Event Name"'
@@ -26,6 +27,16 @@ _PLAIN_FRACTIONS = frozenset({"achieved_occupancy"})
 # nvprof cuts the Avg of a throughput down to a multiple of 10^6 bytes/s: real files show 870.704651MB/s
 # (913e6 B/s) beside Min = Max = 871.550521MB/s, and 0 beside 688.702148KB/s
 _MEAN_STEP = 1e6
+# hardware events that `nvprof --query-events` lists on Kepler to Volta; in a table by launch they stand beside metrics
+_EVENT = re.compile(
+    r"active_(?:cycles|warps|ctas)(?:_(?:pm|sys))?|elapsed_cycles_(?:sm|pm|sys)|(?:warps|threads|sm_cta)_launched|"
+    r"(?:not_predicated_off_)?thread_inst_executed(?:_\d)?|inst_issued\d|inst_executed_\w+_(?:pipe|ops)_?s?\d*|"
+    r"branch|divergent_branch|g(?:ld|st)_inst_\d+bit|(?:global|local|shared|generic)_(?:load|store)|"
+    r"shared_(?:ld|st)_(?:bank_conflict|transactions)|shared_atom(?:_cas)?|global_atom_cas|(?:atom|gred)_count|"
+    r"atom_cas_count|(?:global|local)_(?:ld|st)_mem_divergence_replays|uncached_global_load_transaction|"
+    r"(?:fb|l2)_subp\d_\w+|(?:tex|rocache)\d?_\w+_(?:sector_)?(?:queries|misses)|tex\d_bank_conflicts|l1_\w+|"
+    r"prof_trigger_\d\d|pcie_[rt]x_active_pulse"
+)
 _OPEN_RUNS = 64  # rows of two processes that write to one file come mixed
 Output = Sequence[Run | Problem]
 _NOTHING: Output = ()
@@ -56,6 +67,22 @@ def metric_key(name: str, label: str = "") -> tuple[str, frozenset[str] | None]:
     if known in _PLAIN_FRACTIONS:
         return known, frozenset({"plain"})
     return known, unit_class(registry()[known].unit)
+
+
+def is_event(name: str) -> bool:
+    """Tell whether nvprof knows a hardware event of that name.
+
+    Examples
+    --------
+    >>> is_event("active_cycles"), is_event("ipc")
+    (True, False)
+    """
+    return _EVENT.fullmatch(name) is not None
+
+
+def event_column(name: str) -> str:
+    """Return the column of an event, which never shares a name with a metric."""
+    return f"event.{name}"
 
 
 class AggregateSection:
@@ -104,6 +131,8 @@ class AggregateSection:
             return [self._problem(number, "row", message)]
         if not invocations.strip("0"):
             return [self._problem(number, "row", "a kernel with 0 invocations has no metrics; row left out")]
+        if not is_kernel(kernel):
+            return _NOTHING
         run, finished = self._run(key, number)
         return [*finished, *self._cell(number, key, run, name, label, low, high, mean, total, ended)]
 
@@ -158,7 +187,7 @@ class AggregateSection:
         if self.events:
             if not name or not name.isprintable():
                 raise ValueError(f"the event name {name[:40]!r} is not one")
-            return f"event.{name}", frozenset({"plain"})
+            return event_column(name), frozenset({"plain"})
         return metric_key(name, label)
 
     def _value(

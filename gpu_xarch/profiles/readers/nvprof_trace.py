@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
 
 from gpu_xarch.profiles.readers.messages import Context
-from gpu_xarch.profiles.readers.nvprof import metric_key
+from gpu_xarch.profiles.readers.nvprof import event_column, is_event, metric_key
+from gpu_xarch.profiles.readers.rows import is_kernel, split_row
 from gpu_xarch.tables.records import Problem, Run
-from gpu_xarch.units import NVPROF_SUFFIXES, parse_nvprof
+from gpu_xarch.units import parse_nvprof
 
 __all__ = ["SummarySection", "TraceSection", "is_summary", "is_trace"]
 
@@ -48,7 +48,7 @@ _OTHER = frozenset(
     )
 )
 _LAUNCH_ID = re.compile(r" \[(\d+)\]$")
-_BYTES = frozenset({"bytes", "plain"})
+_BYTES = frozenset({"bytes"})  # without its unit 1.0625 may be bytes or KB
 _KINDS = {"duration": frozenset({"s"}), "shared_static": _BYTES, "shared_dynamic": _BYTES}
 Output = Sequence[Run | Problem]
 
@@ -63,14 +63,6 @@ def is_summary(columns: Sequence[str]) -> bool:
     return {"Time(%)", "Time", "Calls", "Avg", "Min", "Max", "Name"} <= set(columns)
 
 
-def split_row(text: str) -> list[str] | None:
-    """Return the fields of a CSV line, or None where the quotes do not match."""
-    try:
-        return next(csv.reader([text], strict=True))
-    except (csv.Error, StopIteration):
-        return None
-
-
 class _WideSection:
     """A table with a header, a row of units, and one row a launch or kernel."""
 
@@ -79,7 +71,8 @@ class _WideSection:
         self.columns = list(columns)
         self.units: list[str] = [""] * len(columns)
         self.first = True
-        self.pending = False
+        self.has_units = False
+        self.name = next(columns.index(name) for name in ("Name", "Kernel") if name in columns)
 
     def wants(self, text: str) -> bool:
         """Tell whether a line without quotes can be the row of units."""
@@ -99,8 +92,9 @@ class _WideSection:
                     number, "row", f"{count} where the header has {len(self.columns)} fields; row left out"
                 )
             ]
-        if first and all(field in NVPROF_SUFFIXES for field in fields):
-            self.units = fields
+        if first and not fields[self.name] and not any(map(str.isdigit, "".join(fields))):
+            # a unit that is not known spoils the values of its column, and no others
+            self.units, self.has_units = fields, True
             return ()
         if not ended and not text.endswith('"'):
             return [
@@ -142,14 +136,13 @@ class TraceSection(_WideSection):
 
     def __init__(self, context: Context, columns: Sequence[str]) -> None:
         super().__init__(context, columns)
-        self.name = self.columns.index("Name") if "Name" in columns else self.columns.index("Kernel")
         self.device = self.columns.index("Device")
         self.launches: Counter[tuple[str, str]] = Counter()
 
     def take(self, number: int, fields: list[str]) -> Output:
         """Return the run of a launch; copies and fills are no kernels."""
         kernel = fields[self.name]
-        if kernel.startswith("[CUDA ") or not kernel:
+        if not is_kernel(kernel):
             return ()
         match = _LAUNCH_ID.search(kernel)
         launch_id = match[1] if match else ""
@@ -200,7 +193,13 @@ class TraceSection(_WideSection):
             classes: frozenset[str] | None = _KINDS.get(column, frozenset({"plain"}))
         else:
             column, classes = metric_key(title)
+            if classes is None and is_event(column):
+                column, classes = event_column(column), frozenset({"plain"})
         if classes is None:
+            if not self.has_units:
+                raise ValueError(
+                    f"column {title[:40]!r}: the table has no row of units, and none is known for it"
+                )
             if run.unknown_units.setdefault(column, unit) != unit:
                 raise ValueError(f"column {title[:40]!r} comes in two units")
         elif unit not in classes:
@@ -221,7 +220,7 @@ class SummarySection(_WideSection):
     def take(self, number: int, fields: list[str]) -> Output:
         """Return the run of a kernel, its duration the mean over all calls."""
         row = dict(zip(self.columns, fields, strict=True))
-        if row.get("Type", "GPU activities") != "GPU activities" or row["Name"].startswith("[CUDA "):
+        if row.get("Type", "GPU activities") != "GPU activities" or not is_kernel(row["Name"]):
             return ()
         if self.api_calls:
             return ()

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -270,4 +271,6 @@ def _value(row: Mapping[str, str], rule: MetricRule) -> float:
         result *= _number(row[column])
     for column in rule.divide:
         result /= _number(row[column])
+    if not math.isfinite(result):
+        raise ValueError(f"the product or quotient is {result}")
     return result

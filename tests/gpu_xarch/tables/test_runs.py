@@ -62,6 +62,58 @@ def test_metrics_measured_in_several_goes_are_one_run(profiles: Any, tmp_path: P
     assert ingest([one, two], out).already == 2
 
 
+EVENTS = '"Device","Kernel","Invocations","Event Name","Min","Max","Avg","Total"\n'
+KERNEL = "saxpy(int, float, float const *, float*)"
+
+
+def events(active: int) -> str:
+    return (
+        EVENTS
+        + f'"Tesla P100-PCIE-16GB (0)","{KERNEL}",1,"active_cycles",{active},{active},{active},{active}\n'
+    )
+
+
+def test_events_and_metrics_of_one_run_are_one_row_and_a_second_pass_joins_it(
+    profiles: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs.parquet"
+    read, write = {"ipc": "0.5", "dram_read_throughput": "1.0GB/s"}, {"dram_write_throughput": "2.0GB/s"}
+    text = profiles.profile(read).replace(profiles.header, events(77) + profiles.header)
+    one, two = profiles.write(text, "one.csv"), profiles.write(profiles.profile(write), "two.csv")
+    assert ingest(one, out).merged == 1
+    row = load_runs(out).iloc[0]
+    assert (row["event.active_cycles"], row["ipc"]) == (77.0, 0.5)
+    ingest(two, out)
+    frame = load_runs(out)
+    assert len(frame) == 1
+    assert frame["dram_throughput"][0] == 3 * 1024**3
+    # the second pass under another name, with another line end, is known again
+    copied = profiles.write(profiles.profile(write).replace("\n", "\r\n"), "copy.csv")
+    assert (ingest(copied, out).duplicate, len(load_runs(out))) == (1, 1)
+
+
+def test_two_processes_in_one_file_stay_two_runs(profiles: Any, tmp_path: Path) -> None:
+    out = tmp_path / "runs.parquet"
+    parts = [
+        profiles.profile({"ipc": ipc}).replace(profiles.header, events(active) + profiles.header)
+        for ipc, active in (("0.5", 77), ("0.25", 99))
+    ]
+    ingest(profiles.write("".join(parts)), out)
+    frame = load_runs(out).sort_values("ipc")
+    assert frame[["ipc", "event.active_cycles"]].to_numpy().tolist() == [[0.25, 99.0], [0.5, 77.0]]
+
+
+def test_a_table_of_an_older_version_is_refused(profiles: Any, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    out = tmp_path / "runs.parquet"
+    ingest(profiles.write(profiles.profile()), out)
+    table = pq.read_table(out)
+    pq.write_table(table.replace_schema_metadata({"gpu_xarch.format": "1"}), out)
+    with pytest.raises(InputError, match="written by another version: make it again"):
+        load_runs(out)
+
+
 def test_repeated_measurements_stay_apart_and_are_counted(profiles: Any, tmp_path: Path) -> None:
     out = tmp_path / "runs.parquet"
     ingest([profiles.write(profiles.profile({"ipc": v}), f"{v}.csv") for v in ("0.5", "0.6", "0.7")], out)
@@ -137,20 +189,15 @@ def test_a_pattern_that_cannot_serve_is_refused(pattern: str) -> None:
         Naming.of(app_from=pattern)
 
 
-def test_impossible_values_are_found(profiles: Any, tmp_path: Path) -> None:
+def test_throughput_above_the_peak_is_shown_and_kept(profiles: Any, tmp_path: Path) -> None:
     out = tmp_path / "runs.parquet"
-    metrics = {
-        "ipc": "9.5",
-        "sm_efficiency": "150.0%",
-        "dram_read_throughput": "700.0GB/s",
-        "dram_write_throughput": "1.0GB/s",
-    }
+    metrics = {"dram_read_throughput": "700.0GB/s", "dram_write_throughput": "1.0GB/s"}
     path = profiles.write(profiles.profile(metrics))
-    ingest([path], out)
+    assert ingest([path], out).refused == 0  # a board of another make may have a faster memory
     found = {item["metric"]: item for item in describe(load_runs(out))["impossible"]}
-    assert set(found) == {"ipc", "sm_efficiency", "dram_read_throughput", "dram_throughput"}
-    assert found["ipc"]["limit"] == 4.0
-    assert found["ipc"]["example"] == f"{path}:6"
+    assert set(found) == {"dram_read_throughput", "dram_throughput"}
+    assert found["dram_throughput"]["limit"] == pytest.approx(732e9 * 1.02)
+    assert found["dram_read_throughput"]["example"] == f"{path}:6"
 
 
 def test_outliers_lie_decades_away(profiles: Any, tmp_path: Path) -> None:

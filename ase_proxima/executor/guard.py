@@ -1,0 +1,94 @@
+"""One call at a time, of one process, until something broke half-way."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ase_proxima.errors import InputError, RunDirectoryError
+
+__all__ = ["Guard"]
+
+
+class Guard:
+    """Refuses calls that would mix up a run: of a forked child, of a second thread, after an interrupted step.
+
+    Parameters
+    ----------
+    owned : bool
+        Whether the run writes to files, which only the thread that opened them may go on with.
+
+    Examples
+    --------
+    >>> guard = Guard()
+    >>> with guard.call():
+    ...     with guard.call():
+    ...         pass
+    Traceback (most recent call last):
+    ...
+    ase_proxima.errors.InputError: another call is still running: ...
+    """
+
+    def __init__(self, *, owned: bool = False) -> None:
+        self._owned = owned
+        self._process = os.getpid()
+        self._thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self._broken = ""
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Hold the run for one call.
+
+        Raises
+        ------
+        InputError
+            If another call is running, this is another process or thread, or an earlier call broke off half-way.
+        """
+        if os.getpid() != self._process and self._owned:
+            raise InputError(
+                f"this run belongs to process {self._process}, and process {os.getpid()} was forked from it: "
+                "make a calculator with a run directory of its own there"
+            )
+        if self._owned and threading.get_ident() != self._thread:
+            raise InputError(
+                "this run belongs to another thread, which opened its files: make all calls from that thread, or "
+                "a calculator with a run directory of its own"
+            )
+        if not self._lock.acquire(blocking=False):
+            raise InputError(
+                "another call is still running: wait for it, or give each thread a calculator of its own"
+            )
+        try:
+            if self._broken:
+                raise RunDirectoryError(self._broken)
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def unbroken(self, what: str) -> Iterator[None]:
+        """Mark the run as broken where `what` is interrupted: what is in memory may be half done."""
+        try:
+            yield
+        except BaseException as error:
+            remedy = (
+                "close it and resume, which goes on exactly"
+                if self._owned
+                else "make a new one, since this one keeps nothing on disk"
+            )
+            self._broken = f"the run broke off while {what} ({type(error).__name__}): {remedy}"
+            raise
+
+    def close(self) -> None:
+        """Refuse all calls from now on."""
+        self._broken = "this run is closed: go on with it by ProximaCalculator.resume(run_dir, target)"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Guard:
+        """Guard of a copy, which belongs to whoever makes it."""
+        copied = Guard(owned=self._owned)
+        copied._broken = self._broken
+        return copied

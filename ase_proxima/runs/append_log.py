@@ -1,0 +1,145 @@
+"""CSV files that grow by a row at a time, and of which a kill may cut the last line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from ase_proxima.errors import RunDirectoryError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["AppendLog", "cut_rows", "read_records", "read_rows", "whole_lines"]
+
+Record = TypeVar("Record")
+
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, csv.Error)
+"""What reading a file that is no such log may raise."""
+
+
+class AppendLog:
+    """Rows of named values in a CSV file; the line that a kill cut is removed when the file is opened again.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is made with the first row.
+    fields : sequence of str
+        Names of the columns.  By default those of the file, or of the first row where there is no file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "log.csv"
+    ...     with AppendLog(path) as log:
+    ...         log.append({"step": 0, "energy": -1.5})
+    ...     _ = path.write_text(path.read_text() + "1,-1.")
+    ...     with AppendLog(path) as log:
+    ...         log.append({"step": 1, "energy": -1.25})
+    ...     read_rows(path)
+    [{'step': '0', 'energy': '-1.5'}, {'step': '1', 'energy': '-1.25'}]
+    """
+
+    def __init__(self, path: Path, fields: Sequence[str] = ()) -> None:
+        self.path = path
+        self._fields = list(fields)
+        self._file: IO[str] | None = None
+
+    def append(self, row: Any) -> None:
+        """Write a row, a mapping or a dataclass; on return it survives the end of the process."""
+        values = row if isinstance(row, Mapping) else asdict(row)
+        if self._file is None:
+            self._file = self._open(values)
+        self._file.write(",".join(_text(values[name]) for name in self._fields) + "\n")
+        self._file.flush()
+
+    def _open(self, fields: Iterable[str]) -> IO[str]:
+        whole = whole_lines(self.path)
+        header = next(csv.reader(whole.decode(errors="replace").splitlines()[:1]), [])
+        file = self.path.open("a", newline="")
+        file.truncate(len(whole))
+        self._fields = header or self._fields or list(fields)
+        if not header:
+            file.write(",".join(self._fields) + "\n")
+        return file
+
+    def close(self) -> None:
+        """Close the file; the next row opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def whole_lines(path: Path) -> bytes:
+    """Content of a file without the line that a kill cut; nothing where there is no file."""
+    content = path.read_bytes() if path.exists() else b""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a log, without the line that a kill cut; none where there is no file.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the file cannot be read.
+    """
+    try:
+        return list(csv.DictReader(whole_lines(path).decode().splitlines()))
+    except (OSError, *DAMAGE) as error:
+        raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """Rows of a log as dataclasses `kind`, whose fields are numbers, flags and words.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the file cannot be read, or a row is no such record.
+    """
+    types = get_type_hints(kind)
+    try:
+        return [kind(**{name: _value(row[name], types[name]) for name in types}) for row in read_rows(path)]
+    except DAMAGE as error:
+        if isinstance(error, RunDirectoryError):
+            raise
+        raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def cut_rows(path: Path, n_rows: int) -> None:
+    """Leave the first `n_rows` rows of a log; do nothing where there is no file."""
+    if path.exists():
+        lines = whole_lines(path).splitlines(keepends=True)
+        with path.open("r+b") as file:
+            file.truncate(sum(map(len, lines[: n_rows + 1])))
+
+
+def _text(value: Any) -> str:
+    """Text of a value: nothing for None, 0 or 1 for a flag, all digits of a number.
+
+    Examples
+    --------
+    >>> [_text(value) for value in (None, True, 0.1, "ara", 3)]
+    ['', '1', '0.1', 'ara', '3']
+    """
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _value(text: str, kind: Any) -> Any:
+    if kind is bool:
+        return {"1": True, "0": False}[text]
+    return kind(text)

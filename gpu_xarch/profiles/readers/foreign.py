@@ -1,0 +1,97 @@
+"""Files that are no tables of nvprof or Nsight, called what they are, with the command whose output is read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Foreign", "of_bytes", "of_line"]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a file is, and what to do; ``{file}`` stands for its name."""
+
+    what: str
+    advice: str
+
+    def message(self, file: str) -> str:
+        """Return one line for this file."""
+        return f"{self.what}: {self.advice.format(file=Path(file).name)}"
+
+
+_NCU_REPORT = Foreign(
+    "a report of Nsight Compute",
+    "print it with `ncu --import {file} --csv --page raw`, and ingest what that prints",
+)
+_NSYS_REPORT = Foreign(
+    "a report of Nsight Systems",
+    "print it with `nsys stats --report cuda_gpu_kern_sum --format csv {file}`, and ingest what that prints",
+)
+_NVPROF_REPORT = Foreign(
+    "a profile that nvprof exported",
+    "print it with `nvprof --import-profile {file} --csv --print-gpu-trace`, and ingest what that prints",
+)
+_NCU_TEXT = Foreign(
+    "a text page of Nsight Compute", "run `ncu --csv`, or `ncu --import REPORT --csv --page raw`"
+)
+_NVPROF_TEXT = Foreign("a text table of nvprof", "run `nvprof --csv` with the same options")
+_NSYS_TEXT = Foreign(
+    "a text table of Nsight Systems", "run `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`"
+)
+_ROCPROF = Foreign(
+    "output of AMD's rocprof",
+    "`xarch ingest --format table --map MAP.json` reads it through a map of its columns",
+)
+#: suffixes of names, in lower case
+_SUFFIXES = {
+    ".ncu-rep": _NCU_REPORT,
+    ".nsight-cuprof-report": _NCU_REPORT,
+    ".nsys-rep": _NSYS_REPORT,
+    ".qdrep": _NSYS_REPORT,
+    ".nvvp": _NVPROF_REPORT,
+    ".nvprof": _NVPROF_REPORT,
+}
+_HEAD = 16
+#: first bytes: those of reports stand in NVIDIA's "Report File Format", those of SQLite in its "Database File Format"
+_REPORT, _SQLITE = b"NVR\0", b"SQLite format 3\0"
+_LINES = (
+    (
+        re.compile(
+            r'"?Index"?,"?KernelName"?,|"?Kind"?,"?Agent_Id"?,|"?Name"?,"?Calls"?,"?TotalDurationNs"?,'
+        ),
+        _ROCPROF,
+    ),
+    (re.compile(r"\s+Section: [A-Z]|\s+Metric Name\s+Metric Unit\s+(?:Metric Value|Minimum)"), _NCU_TEXT),
+    (
+        re.compile(r"\s*Invocations\s+(?:Metric|Event) Name\b|\s*(?:Type\s+)?Time\(%\)\s+Time\s+Calls\s"),
+        _NVPROF_TEXT,
+    ),
+    (re.compile(r"\s*Start\s+Duration\s+Grid Size\s"), _NVPROF_TEXT),
+    (re.compile(r"\s*Time \(%\)\s+Total Time \(\S+\)\s+Instances\s"), _NSYS_TEXT),
+)
+
+
+def of_bytes(path: Path) -> Foreign | None:
+    """Return what a file is by its suffix and its first bytes, None where they say nothing."""
+    known = _SUFFIXES.get(path.suffix.lower())
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return None
+    binary = bytes((0,)) in head
+    if head.startswith(_REPORT):
+        return known or _NCU_REPORT
+    if head == _SQLITE:
+        return known or (_NSYS_REPORT if path.suffix.lower() == ".sqlite" else _NVPROF_REPORT)
+    return known if binary else None
+
+
+def of_line(text: str) -> Foreign | None:
+    """Return what a file is by one of its lines, None where that says nothing."""
+    for pattern, found in _LINES:
+        if pattern.match(text):
+            return found
+    return None
