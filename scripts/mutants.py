@@ -48,12 +48,12 @@ def survivors(module: str, tests: str, work: Path) -> tuple[int, list[str]]:
         f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
     session = work / f"{Path(module).stem}.sqlite"
-    tool = Path(sys.executable).with_name("cosmic-ray")
+    tool = [sys.executable, "-m", "cosmic_ray.cli"]
     for step in ("baseline", "init", "exec"):
         arguments = [str(config)] if step == "baseline" else [str(config), str(session)]
-        subprocess.run([str(tool), step, *arguments], cwd=work, check=True)  # noqa: S603
+        subprocess.run([*tool, step, *arguments], cwd=work, check=True)  # noqa: S603
     dump = subprocess.run(  # noqa: S603
-        [str(tool), "dump", str(session)], cwd=work, check=True, capture_output=True, text=True
+        [*tool, "dump", str(session)], cwd=work, check=True, capture_output=True, text=True
     ).stdout
     places = []
     pairs = [json.loads(line) for line in dump.splitlines()]
