@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-__all__ = ["OneLineCommand", "OneLineGroup", "ResumableCommand", "exit_code"]
+__all__ = ["OneLineCommand", "OneLineGroup", "ResumableCommand", "exit_code", "tell"]
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -45,6 +45,11 @@ def exit_code(error: Exception) -> int | None:
         module = sys.modules.get(f"{package}.errors")  # an error of a package that was not loaded cannot be
         if module is not None and isinstance(error, getattr(module, base)):
             return WRONG_INPUT if isinstance(error, module.InputError) else FAILED
+    sqlite = sys.modules.get("sqlite3")
+    if sqlite is not None and isinstance(
+        error, sqlite.Error
+    ):  # a full disk again, or a run directory out of order
+        return FAILED
     if isinstance(error, OSError):
         return WRONG_INPUT if isinstance(error, OF_THE_PATH) or error.errno is None else FAILED
     return None
@@ -107,6 +112,15 @@ def _say(line: str) -> None:
         click.echo(line, err=True)
 
 
+def tell(error: Exception, *, of: str = "") -> int:
+    """Say an error that has an exit code in one line, `of` before it, and return the code."""
+    code = exit_code(error)
+    if code is None:
+        raise error
+    _say(f"error: {of}{_one_line(error)}")
+    return code
+
+
 class OneLineErrors:
     """Mixed into a click command: whatever goes wrong is said in one line.
 
@@ -126,10 +140,9 @@ class OneLineErrors:
             _say(self.interrupted)
             ctx.exit(INTERRUPTED)
         except Exception as error:
-            code = exit_code(error)
-            if code is None:
+            if exit_code(error) is None:
                 raise
-            _say(f"error: {_one_line(error)}")
+            code = tell(error)
             _let_go_of_output()
             ctx.exit(code)
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
 import sys
-import threading
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
-from multiprocessing.managers import SyncManager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ase_proxima.errors import InputError, ProximaError
-from proxima_cli.endings import ResumableCommand
+from proxima_cli.endings import ResumableCommand, tell
 from proxima_cli.options import HELP_NAMES, MOST_NUMBERS, NumberList, json_option, version_option
 from proxima_cli.output import echo_json, show_table, write_figure
+from proxima_cli.side_by_side import ProcessDiedError, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +60,12 @@ WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 @click.option(
     "--inner-steps", type=int, help="Surrogate steps to a target call, with --exact.  [default: chosen]"
 )
+@click.option(
+    "--on-target-failure",
+    type=click.Choice(["raise", "reject"]),
+    default="raise",
+    help="Where the target cannot give a move's energy: end the run, or reject the move.",
+)
 @click.option("--reference", type=click.Path(path_type=Path), help="Run whose structures are gone through.")
 @click.option("--jobs", default=1, help="Runs side by side, one target worker each.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/TIME]")
@@ -78,6 +81,7 @@ def main(
     exact: bool,
     burn_in: int | None,
     inner_steps: int | None,
+    on_target_failure: str,
     reference: Path | None,
     jobs: int,
     out: Path | None,
@@ -93,7 +97,7 @@ def main(
     proxima-mc --temp 100:1000:100 --seed 1,2,3 --jobs 2 --out runs/methane
     proxima-mc --temp 500 --exact --steps 500
     """  # noqa: D301  click takes the backspace for "keep these lines as they are"
-    from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
+    from ase_proxima.apps.run_settings import RunSettings, check_same
     from ase_proxima.runs.store import discard_unstarted
 
     if jobs < 1:
@@ -113,7 +117,7 @@ def main(
         raise InputError(
             f"--temp and --seed ask for {len(temperatures) * len(seeds):,} runs: ask for {MOST_NUMBERS:,} at most"
         )
-    out = out or Path("runs") / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    named, out = out is not None, out or Path("runs") / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     base = RunSettings(temperature_K=temperatures[0], seed=seeds[0], **given)
     tasks: dict[Path, Settings] = {}
     for temperature in temperatures:
@@ -140,12 +144,44 @@ def main(
         raise InputError(
             f"--resume finds none of these runs in {out}: name their folder with --out, or leave --resume out"
         )
-    summaries, failures = _run_all(tasks, steps, resume=resume, jobs=jobs)
+    if not named:
+        mine = _new_folder(out)
+        tasks = {mine / run_dir.relative_to(out): one for run_dir, one in tasks.items()}
+        out = mine
+    total = steps + max(getattr(one, "burn_in", 0) for one in tasks.values())
+    with _ProgressBars(list(tasks), total) as bars:
+        run_one = partial(_run_one, steps=steps, resume=resume, reject_failures=on_target_failure == "reject")
+        summaries, failures = run_all(tasks, run_one, jobs=jobs, report=bars.update)
     _close(summaries, out, as_json=as_json, plot=plot)
-    for run_dir, error in failures.items():
-        click.echo(f"error: {run_dir}: {error}", err=True)
+    codes = [tell(_with_structure(run_dir, error), of=f"{run_dir}: ") for run_dir, error in failures.items()]
     if failures:
-        sys.exit(2 if all(isinstance(error, InputError) for error in failures.values()) else 1)
+        sys.exit(min(codes))  # 1 where a run failed, 2 where all had wrong input
+
+
+def _with_structure(run_dir: Path, error: Exception) -> Exception:
+    """Add to the error of a process that died the file of the structure that it was busy with."""
+    from ase_proxima.apps.run_settings import save_structure_under_way
+
+    if not isinstance(error, ProcessDiedError):
+        return error
+    try:
+        place = save_structure_under_way(run_dir)
+    except (ProximaError, OSError):  # a run of another kind, or one that had not begun
+        return error
+    return ProcessDiedError(f"{error}; the structure that it was busy with is in {place}")
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Make a folder of this name, or of the next free one: two commands may start in the same second."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # the count has no end
 
 
 def _exactly(chain: RunSettings, burn_in: int | None, inner_steps: int | None) -> ExactSettings:
@@ -159,7 +195,7 @@ def _reference(reference: Path | None, name: str) -> str | None:
     """The reference's run of the same name, or the reference itself where it is a single run."""
     if reference is None:
         return None
-    from ase_proxima.apps.monte_carlo_run import read_settings
+    from ase_proxima.apps.run_settings import read_settings
 
     inside = reference / name
     chosen = inside if inside.is_dir() else reference
@@ -182,67 +218,15 @@ def _check_target(settings: RunSettings) -> None:
         target.close()
 
 
-def _run_all(
-    tasks: dict[Path, Settings], steps: int, *, resume: bool, jobs: int
-) -> tuple[dict[Path, Summary], dict[Path, ProximaError]]:
-    """Run the tasks, side by side where asked for; what fails does not stop the others."""
-    summaries: dict[Path, Summary] = {}
-    failures: dict[Path, ProximaError] = {}
-    total = steps + max(getattr(settings, "burn_in", 0) for settings in tasks.values())
-    with _ProgressBars(list(tasks), total) as bars:
-        if jobs == 1 or len(tasks) == 1:
-            for run_dir, settings in tasks.items():
-                try:
-                    summaries[run_dir] = _run_one(settings, steps, run_dir, resume, bars.update)
-                except ProximaError as error:
-                    failures[run_dir] = error
-            return summaries, failures
-        context = multiprocessing.get_context("spawn")
-        manager = SyncManager(ctx=context)
-        manager.start(_end_with_parent)
-        with manager, ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
-            messages: Any = manager.Queue()
-            futures: dict[Path, Future[Summary]] = {
-                run_dir: pool.submit(_run_one, settings, steps, run_dir, resume, messages.put)
-                for run_dir, settings in tasks.items()
-            }
-            while not all(future.done() for future in futures.values()):
-                try:
-                    bars.update(messages.get(timeout=0.2))
-                except queue.Empty:
-                    continue
-            for run_dir, future in futures.items():
-                error = future.exception()
-                if error is None:
-                    summaries[run_dir] = future.result()
-                elif isinstance(error, ProximaError):
-                    failures[run_dir] = error
-                else:
-                    raise error
-    return summaries, failures
-
-
-def _end_with_parent() -> None:
-    """End this process once the one that started it is gone: a pool does not where that was killed."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _run_one(
-    settings: Settings, steps: int, run_dir: Path, resume: bool, report: Callable[[Progress], None]
+    run_dir: Path, settings: Settings, report: Callable[[Progress], None], *, steps: int, **how: bool
 ) -> Summary:
     from ase_proxima.apps import delayed_acceptance_run
     from ase_proxima.apps.monte_carlo_run import RunSettings, run
 
     if not isinstance(settings, RunSettings):
-        return delayed_acceptance_run.run(settings, steps, run_dir, resume=resume, on_progress=report)
-    return run(settings, steps, run_dir, resume=resume, on_progress=report)
+        return delayed_acceptance_run.run(settings, steps, run_dir, on_progress=report, **how)
+    return run(settings, steps, run_dir, on_progress=report, **how)
 
 
 class _ProgressBars:

@@ -18,15 +18,10 @@ from ase_proxima.apps import delayed_acceptance as exact
 from ase_proxima.apps import monte_carlo_run
 from ase_proxima.apps.delayed_acceptance import ExactState, OuterLog, OuterRow
 from ase_proxima.apps.delayed_acceptance_summary import acceptance_of, equilibrated, summarise
-from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions
-from ase_proxima.apps.monte_carlo_run import (
-    Progress,
-    RunSettings,
-    asked_structures,
-    check_length,
-    make_arguments,
-)
-from ase_proxima.apps.run_folder import open_run, refuse_other_settings
+from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions, energy_or_infinity
+from ase_proxima.apps.monte_carlo_run import Progress, check_length
+from ase_proxima.apps.run_folder import open_run, read_summary, refuse_other_settings
+from ase_proxima.apps.run_settings import RunSettings, asked_structures, make_arguments
 from ase_proxima.apps.statistics import autocorrelation_time
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
@@ -91,6 +86,7 @@ def run(
     run_dir: Path,
     *,
     resume: bool = False,
+    reject_failures: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Make or resume an exact run, and return its summary.
@@ -103,6 +99,8 @@ def run(
     ----------
     n_steps
         Outer steps that count.
+    reject_failures
+        Whether a proposal whose energy the target cannot give is rejected, in the burn-in too.
 
     Raises
     ------
@@ -110,7 +108,7 @@ def run(
         If the settings are wrong, the run directory is in use, or the run was made with other settings or has
         more steps already.
     TargetError
-        If the target fails on a structure, which is saved; the run can be resumed.
+        If the target fails on a structure, which is saved, and is not to be rejected; the run can be resumed.
     """
     settings.check()
     with open_run(
@@ -131,8 +129,9 @@ def run(
             if on_progress:
                 on_progress(Progress(run_dir.name, step, total, acceptance, stats))
 
-        trained = _burn_in(settings, run_dir / BURN_IN, report)
-        sampler = _Sampler(settings, run_dir, calculator, _thaw(settings, run_dir / BURN_IN, target))
+        trained = _burn_in(settings, run_dir / BURN_IN, report, reject_failures)
+        frozen = _thaw(settings, run_dir / BURN_IN, target)
+        sampler = _Sampler(settings, run_dir, calculator, frozen, reject_failures=reject_failures)
         sampler.run(n_steps, report, begin)
         summary = summarise(
             {**settings.describe(), **asdict(state)},
@@ -163,22 +162,21 @@ def _check_same(settings: ExactSettings, run_dir: Path) -> None:
 
 
 def _burn_in(
-    settings: ExactSettings, folder: Path, report: Callable[[int, float, Stats], None]
+    settings: ExactSettings,
+    folder: Path,
+    report: Callable[[int, float, Stats], None],
+    reject_failures: bool,
 ) -> dict[str, Any]:
     """Make the ordinary chain, or what is left of it to make, and return its summary."""
-    try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-        if summary["n_calls"] >= settings.burn_in + 1:  # one that went on by itself is refused by `_thaw`
-            return summary
-    except FileNotFoundError:
-        pass
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{folder / 'summary.json'} is damaged: {error}") from error
+    summary = read_summary(folder)
+    if summary is not None and ChainLog.read(folder)[-1].step >= settings.burn_in:
+        return summary  # of one that went on by itself too, which `_thaw` refuses
     return monte_carlo_run.run(
         settings.chain,
         settings.burn_in,
         folder,
         resume=True,
+        reject_failures=reject_failures,
         on_progress=lambda progress: report(progress.step, progress.acceptance, progress.stats),
     )
 
@@ -193,16 +191,16 @@ def _thaw(settings: ExactSettings, folder: Path, target: BaseCalculator) -> tupl
         stats, surrogate = calculator.stats, calculator.surrogate
     finally:
         calculator.close()
-    if stats.n_calls != settings.burn_in + 1:
+    (*_, (last, _, positions)) = asked_structures(folder)
+    if last.step != settings.burn_in:
         raise RunDirectoryError(
-            f"{folder} has made {stats.n_calls - 1} steps, not the {settings.burn_in} of this run's burn-in: "
+            f"{folder} has made {last.step} steps, not the {settings.burn_in} of this run's burn-in: "
             "the surrogate is no longer the frozen one; choose another run directory"
         )
     if surrogate is None or not stats.model_version:
         raise InputError(
             f"no surrogate was trained in {settings.burn_in} steps of burn-in: make the burn-in longer"
         )
-    *_, (_, _, positions) = asked_structures(folder)
     return surrogate, positions
 
 
@@ -221,7 +219,10 @@ class _Sampler:
         run_dir: Path,
         calculator: ProximaCalculator,
         frozen: tuple[Surrogate, Positions],
+        *,
+        reject_failures: bool,
     ) -> None:
+        self.reject_failures = reject_failures
         self.settings, self.run_dir, self.calculator = settings, run_dir, calculator
         self.move = settings.chain.move
         self.surrogate, self.start = frozen
@@ -229,7 +230,8 @@ class _Sampler:
         self.masses = self.atoms.get_masses()
         self.trials = OuterLog.read(run_dir / "trials.csv")
         self.rows = OuterLog.read(run_dir / "chain.csv")
-        n_known = sum(row.asked for row in (*self.trials, *self.rows)) + bool(self.trials)
+        asked = sum(row.asked and math.isfinite(row.proposed_energy) for row in (*self.trials, *self.rows))
+        n_known = asked + bool(self.trials)
         if not n_known <= calculator.stats.n_calls <= n_known + 1:
             raise RunDirectoryError(
                 f"trials.csv and chain.csv in {run_dir} have {n_known} calls of the target, but the run has made "
@@ -237,9 +239,12 @@ class _Sampler:
             )
 
     def energy_of(self, positions: Positions) -> float:
-        """Energy of the target, in eV."""
+        """Energy of the target, in eV; infinite where it fails and that is to be rejected."""
         self.atoms.positions = positions
-        return float(self.calculator.get_property("energy", self.atoms))
+        return energy_or_infinity(
+            lambda: float(self.calculator.get_property("energy", self.atoms)),
+            reject_failures=self.reject_failures,
+        )
 
     def surrogate_energy_of(self, positions: Positions) -> float:
         """Energy of the frozen surrogate, in eV."""

@@ -69,6 +69,7 @@ def summarise(
     energy = mean_of_chain([row.energy for row in rows[1:]])
     plain = mean_of_chain(equilibrated(burn_in)[1])
     n_asked = sum(row.asked for row in rows)
+    n_failed = sum(math.isinf(row.proposed_energy) for row in (*trials, *rows))
     exact_rate = gyration.n_independent / n_asked if n_asked and gyration.reliable else math.nan
     plain_rate = 1.0 / plain.tau if plain.reliable else math.nan
     n_inner, acceptance = len(rows[-1].inner), acceptance_of(rows)
@@ -91,6 +92,7 @@ def summarise(
         "strategy": "exact",
         "inner_steps": n_inner,
         "inner_steps_chosen": described["inner_steps"] is None,
+        "n_failed": n_failed + trained["n_failed"],
         "n_outer": len(rows) - 1,
         "n_target_chain": n_asked,
         "n_target_trials": sum(row.asked for row in trials) + 1,

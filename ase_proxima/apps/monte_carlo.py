@@ -12,7 +12,7 @@ from ase import Atoms, units
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.errors import InputError, RunDirectoryError, TargetError
 from ase_proxima.runs.append_log import AppendLog, read_records
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ChainState",
     "Move",
     "accept",
+    "energy_or_infinity",
     "init",
     "propose",
     "radius_of_gyration",
@@ -140,6 +141,22 @@ def accept(energy_change: float, uniform: float, kT: float) -> bool:
     return energy_change <= 0 or uniform < math.exp(-energy_change / kT)
 
 
+def energy_or_infinity(ask: Callable[[], float], *, reject_failures: bool) -> float:
+    """Energy in eV; infinite, so that no rule accepts it, where the target cannot give it and that is to be so.
+
+    Raises
+    ------
+    TargetError
+        If the target fails, and failures are not to be rejected.
+    """
+    try:
+        return ask()
+    except TargetError:
+        if reject_failures:
+            return math.inf
+        raise
+
+
 def step(
     state: ChainState, energy_of: Callable[[Positions], float], rng: Generator, move: Move
 ) -> tuple[ChainState, float, bool]:
@@ -191,6 +208,7 @@ def sample(
     rng: Generator,
     *,
     done: list[ChainRow] | None = None,
+    reject_failures: bool = False,
 ) -> Iterator[ChainRow]:
     """Sample with the calculator of `atoms`, which is left at the structure asked for last.
 
@@ -204,6 +222,9 @@ def sample(
         Generator as it was before the first step.
     done
         Rows of the steps that an earlier process made; they are gone through without energies.
+    reject_failures
+        Whether a move whose energy the target cannot give is rejected, instead of the `TargetError` being raised. The
+        distribution is then that of the structures for which the target has an energy.
 
     Yields
     ------
@@ -216,6 +237,9 @@ def sample(
         atoms.positions = positions
         return float(atoms.get_potential_energy())
 
+    def proposed_energy_of(positions: Positions) -> float:
+        return energy_or_infinity(lambda: energy_of(positions), reject_failures=reject_failures)
+
     done = done or []
     if done:
         *_, (_, state) = replay(atoms.positions, move, rng, done)
@@ -223,7 +247,7 @@ def sample(
         state = init(atoms.positions, energy_of(atoms.positions))
         yield ChainRow(0, state.energy, True, state.energy, radius_of_gyration(state.positions, masses))
     while state.n_steps < n_steps:
-        state, proposed, accepted = step(state, energy_of, rng, move)
+        state, proposed, accepted = step(state, proposed_energy_of, rng, move)
         gyration = radius_of_gyration(state.positions, masses)
         yield ChainRow(state.n_steps, proposed, accepted, state.energy, gyration)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
@@ -12,123 +11,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import ase.collections
-import numpy as np
-from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.apps import monte_carlo
-from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
-from ase_proxima.apps.run_folder import open_run, refuse_other_settings
+from ase_proxima.apps.monte_carlo import ChainLog, ChainRow
+from ase_proxima.apps.run_folder import open_run, read_summary
+from ase_proxima.apps.run_settings import RunSettings, asked_structures, check_same, make_arguments
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
-from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
 from ase_proxima.runs.store import read_steps, write_json
-from ase_proxima.targets import ElectronicState, resolve_state, with_state
 from ase_proxima.types import Stats
 
-__all__ = [
-    "STRATEGIES",
-    "Progress",
-    "RunSettings",
-    "asked_structures",
-    "check_length",
-    "check_same",
-    "make_arguments",
-    "run",
-    "summarise",
-]
+__all__ = ["Progress", "RunSettings", "check_length", "run", "summarise"]
 
-STRATEGIES = ("proxima", "published", "fixed", "baseline")
 BASELINE_ENERGIES = 3
 PROGRESS_INTERVAL_S = 0.2
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run is made with; a run is resumed with the same.
-
-    Attributes
-    ----------
-    molecule
-        Name in ASE's g2 collection, or a file that ASE reads.
-    temperature_K, perturb
-        See `Move`.
-    seed
-        Of the chain and of the audits, which have a stream each.
-    target
-        See `parse_target`.
-    strategy
-        One of `STRATEGIES`.
-    error_bound
-        Mean error of the energy, in eV.
-    threshold, retrain_interval
-        Of the fixed strategy: in the unit of the Coulomb-matrix distance, and in frames.
-    reference
-        Run whose structures are gone through in place of a chain of its own; None for none.
-    charge, multiplicity
-        Of the molecule, beside what its structure and the target say, which must not contradict them; None for
-        nothing.
-    """
-
-    molecule: str
-    temperature_K: float  # noqa: N815  K is the unit
-    perturb: float
-    seed: int
-    target: str
-    strategy: str
-    error_bound: float
-    threshold: float = 0.3
-    retrain_interval: int = 50
-    reference: str | None = None
-    charge: int | None = None
-    multiplicity: int | None = None
-
-    def check(self) -> None:
-        """Raise an `InputError` for what can be known to be wrong before the run."""
-        _ = self.move
-        if self.strategy not in STRATEGIES:
-            raise InputError(f"unknown strategy {self.strategy!r}: use one of {', '.join(STRATEGIES)}")
-        if not 0 < self.error_bound < math.inf:
-            raise InputError(f"error_bound must be a positive number, got {self.error_bound}")
-        if not self.threshold >= 0:
-            raise InputError(f"fixed_threshold must not be negative, got {self.threshold}")
-        if not self.retrain_interval >= 1:
-            raise InputError(f"a retrain interval must be at least 1, got {self.retrain_interval}")
-        if not self.seed >= 0:
-            raise InputError(f"the seed must not be negative, got {self.seed}")
-        structure = self.structure()
-        if self.reference is not None:
-            other = read_settings(Path(self.reference)).structure()
-            if _species_and_state(other) != _species_and_state(structure):
-                raise InputError(
-                    f"{self.reference} was made with {other.get_chemical_formula()}, {resolve_state(other)}, not with "
-                    f"{structure.get_chemical_formula()}, {resolve_state(structure)}: ask for the same --molecule, "
-                    "--charge and --multiplicity"
-                )
-
-    def structure(self) -> Atoms:
-        """Return the structure at the start, with the charge and the multiplicity asked for in its `info`.
-
-        Raises
-        ------
-        InputError
-            If there is none, or it cannot have them.
-        """
-        atoms = load_structure(self.molecule)
-        if self.charge and self.molecule in ase.collections.g2.names:
-            atoms.set_initial_magnetic_moments(None)  # the collection's are those of the neutral molecule
-        return with_state(atoms, self.charge, self.multiplicity, said_by="the command line")
-
-    @property
-    def move(self) -> Move:
-        """How the chain moves."""
-        return Move(self.temperature_K, self.perturb, fixed_atoms(self.structure()))
-
-    def chain_rng(self) -> np.random.Generator:
-        """Generator of the chain, at its start."""
-        return np.random.default_rng([self.seed, 1])
 
 
 @dataclass(frozen=True)
@@ -142,29 +40,21 @@ class Progress:
     stats: Stats
 
 
-def make_arguments(settings: RunSettings) -> dict[str, Any]:
-    """Arguments of `ProximaCalculator` for a strategy."""
-    common = {"error_bound": settings.error_bound, "error_metric": "energy", "seed": settings.seed}
-    published = {"surrogate": "soap_ridge", "uncertainty": "coulomb", "properties": ("energy",)}
-    if settings.strategy == "published":
-        return {**common, **published, "controller": "linear", "training": "lazy"}
-    if settings.strategy == "fixed":
-        controller = f"fixed:{settings.threshold!r}"
-        return {**common, **published, "controller": controller, "training": settings.retrain_interval}
-    if settings.strategy == "baseline":
-        return {**common, "controller": "baseline", "properties": ("energy",)}
-    return common
-
-
 def run(
     settings: RunSettings,
     n_steps: int,
     run_dir: Path,
     *,
     resume: bool = False,
+    reject_failures: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Make or resume a run, and return its summary.
+
+    Parameters
+    ----------
+    reject_failures
+        See `sample`; a run may be resumed with another choice.
 
     Raises
     ------
@@ -172,7 +62,7 @@ def run(
         If the settings are wrong, the run directory is in use, or the run was made with other settings or has
         more steps already.
     TargetError
-        If the target fails on a structure, which is saved; the run can be resumed.
+        If the target fails on a structure, which is saved, and is not to be rejected; the run can be resumed.
     """
     settings.check()
     with open_run(
@@ -186,9 +76,11 @@ def run(
     ) as (calculator, target, state, begin):
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
         n_calls = calculator.stats.n_calls
-        if not n_calls - 1 <= len(done) <= n_calls:
+        n_answered = len(done) - _n_failed(done)
+        if not n_calls - 1 <= n_answered <= n_calls:
             raise RunDirectoryError(
-                f"{run_dir / 'chain.csv'} has {len(done)} steps, but the run has made {n_calls} calls: it was cut"
+                f"{run_dir / 'chain.csv'} has {n_answered} steps with an energy, but the run has made "
+                f"{n_calls} calls: it was cut"
             )
         check_length(done[-1].step if done else 0, n_steps)
         begin()
@@ -200,7 +92,7 @@ def run(
         with ChainLog(run_dir) as log, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotWorthwhileWarning)  # the summary's notes say it
             reported = 0.0
-            for row in _rows(settings, n_steps, calculator, done):
+            for row in _rows(settings, n_steps, calculator, done, reject_failures):
                 log.append(row)
                 done.append(row)
                 if on_progress and time.perf_counter() - reported > PROGRESS_INTERVAL_S:
@@ -218,10 +110,6 @@ def run(
         return summary
 
 
-def _species_and_state(atoms: Atoms) -> tuple[list[int], ElectronicState]:
-    return atoms.numbers.tolist(), resolve_state(atoms)
-
-
 def check_length(n_done: int, n_steps: int) -> None:
     """Raise an `InputError` where a run to go on with has more steps than are asked for."""
     if n_done > n_steps:
@@ -231,21 +119,32 @@ def check_length(n_done: int, n_steps: int) -> None:
 
 
 def _finished_summary(run_dir: Path, done: list[ChainRow], n_steps: int) -> dict[str, Any] | None:
-    """Summary of a run that has nothing left to do; None for any other."""
-    if not done or done[-1].step < n_steps or not (run_dir / "summary.json").exists():
+    """Summary of a run that has nothing left to do; None for any other, and where its file is damaged."""
+    if not done or done[-1].step < n_steps:
         return None
-    summary: dict[str, Any] = json.loads((run_dir / "summary.json").read_text())
-    return summary if summary["n_calls"] == len(done) else None
+    summary = read_summary(run_dir)
+    return summary if summary is not None and summary["n_calls"] == len(done) - _n_failed(done) else None
 
 
 def _rows(
-    settings: RunSettings, n_steps: int, calculator: ProximaCalculator, done: list[ChainRow]
+    settings: RunSettings,
+    n_steps: int,
+    calculator: ProximaCalculator,
+    done: list[ChainRow],
+    reject_failures: bool,
 ) -> Iterator[ChainRow]:
     """New rows of the chain, or of the reference's structures."""
     if settings.reference is None:
         atoms = settings.structure()
         atoms.calc = calculator
-        yield from monte_carlo.sample(atoms, settings.move, n_steps, settings.chain_rng(), done=list(done))
+        yield from monte_carlo.sample(
+            atoms,
+            settings.move,
+            n_steps,
+            settings.chain_rng(),
+            done=list(done),
+            reject_failures=reject_failures,
+        )
         return
     masses = settings.structure().get_masses()
     for row, atoms, positions in asked_structures(Path(settings.reference)):
@@ -254,70 +153,20 @@ def _rows(
         if row.step < len(done):
             continue
         atoms.calc = calculator
-        energy = float(atoms.get_potential_energy())
+        energy = monte_carlo.energy_or_infinity(atoms.get_potential_energy, reject_failures=reject_failures)
         gyration = monte_carlo.radius_of_gyration(positions, masses)
         before = done[-1].energy if done else energy
-        yield ChainRow(row.step, energy, row.accepted, energy if row.accepted else before, gyration)
-
-
-def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_carlo.Positions]]:
-    """Structures whose energies a run asked for, made again from its seed and its decisions.
-
-    Yields
-    ------
-    row : ChainRow
-    atoms : Atoms
-        The structure asked for.
-    positions : array, shape (n_atoms, 3)
-        Where the chain stood after the step, in Å.
-
-    Raises
-    ------
-    RunDirectoryError
-        If the folder is no Monte Carlo run, or its structures cannot be made again.
-    """
-    settings = read_settings(run_dir)
-    if settings.reference is not None:
-        yield from asked_structures(Path(settings.reference))
-        return
-    rows = ChainLog.read(run_dir)
-    start = settings.structure()
-    replayed = monte_carlo.replay(start.positions, settings.move, settings.chain_rng(), rows)
-    for row, (asked, state) in zip(rows, replayed, strict=True):
-        atoms = start.copy()
-        atoms.positions = asked
-        yield row, atoms, state.positions
-
-
-def read_settings(run_dir: Path) -> RunSettings:
-    """Settings of a run.
-
-    Raises
-    ------
-    RunDirectoryError
-        If the folder is no Monte Carlo run.
-    """
-    try:
-        saved = json.loads((run_dir / "simulation.json").read_text())
-        settings = None if "exact" in saved else RunSettings(**saved["monte_carlo"])
-    except FileNotFoundError as error:
-        raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
-    if settings is None:  # outside of the try: a RunDirectoryError is a ValueError too
-        raise RunDirectoryError(
-            f"{run_dir} was made with --exact: only {run_dir / 'burn-in'} is a chain to follow"
-        )
-    return settings
-
-
-def check_same(settings: RunSettings, run_dir: Path) -> None:
-    """Raise a `RunDirectoryError` that names the first setting in which a run differs."""
-    refuse_other_settings(asdict(read_settings(run_dir)), asdict(settings), run_dir)
+        moved = row.accepted and math.isfinite(energy)
+        yield ChainRow(row.step, energy, row.accepted, energy if moved else before, gyration)
 
 
 def _progress(label: str, rows: list[ChainRow], n_steps: int, calculator: ProximaCalculator) -> Progress:
     return Progress(label, rows[-1].step, n_steps, _acceptance(rows), calculator.stats)
+
+
+def _n_failed(rows: list[ChainRow]) -> int:
+    """Moves whose energy the target could not give."""
+    return sum(math.isinf(row.proposed_energy) for row in rows)
 
 
 def _acceptance(rows: list[ChainRow]) -> float:
@@ -364,6 +213,7 @@ def summarise(
         **asdict(settings),
         **asdict(stats),
         "fixed_threshold": settings.threshold,
+        "n_failed": _n_failed(rows),
         "acceptance": _acceptance(rows),
         **sampled_means(energy, gyration),
         "wall_s": wall_s,

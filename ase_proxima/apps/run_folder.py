@@ -18,7 +18,7 @@ from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import ElectronicState, parse_target, target_state
 
-__all__ = ["open_run", "refuse_other_settings"]
+__all__ = ["open_run", "read_summary", "refuse_other_settings"]
 
 
 @contextmanager
@@ -106,6 +106,15 @@ def _refuse_other_state(state: ElectronicState, run_dir: Path) -> None:
             f"{run_dir} was made with {before}, now it is {state}: resume with the same structure and the same "
             "charge and multiplicity, or choose another run directory"
         )
+
+
+def read_summary(run_dir: Path) -> dict[str, Any] | None:
+    """Contents of summary.json; None where there is none, or it is damaged, so that it is to be worked out again."""
+    try:
+        summary = json.loads((run_dir / "summary.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) and "n_calls" in summary else None
 
 
 def refuse_other_settings(saved: Mapping[str, Any], settings: Mapping[str, Any], run_dir: Path) -> None:

@@ -56,12 +56,12 @@ def true_errors(run: RunData, baseline: RunData) -> dict[str, Any]:
 
 
 def _energies(run: RunData) -> dict[str, float]:
-    """Energy that the chain was given for each structure, in eV: a step asks for one structure."""
+    """Energy that the chain was given for each structure, in eV: a call for each step whose energy is known."""
     if run.chain is None:
         return {}
-    energies = dict(zip(run.chain.step.tolist(), run.chain.proposed_energy.tolist(), strict=True))
-    steps = zip(run.step.tolist(), run.structures, strict=True)
-    return {structure: energies[step] for step, structure in steps if step in energies}
+    energies = run.chain.proposed_energy[np.isfinite(run.chain.proposed_energy)].tolist()
+    calls = zip(run.step.tolist(), run.structures, strict=True)
+    return {structure: energies[call] for call, structure in calls if call < len(energies)}
 
 
 def compare_runs(runs: Sequence[RunData]) -> dict[str, Any]:

@@ -16,7 +16,12 @@ from ase_proxima.reports.formatting import (
     format_time,
     format_with_error,
 )
-from ase_proxima.reports.run_table import electrons_in_words, unreliable_caption, unreliable_mark
+from ase_proxima.reports.run_table import (
+    electrons_in_words,
+    failed_caption,
+    unreliable_caption,
+    unreliable_mark,
+)
 
 __all__ = ["exact_rows", "exact_table"]
 
@@ -92,6 +97,7 @@ def exact_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
             "training calls: burn-in and trials; acc.: share of the target calls that accepted;",
             "ESS: effective number of samples of the radius of gyration",
             *dict.fromkeys(words for run in summaries if (words := electrons_in_words(run))),
+            *failed_caption(summaries),
             *unreliable_caption(summaries),
             *(f"{', '.join(dict.fromkeys(where))}: {note}" for note, where in notes.items()),
         ]

@@ -160,11 +160,18 @@ def _plot_energy(axes: Axes, *, run: RunData) -> None:
     assert chain is not None  # noqa: S101  the panel is for runs with a chain
     step, energy = chain.step, chain.energy
     axes.plot(step, energy - energy[0], color=BLUE, linewidth=1.0, label="chain", zorder=3)
-    asked = dict(zip(step.tolist(), chain.proposed_energy.tolist(), strict=True))
-    ran = [int(i) for i in run.step[~run.surrogate] if int(i) in asked]
+    answered = np.flatnonzero(np.isfinite(chain.proposed_energy))  # the step of each call
+    ran = answered[[int(call) for call in run.step[~run.surrogate] if call < len(answered)]]
     if run.trusted.any():
-        values = np.array([asked[i] for i in ran]) - energy[0]
-        axes.plot(ran, values, ".", color=RED, markersize=3.5, label="target ran", zorder=2)
+        axes.plot(
+            step[ran],
+            chain.proposed_energy[ran] - energy[0],
+            ".",
+            color=RED,
+            markersize=3.5,
+            label="target ran",
+            zorder=2,
+        )
     axes.set(xlabel="step", ylabel="energy above the start (eV)")
     add_legend(axes)
 

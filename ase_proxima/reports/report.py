@@ -203,6 +203,7 @@ def _report_chain(run: RunData) -> dict[str, Any] | None:
     )
     moves = run.chain.accepted[1:]
     return {
+        "n_failed": int(np.isinf(run.chain.proposed_energy).sum()),
         "acceptance": float(moves.mean()) if len(moves) else math.nan,
         **sampled_means(energy, gyration),
     }
@@ -323,6 +324,7 @@ def _chain_rows(chain: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{format_with_error(chain['radius_of_gyration'], chain['radius_of_gyration_error'])} Å",
         ),
         ("autocorrelation time", f"{format_number(chain['autocorrelation_time'], 2)} steps"),
+        *[("moves without an energy", f"{chain['n_failed']:,}, rejected")] * bool(chain["n_failed"]),
         ("acceptance", format_share(chain["acceptance"])),
     ]
 

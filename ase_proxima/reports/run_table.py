@@ -16,7 +16,7 @@ from ase_proxima.reports.formatting import (
     format_with_error,
 )
 
-__all__ = ["electrons_in_words", "run_table", "unreliable_caption", "unreliable_mark"]
+__all__ = ["electrons_in_words", "failed_caption", "run_table", "unreliable_caption", "unreliable_mark"]
 
 RUN_COLUMNS = (
     "T\n(K)",
@@ -90,6 +90,7 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
             *(["; ".join(common)] if common else []),
             f"target calls: flagged calls and audits;{estimated}",
             "baseline: what the target would have cost on every call",
+            *failed_caption(summaries),
             *unreliable_caption(summaries),
         ]
     )
@@ -108,6 +109,14 @@ def electrons_in_words(summary: Mapping[str, Any]) -> str:
     if charge is None:
         return ""
     return f"charge {charge}" + ("" if multiplicity is None else f", multiplicity {multiplicity}")
+
+
+def failed_caption(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Line that counts the moves whose energy the target could not give, where there are any."""
+    failed = [
+        f"{run['n_failed']:,} at {run['temperature_K']:g} K" for run in summaries if run.get("n_failed")
+    ]
+    return [f"moves rejected because the target gave no energy: {', '.join(failed)}"] if failed else []
 
 
 def unreliable_mark(summary: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,7 @@ def ends_with(error):
         (CollectError("ncu failed"), 1, "error: ncu failed"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), 2, "error: a/b cannot be used: Not a dir"),
+        (sqlite3.OperationalError("disk I/O error"), 1, "error: disk I/O error"),
         (OSError("Cannot save file into a non-existent directory: 'x'"), 2, "error: Cannot save file into"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 2, "error: the reader of the output is gone"),
         (KeyboardInterrupt(), 130, "interrupted"),
