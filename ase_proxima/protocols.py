@@ -85,7 +85,7 @@ class Controller(Protocol):
         """State after a call."""
 
     def report(self, state: Any) -> dict[str, Any]:
-        """Return `error_estimate`, `error_upper` (NaN where unknown) and `notes`, a tuple of lines."""
+        """Return `error_estimate`, `error_estimate_se`, `error_upper` (NaN where unknown), and the lines `notes`."""
 
 
 @runtime_checkable
