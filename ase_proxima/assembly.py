@@ -19,8 +19,11 @@ from ase_proxima.training import make_training_policy
 
 __all__ = ["Parts", "assemble"]
 
-GRADIENT_GP_ATOMS = 20
-"""Atoms up to which a molecule is served by `gradient_gp`: beyond, its labels leave room for few frames."""
+SMALL_MOLECULE = 8
+"""Atoms up to which `gradient_gp` serves alone: a call costs it 0.3 ms, and few target calls are left to spare."""
+
+COMPARED_ATOMS = 24
+"""Atoms up to which it is compared with `bayesian_soap`: beyond, its labels leave room for few frames."""
 
 IMPLIED_ENERGY = 0.1
 """Å: a force bound times this bounds the energy per atom, what such an error does over a thermal displacement."""
@@ -171,10 +174,30 @@ def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bo
     if not isinstance(surrogate, str):
         return surrogate
     if surrogate == "auto":
-        small = not atoms.pbc.any() and len(atoms) <= GRADIENT_GP_ATOMS
-        surrogate = "gradient_gp" if small else "bayesian_soap"
+        surrogate = _suits(atoms)
     if surrogate == "gradient_gp":
         return surrogates.GradientGP(force_std=forces_bounded)
+    if surrogate == "compared":
+        return surrogates.BestOfSeveral(
+            {
+                "gradient_gp": surrogates.GradientGP(force_std=forces_bounded),
+                "bayesian_soap": surrogates.BayesianSoap(),
+            }
+        )
     if surrogate == "bayesian_soap":
         return surrogates.BayesianSoap()
     return surrogates.SoapRidge()
+
+
+def _suits(atoms: Atoms) -> str:
+    """Which surrogates to take, or to compare, for a structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk, molecule
+    >>> _suits(molecule("CH4")), _suits(molecule("C6H6")), _suits(bulk("Al"))
+    ('gradient_gp', 'compared', 'bayesian_soap')
+    """
+    if atoms.pbc.any() or not 2 <= len(atoms) <= COMPARED_ATOMS:
+        return "bayesian_soap"
+    return "gradient_gp" if len(atoms) <= SMALL_MOLECULE else "compared"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -433,6 +434,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def stats(self) -> Stats:
         """Where the calls and the time went, and the error estimates so far."""
         return self._executor.stats if self._executor else Stats()
+
+    @property
+    def switch_work(self) -> float:
+        """That of `stats`, at once: for the energy of every step."""
+        return self._executor.switch_work if self._executor else math.nan
 
     @property
     def frames(self) -> Sequence[Any]:

@@ -11,6 +11,7 @@ import click
 from proxima_cli.endings import OneLineGroup
 from proxima_cli.options import HELP_NAMES, json_option, plot_option, seed_option, version_option
 from proxima_cli.output import echo_json, json_text, show_table, write_figure, write_text
+from proxima_cli.proxima_md import md
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +22,10 @@ __all__ = ["main"]
 @click.group("proxima", cls=OneLineGroup, context_settings=HELP_NAMES)
 @version_option
 def main() -> None:
-    """Look into run directories: finished, interrupted, or still being written."""
+    """Run molecular dynamics; look into run directories: finished, interrupted, or still being written."""
+
+
+main.add_command(md)
 
 
 @main.command()
@@ -54,6 +58,11 @@ def report(run: Path, plot: Path | None, out: Path | None, as_json: bool) -> Non
     if out is not None:
         write_text(out / "report.json", json_text(result) + "\n")
     _show(result, report_table, as_json=as_json)
+    if not as_json and (run / "dynamics.json").exists():
+        from ase_proxima.reports.md import md_lines, report_md
+
+        for line in md_lines(report_md(run)):
+            click.echo(line)
 
 
 def _show(result: dict[str, Any], table_of: Callable[[dict[str, Any]], Table], *, as_json: bool) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ase_proxima.errors import InputError
+from ase_proxima.errors import InputError, ProximaError
 from proxima_cli.endings import ResumableCommand, tell
 from proxima_cli.options import HELP_NAMES, MOST_NUMBERS, NumberList, json_option, version_option
 from proxima_cli.output import echo_json, show_table, write_figure
-from proxima_cli.side_by_side import run_all
+from proxima_cli.side_by_side import ProcessDiedError, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,9 +153,22 @@ def main(
         run_one = partial(_run_one, steps=steps, resume=resume, reject_failures=on_target_failure == "reject")
         summaries, failures = run_all(tasks, run_one, jobs=jobs, report=bars.update)
     _close(summaries, out, as_json=as_json, plot=plot)
-    codes = [tell(error, of=f"{run_dir}: ") for run_dir, error in failures.items()]
+    codes = [tell(_with_structure(run_dir, error), of=f"{run_dir}: ") for run_dir, error in failures.items()]
     if failures:
         sys.exit(min(codes))  # 1 where a run failed, 2 where all had wrong input
+
+
+def _with_structure(run_dir: Path, error: Exception) -> Exception:
+    """Add to the error of a process that died the file of the structure that it was busy with."""
+    from ase_proxima.apps.monte_carlo_run import save_structure_under_way
+
+    if not isinstance(error, ProcessDiedError):
+        return error
+    try:
+        place = save_structure_under_way(run_dir)
+    except (ProximaError, OSError):  # a run of another kind, or one that had not begun
+        return error
+    return ProcessDiedError(f"{error}; the structure that it was busy with is in {place}")
 
 
 def _new_folder(wanted: Path) -> Path:

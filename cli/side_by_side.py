@@ -19,7 +19,7 @@ from typing import Any
 from ase_proxima.errors import ProximaError
 from proxima_cli.endings import exit_code
 
-__all__ = ["Failures", "RunOne", "Summaries", "run_all"]
+__all__ = ["Failures", "ProcessDiedError", "RunOne", "Summaries", "run_all"]
 
 Summaries = dict[Path, dict[str, Any]]
 Failures = dict[Path, Exception]
@@ -29,6 +29,10 @@ RunOne = Callable[[Path, Any, Callable[[Any], None]], dict[str, Any]]
 
 POLL_S = 0.2
 """How long to wait for news of a run before looking whether all have ended."""
+
+
+class ProcessDiedError(ProximaError):
+    """The process of a run ended without a word."""
 
 
 def run_all(
@@ -91,7 +95,7 @@ def _result_of(future: Future[dict[str, Any]]) -> dict[str, Any]:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise ProximaError(
+        raise ProcessDiedError(
             "its process ended without a word, killed perhaps, or out of memory: go on with --resume"
         ) from error
 

@@ -144,7 +144,9 @@ def _print_info(table: Path, facts: dict[str, Any]) -> None:
     echo_table(columns, rows)
     for device in facts["devices"]:
         if not device["known"]:
-            click.echo(f"{device['device']}: no data-sheet facts, so peaks are not checked")
+            click.echo(
+                f"{device['device']}: no data-sheet facts, so peaks are not checked (xarch gpus --add FILE)"
+            )
     click.echo()
     names = ", ".join(f"{name} {count}" for name, count in facts["applications"].items())
     click.echo(f"applications ({len(facts['applications'])}): {names}")

@@ -71,7 +71,9 @@ def load_data(
 @click.option(
     "--model",
     "name",
-    type=click.Choice(["auto", "forest", "boosting", "mlp", "nas", "old", "scaled", "roofline", "mean"]),
+    type=click.Choice(
+        ["auto", "mechanism", "forest", "boosting", "mlp", "nas", "old", "scaled", "roofline", "mean"]
+    ),
     default="auto",
     show_default=True,
     help="Which model.",
@@ -249,7 +251,7 @@ def _cell(value: object) -> str:
 )
 @click.option(
     "--split",
-    type=click.Choice(["random", "kernel", "application"]),
+    type=click.Choice(["random", "kernel", "application", "suite"]),
     default="application",
     show_default=True,
     help="What is left out together.",

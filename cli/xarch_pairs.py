@@ -167,6 +167,10 @@ def label(table: Path, out: Path | None, threshold: float, peaks: tuple[str, ...
             )
         )
     header = ("device", "runs", "memory_bound", "not_bound", "unknown")
+    for device in sorted({str(device) for device in devices} - set(gpu_xarch.gpus())):
+        if labelled.loc[labelled["device"] == device, "bandwidth_fraction"].isna().all():
+            hint = f"give --peak '{device}=GB/s', or its data sheet by `xarch gpus --add FILE`"
+            click.echo(f"{device}: no peak bandwidth is known, its runs are not labelled: {hint}", err=True)
     if as_json:
         echo_json([dict(zip(header, row, strict=True)) for row in rows])
     else:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import find_metric, registry
 from gpu_xarch.metrics import published as published_names
-from gpu_xarch.specs import find_gpu
+from gpu_xarch.sheets import add_gpus
+from gpu_xarch.specs import find_gpu, user_file
 from gpu_xarch.specs import gpus as known_gpus
-from proxima_cli.options import json_option
+from proxima_cli.options import FILE, json_option
 from proxima_cli.output import echo_json, echo_table, number
 
 __all__ = ["gpus", "metrics"]
@@ -59,9 +61,20 @@ def metrics(name: str | None, kind: str | None, published: bool, as_json: bool) 
 
 @click.command()
 @click.argument("name", required=False)
+@click.option(
+    "--add",
+    type=FILE,
+    help="Add the data sheets of this file to your own: TOML, or the output of deviceQuery or nvidia-smi -q.",
+)
 @json_option
-def gpus(name: str | None, as_json: bool) -> None:
+def gpus(name: str | None, add: Path | None, as_json: bool) -> None:
     """Show data-sheet facts of all known GPUs, or those of NAME with their source."""
+    if add is not None:
+        if name is not None:
+            raise InputError(f"--add takes the names from {add}: leave {name} out")
+        added = ", ".join(spec.name for spec in add_gpus(add))
+        click.echo(f"added {added} to {user_file()}")
+        return
     chosen = [find_gpu(name)] if name is not None else list(known_gpus().values())
     if as_json:
         echo_json(

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from gpu_xarch.profiles.ingestion import ingest as ingest
     from gpu_xarch.profiles.readers import read_runs as read_runs
     from gpu_xarch.relations import reveals as reveals
+    from gpu_xarch.sheets import add_gpus as add_gpus
     from gpu_xarch.simulator.files import write_simulation as write_simulation
     from gpu_xarch.simulator.model import plan_runs as plan_runs
     from gpu_xarch.simulator.own_data import own_pairs as own_pairs
     from gpu_xarch.specs import find_gpu as find_gpu
     from gpu_xarch.specs import gpus as gpus
+    from gpu_xarch.tables.compare import compare_runs as compare_runs
+    from gpu_xarch.tables.export import export_csv as export_csv
     from gpu_xarch.tables.inspection import describe as describe
     from gpu_xarch.tables.load import load_table as load_table
     from gpu_xarch.tables.memory_bound import label_runs as label_runs
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from gpu_xarch.tables.pairs import pair_runs as pair  # noqa: F401
     from gpu_xarch.tables.pairs import pair_values as pair_values
     from gpu_xarch.tables.pairs import write_pairs as write_pairs
+    from gpu_xarch.tables.roofline import roofline_figure as roofline_figure
+    from gpu_xarch.tables.roofline import roofline_points as roofline_points
     from gpu_xarch.tables.runs import load_runs as load_runs
     from gpu_xarch.tables.runs import write_runs as write_runs
 
@@ -59,14 +64,18 @@ _HOMES = {
     "profiles.ingestion": ("ingest",),
     "profiles.readers": ("read_runs",),
     "relations": ("reveals",),
+    "sheets": ("add_gpus",),
     "simulator.files": ("write_simulation",),
     "simulator.model": ("plan_runs",),
     "simulator.own_data": ("own_pairs",),
     "specs": ("find_gpu", "gpus"),
+    "tables.compare": ("compare_runs",),
+    "tables.export": ("export_csv",),
     "tables.inspection": ("describe",),
     "tables.load": ("load_table",),
     "tables.memory_bound": ("label_runs",),
     "tables.pairs": ("load_pairs", "pair_runs", "pair_values", "write_pairs"),
+    "tables.roofline": ("roofline_figure", "roofline_points"),
     "tables.runs": ("load_runs", "write_runs"),
 }
 #: what is called by a shorter name from outside

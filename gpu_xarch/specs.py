@@ -1,20 +1,38 @@
 """Data-sheet facts of GPUs, each with its source.
 
-The table is ``data/gpus.psv``. Bandwidths and clocks are peaks of the data sheet: a board may run slower.
+The table is ``data/gpus.psv``, and a file of the user's own that `gpu_xarch.sheets` writes. Bandwidths and clocks are
+peaks of the data sheet: a board may run slower.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from importlib import resources
+from pathlib import Path
 
 from gpu_xarch.errors import InputError
 
-__all__ = ["GpuSpec", "canonical_device", "find_gpu", "gpus"]
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "GpuSpec",
+    "canonical_device",
+    "find_gpu",
+    "forget",
+    "gpus",
+    "of_entries",
+    "read_sheets",
+    "user_file",
+]
 
 
 @dataclass(frozen=True)
@@ -78,15 +96,113 @@ class GpuSpec:
         return 2.0 * self.sms * self.fp64_lanes * self.boost_hz
 
 
+#: facts of a sheet of the user's own: entry, field, factor to the field's unit, whether it must be given
+_ENTRIES: tuple[tuple[str, str, float, bool], ...] = (
+    ("sms", "sms", 1, True),
+    ("boost_MHz", "boost_hz", 1e6, True),
+    ("base_MHz", "base_hz", 1e6, False),
+    ("bandwidth_GBs", "bandwidth", 1e9, True),
+    ("memory_GiB", "memory", 1 << 30, True),
+    ("l2_KiB", "l2", 1 << 10, True),
+    ("l1_KiB", "l1", 1 << 10, False),
+    ("shared_KiB", "shared", 1 << 10, False),
+    ("fp32_lanes", "fp32_lanes", 1, False),
+    ("fp64_lanes", "fp64_lanes", 1, False),
+    ("warps", "warps", 1, False),
+    ("blocks", "blocks", 1, False),
+    ("registers", "registers", 1, False),
+    ("issue_width", "issue_width", 1, False),
+)
+_REAL = ("base_hz", "boost_hz", "bandwidth")
+_TEXTS = ("compute_capability", "architecture", "source")
+
+
+def user_file() -> Path:
+    """Return the file with the user's own data sheets: ``$XARCH_GPUS``, else one among the settings."""
+    told = os.environ.get("XARCH_GPUS")
+    settings = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(told) if told else Path(settings) / "gpu_xarch" / "gpus.toml"
+
+
+def read_sheets(path: Path) -> dict[str, GpuSpec]:
+    """Read data sheets from TOML, one table a GPU.
+
+    The multiprocessor is that of a known GPU of the same compute capability where the sheet does not tell.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or an entry is missing, unknown or no positive number.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"cannot read the data sheets {path}: {error}") from error
+    return {name: of_entries(path, name, entries) for name, entries in tables.items()}
+
+
+def of_entries(path: Path, name: str, entries: object) -> GpuSpec:
+    """Return the facts of one GPU from the entries of its sheet; see `read_sheets`."""
+    where = f"the sheet of {name} in {path}"
+    if not isinstance(entries, dict):
+        raise InputError(f'{where} is no table: write ["{name}"] and its entries below')
+    unknown = set(entries) - {entry for entry, *_ in _ENTRIES} - {*_TEXTS, "pattern"}
+    if unknown:
+        raise InputError(f"{where} has the unknown entries {', '.join(sorted(unknown))}")
+    capability = str(entries.get("compute_capability", ""))
+    like = next((spec for spec in _own().values() if spec.compute_capability == capability), None)
+    if not re.fullmatch(r"\d+\.\d", capability):
+        raise InputError(f'{where} needs compute_capability, such as "8.6", got {capability!r}')
+    facts: dict[str, float] = {}
+    for entry, field, factor, needed in _ENTRIES:
+        if entry in entries:
+            value = entries[entry]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise InputError(f"{where}: {entry} must be a number above 0, got {value!r}")
+            facts[field] = value * factor
+        elif needed or (like is None and entry != "base_MHz"):
+            known = "" if needed else f", as no GPU of compute capability {capability} is known"
+            raise InputError(f"{where} needs {entry}{known}")
+    facts.setdefault("base_hz", facts["boost_hz"])
+    whole = {field: value if field in _REAL else int(value) for field, value in facts.items()}
+    return replace(
+        like if like is not None else next(iter(_own().values())),
+        name=name,
+        pattern=str(entries.get("pattern", re.escape(name))),
+        compute_capability=capability,
+        architecture=str(entries.get("architecture", like.architecture if like is not None else "unknown")),
+        source=str(entries.get("source", f"{path}")),
+        **whole,  # type: ignore[arg-type]
+    )
+
+
 @cache
 def gpus() -> Mapping[str, GpuSpec]:
-    """Return every known GPU by name.
+    """Return every known GPU by name, those of the user's own file included.
+
+    Raises
+    ------
+    InputError
+        If the user's file cannot be used.
 
     Examples
     --------
     >>> gpus()["P100"].sms, gpus()["V100"].bandwidth
     (56, 900000000000.0)
     """
+    path = user_file()
+    return {**_own(), **(read_sheets(path) if path.exists() else {})}
+
+
+def forget() -> None:
+    """Read the user's own data sheets again at the next question."""
+    for known in (gpus, _keys, _match):
+        known.cache_clear()
+
+
+@cache
+def _own() -> Mapping[str, GpuSpec]:
+    """Return the GPUs that come with the package."""
     text = resources.files("gpu_xarch").joinpath("data", "gpus.psv").read_text(encoding="utf-8")
     found = {}
     for line in text.splitlines():
@@ -192,6 +308,8 @@ def find_gpu(name: str) -> GpuSpec:
     if known is None:
         keys = {_key(one): one for one in gpus()}
         near = [keys[key] for key in get_close_matches(_key(_bare(name)), keys, n=3, cutoff=0.4)]
-        hint = f"did you mean {', '.join(near)}?" if near else "`xarch gpus` lists all"
-        raise InputError(f"no data-sheet facts for the GPU {name!r}: {hint}")
+        hint = f"did you mean {', '.join(near)}?" if near else "`xarch gpus` lists all;"
+        raise InputError(
+            f"no data-sheet facts for the GPU {name!r}: {hint} `xarch gpus --add FILE` adds your own"
+        )
     return gpus()[known]

@@ -61,6 +61,7 @@ ALLOWED = {
         "units": {"errors"},
         "specs": {"errors", "units"},
         "metrics": {"errors", "units"},
+        "sheets": {"errors", "specs"},
         "relations": {"errors", "metrics"},
         "tables": {"errors", "metrics", "progress", "specs", "units"},
         "profiles": {"errors", "metrics", "progress", "specs", "units", "tables"},

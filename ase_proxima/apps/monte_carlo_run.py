@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 import ase.collections
+import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -37,6 +38,7 @@ __all__ = [
     "check_same",
     "make_arguments",
     "run",
+    "save_structure_under_way",
     "summarise",
 ]
 
@@ -307,6 +309,30 @@ def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_car
         atoms = start.copy()
         atoms.positions = asked
         yield row, atoms, state.positions
+
+
+def save_structure_under_way(run_dir: Path) -> Path:
+    """Write the structure whose energy a run was about to ask for when its process died, and return the file.
+
+    It is made again from the seed and the rows of the chain, so that nothing has to be written before each call.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is no Monte Carlo run of a chain of its own.
+    """
+    settings = read_settings(run_dir)
+    if settings.reference is not None:
+        raise RunDirectoryError(f"{run_dir} follows {settings.reference}: the structures are there")
+    rows = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
+    atoms, rng = settings.structure(), settings.chain_rng()
+    if rows:
+        *_, (_, state) = monte_carlo.replay(atoms.positions, settings.move, rng, rows)
+        atoms.positions, _ = monte_carlo.propose(state, rng, settings.move)
+    place = run_dir / "failed" / f"call-{len(rows):06d}.xyz"
+    place.parent.mkdir(exist_ok=True)
+    ase.io.write(place, atoms, format="extxyz")
+    return place
 
 
 def read_settings(run_dir: Path) -> RunSettings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,12 +23,12 @@ from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.dynamics import coexistence
 from ase_proxima.dynamics.coexistence import PhasePoint
 from ase_proxima.dynamics.melting_fit import Outcome, fit_melting, next_temperatures, share_interval
-from ase_proxima.errors import InputError, NotWorthwhileWarning, ProximaError, RunDirectoryError
+from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
+from ase_proxima.errors import InputError, ProximaError, RunDirectoryError
 from ase_proxima.runs.store import write_json
 from ase_proxima.targets import parse_target
 
 __all__ = [
-    "STRATEGIES",
     "MeltingSettings",
     "Preparation",
     "Progress",
@@ -40,8 +39,6 @@ __all__ = [
     "summarise",
 ]
 
-STRATEGIES = ("proxima", "fixed", "committee", "baseline")
-
 # What a study is made of.
 SOLID_AT = (0.6, 0.8)
 """Temperatures at which the volume of the solid is measured, over that at which the crystal melts by itself; the
@@ -50,6 +47,8 @@ LIQUID_AT = 0.8
 """The same for the liquid, whose energy above the solid's at that temperature is the heat of fusion."""
 RANGE = (0.4, 1.1)
 """Range in which the melting point is looked for, over the same temperature."""
+TRIAL_K, TRIAL_STEPS = 300.0, 30
+"""Of a first run that tells whether a surrogate is cheaper than the target."""
 N_STARTS = 32
 """Starts taken from the melt."""
 STEP_K = 5.0
@@ -69,7 +68,7 @@ class MeltingSettings:
     target
         See `parse_target`.
     strategy
-        One of `STRATEGIES`.
+        See `strategy_parts`.
     error_bound, error_metric
         See `ProximaCalculator`.
     threshold
@@ -105,12 +104,7 @@ class MeltingSettings:
 
     def check(self) -> None:
         """Raise an `InputError` for what can be known to be wrong before the study."""
-        if self.strategy not in STRATEGIES:
-            raise InputError(f"unknown strategy {self.strategy!r}: use one of {', '.join(STRATEGIES)}")
-        if (self.strategy == "fixed") != (self.threshold is not None):
-            raise InputError("a threshold goes with the strategy fixed, and the strategy fixed needs one")
-        if self.strategy == "committee" and self.models is None:
-            raise InputError("the strategy committee needs the folder of its models: give --models")
+        check_strategy(self.strategy, self.threshold, self.models)
         for name in ("error_bound", "most_steps", "phase_steps"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
@@ -204,39 +198,39 @@ class Progress:
 def _calculator(
     settings: MeltingSettings, run_dir: Path | None, seed: int, *, preparing: bool = False
 ) -> Iterator[BaseCalculator]:
-    """Calculator of a strategy; a preparation is bounded too, unless the target turns out to be cheaper."""
+    """Calculator of a strategy; a preparation is bounded too, where that is cheaper than the target."""
     target = parse_target(settings.target, atoms=settings.crystal())
-    try:
-        if settings.strategy == "baseline" or (preparing and settings.strategy != "proxima"):
-            yield target
-            return
-        options: dict[str, Any] = {}
-        if settings.models is not None:
-            from ase_proxima.surrogates.deepmd import load_committee
+    if settings.strategy == "baseline" or (preparing and not _pays(settings)):
+        with closing(target) as calculator:
+            yield calculator
+        return
+    parts = strategy_parts(
+        settings.strategy, threshold=settings.threshold, models=settings.models, prior=settings.prior
+    )
+    with bounded(
+        target,
+        run_dir,
+        error_bound=settings.error_bound,
+        error_metric=settings.error_metric,
+        seed=seed,
+        when_not_worthwhile="ignore",
+        **parts,
+    ) as calculator:
+        yield calculator
 
-            options.update(surrogate=load_committee(Path(settings.models)), training="never")
-        if settings.strategy == "fixed":
-            options["controller"] = f"fixed:{settings.threshold}"
-        if settings.prior is not None:
-            options["prior"] = settings.prior
-        calculator = ProximaCalculator(
-            target,
-            error_bound=settings.error_bound,
-            error_metric=settings.error_metric,
-            seed=seed,
-            run_dir=run_dir,
-            when_not_worthwhile="bypass" if preparing else "ignore",
-            **options,
-        )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotWorthwhileWarning)  # asked for: see when_not_worthwhile
-                yield calculator
-        finally:
-            calculator.close()
-    finally:
-        if hasattr(target, "close"):
-            target.close()
+
+def _pays(settings: MeltingSettings) -> bool:
+    """Whether a surrogate that learns takes less time than the target, by the first steps of a solid."""
+    if settings.strategy != "proxima":
+        return False
+    atoms = settings.crystal()
+    target = parse_target(settings.target, atoms=atoms)
+    with bounded(
+        target, None, error_bound=settings.error_bound, error_metric=settings.error_metric, seed=settings.seed
+    ) as calculator:
+        atoms.calc = calculator
+        coexistence.equilibrate(atoms, TRIAL_K, TRIAL_STEPS, np.random.default_rng(settings.seed))
+        return not calculator.stats.speedup_long_run < 1.0
 
 
 def prepare(
@@ -323,7 +317,8 @@ def _run(
     ):
         atoms.calc = calculator
         checks = []
-        for check in coexistence.follow(atoms, T, settings.most_steps, rng):
+        melt_K = coexistence.KEPT_EXCESS * preparation.superheat_K
+        for check in coexistence.follow(atoms, T, melt_K, settings.most_steps, rng):
             checks.append(check)
             snapshot = atoms.copy()
             results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}

@@ -463,6 +463,11 @@ class Executor:
         }
 
     @property
+    def switch_work(self) -> float:
+        """What the switches have added to the energy, in eV; NaN without blending."""
+        return math.nan if self.blending is None else self._blend.work
+
+    @property
     def stats(self) -> Stats:
         """Where the calls and the time went, and the error estimates."""
         verdicts = self._decide([math.nan] * len(self.criteria))
@@ -479,6 +484,7 @@ class Executor:
             return values[own[0]] if len(own) == 1 else {name: values[name] for name in own}
 
         notes = [note for report in reports.values() for note in report["notes"]]
+        notes += getattr(self.surrogate, "notes", ())
         if self._blend.n_unknown:
             notes.append(f"the work of {self._blend.n_unknown} switches is not known: switch_work lacks it")
         if self.when_not_worthwhile != "ignore":
@@ -493,7 +499,7 @@ class Executor:
             threshold=value(thresholds),
             n_frames=len(self.store.frames),
             n_switches=self._blend.n_switches,
-            switch_work=self._blend.work if self.blending is not None else math.nan,
+            switch_work=self.switch_work,
             speedup_present=present_speedup(self._costs),
             speedup_long_run=long_run_speedup(self._costs),
             errors_seen=summarise_errors(self._seen, (*self.criteria, *self.watches)),

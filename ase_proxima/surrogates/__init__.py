@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from ase_proxima.surrogates.choice import BestOfSeveral
     from ase_proxima.surrogates.committee import Committee
     from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
     from ase_proxima.surrogates.linear.surrogate import BayesianSoap
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BayesianSoap",
+    "BestOfSeveral",
     "Committee",
     "GradientGP",
     "NoSurrogate",
@@ -28,6 +30,7 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "choice": ["BestOfSeveral"],
         "committee": ["Committee"],
         "gradient_gp.surrogate": ["GradientGP"],
         "linear.surrogate": ["BayesianSoap"],

@@ -58,12 +58,12 @@ class AsapEMT(BaseCalculator):  # type: ignore[misc]  # ASE has no types
                 "choose another target"
             )
 
-    def calculate(self, atoms: Atoms, properties: Iterable[str], system_changes: Iterable[str]) -> None:
+    def calculate(self, atoms: Atoms, properties: Iterable[str], system_changes: Iterable[str]) -> None:  # noqa: ARG002
         """Ask a new `asap3.EMT`, on atoms with a cell."""
         self.validate(atoms)
         boxed = atoms.copy()
         if not boxed.pbc.any():
             boxed.center(vacuum=VACUUM)
         fresh = OldStyleCalculator(self._make())
-        fresh.calculate(boxed, properties, system_changes)
+        fresh.calculate(boxed, self.implemented_properties, system_changes)
         self.results.update(fresh.results)

@@ -31,6 +31,7 @@ _DESCRIPTIONS = {
     "emt": "effective medium theory of ASE: Al, Cu, Ag, Au, Ni, Pd, Pt (and H, C, N, O, for tests)",
     "asap": "the same through Asap, much faster: Al, Cu, Ag, Au, Ni, Pd, Pt",
     "lj": "Lennard-Jones of ASE, argon unless told otherwise, e.g. lj:sigma=3.4,epsilon=0.0103,rc=10",
+    "sw:Si": "Stillinger-Weber silicon through matscipy; likewise kumagai:Si, tersoff:Si, tersoff:SiC",
     "NAME": "any ASE calculator by its registered name, e.g. tip3p or morse:epsilon=0.5,r0=1.2",
     "MODULE:FUNCTION": "your own: a calculator, a function that makes one, or one of the structure alone",
     "TARGET,timeout=S": "any of these with at most S seconds a calculation, e.g. psi4:HF/6-31G*,timeout=600 or "
@@ -107,6 +108,14 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
         return _quantum(spec, name, first, atoms, given)
     if name == "xtb":
         return _xtb(first, atoms, given)
+    if name in ("sw", "kumagai") or (name == "tersoff" and first):
+        from ase_proxima.targets.manybody import manybody_calculator
+
+        if given or not first:
+            raise InputError(f"target {spec!r} must be a form and elements alone, as in sw:Si or tersoff:SiC")
+        if atoms is not None:
+            _refuse_unheard_state(spec, atoms, given)
+        return manybody_calculator(head, first, atoms)
     if name == "qe":
         return _quantum_espresso(spec, first, atoms, given)
     if re.fullmatch(r"[^\W\d]\w*", first) and name not in ase_names:

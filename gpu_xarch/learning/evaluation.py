@@ -109,7 +109,12 @@ class Evaluation:
     def words(self, model: str) -> str:
         """Say in one paragraph how a model compares with old = new, and where it loses to it."""
         problem = self.data.problem
-        how = {"random": "at random", "kernel": "kernels left out", "application": "applications left out"}
+        how = {
+            "random": "at random",
+            "kernel": "kernels left out",
+            "application": "applications left out",
+            "suite": "suites left out",
+        }
         start = f"{model}, {problem.target} {problem.source} -> {problem.dest}, {how[self.split]}: "
         mine = score(self.data.y, self.predictions[model], classifies=problem.classifies)
         if problem.classifies:
@@ -152,7 +157,7 @@ def evaluate(
     models : sequence of str
         Names for `make_model`; the baselines of the problem are added.
     split_by : str
-        "random", "kernel" or "application": what is kept together.
+        "random", "kernel", "application" or "suite": what is kept together.
     folds : int
         Folds, at most one a group.
     nested : bool

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.splits import groups_of, held_out_split, split
 from gpu_xarch.models import Model
-from gpu_xarch.models.auto import Auto
-from gpu_xarch.models.forest import BoundClassifier
-from gpu_xarch.models.nas import Nas
 from gpu_xarch.progress import OnStep, part_of, silent
 
 if TYPE_CHECKING:
@@ -22,17 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["fit_model", "held_out_predictions"]
 
 
+#: fewer applications than this are told apart by kernels
+FEW_APPLICATIONS = 5
+
+
 def fit_model(model: Model, data: TrainingData, on_step: OnStep = silent) -> Model:
-    """Fit a model; where it makes folds of its own, they keep applications or kernels together."""
-    if isinstance(model, Auto):
-        applications = groups_of(data, "application")
-        enough = len(set(applications)) >= Auto.FOLDS
-        return model.fit(data.X, data.y, applications if enough else groups_of(data, "kernel"))
-    if isinstance(model, BoundClassifier):
-        return model.fit(data.X, data.y, list(data.keys["application"]))
-    if isinstance(model, Nas):
-        return model.fit(data.X, data.y, on_step=on_step)
-    fitted: Model = model.fit(data.X, data.y)
+    """Fit a model; where it makes folds of its own, they keep applications together, or kernels of few applications."""
+    applications = groups_of(data, "application")
+    enough = len(set(applications)) >= FEW_APPLICATIONS
+    groups = applications if enough else groups_of(data, "kernel")
+    fitted: Model = model.fit(data.X, data.y, groups=groups, on_step=on_step)
     return fitted
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TRUSTED", "load_model", "save_model"]
 
-FORMAT = "gpu_xarch model 1"
+FORMAT = "gpu_xarch model 2"
 #: types beyond those that skops trusts itself; all are ours or plain parts of scikit-learn estimators
 TRUSTED = frozenset(
     {
@@ -26,6 +26,7 @@ TRUSTED = frozenset(
         "gpu_xarch.models.baselines.Roofline",
         "gpu_xarch.models.forest.BoundClassifier",
         "gpu_xarch.models.forest.Forest",
+        "gpu_xarch.models.mechanism.Mechanism",
         "gpu_xarch.models.mlp.Mlp",
         "gpu_xarch.models.mlp.bend",
         "gpu_xarch.models.nas.Nas",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from gpu_xarch.errors import InputError
 from gpu_xarch.learning.evaluation import Evaluation, evaluate
 from gpu_xarch.learning.fitting import fit_model
 from gpu_xarch.learning.plots import bars, learning_curve, predicted_against_true
@@ -17,6 +18,7 @@ from gpu_xarch.learning.splits import groups_of, held_out_split, split
 from gpu_xarch.learning.training import Trained
 from gpu_xarch.models import make_model
 from gpu_xarch.progress import OnStep, part_of, silent
+from gpu_xarch.tables.roofline import roofline_figure, roofline_points
 from gpu_xarch.units import named_in, squared
 
 if TYPE_CHECKING:
@@ -151,7 +153,7 @@ def render(
             "<h2>Predicted against true</h2>",
             _svg(predicted_against_true(data.y, shown, problem.unit)),
         ]
-    parts += ["<h2>Error by application</h2>", _by_application(result, trained.name)]
+    parts += ["<h2>Error by application</h2>", _by_application(result, trained.name), *_roofline(data)]
     shares = importance(trained, data, seed=seed, on_step=part_of(on_step, 1, 1, 3))
     label = "growth of the mean error when shuffled, relative to the mean target"
     parts += ["<h2>Importance</h2>", _svg(bars(list(shares), {"importance": list(shares.values())}, label))]
@@ -213,6 +215,17 @@ def _by_application(result: Evaluation, name: str) -> str:
     names = [row["application"] for row in parts[name]]
     series = {model: [100 * row[one] for row in rows] for model, rows in parts.items()}
     return _svg(bars(names, series, "accuracy, %" if one == "accuracy" else "median error, %"))
+
+
+def _roofline(data: TrainingData) -> list[str]:
+    """Return the rows below the roofline of the source; nothing where their metrics do not tell."""
+    runs = data.X.assign(device=data.problem.source, input="", invocations=1)
+    runs["application"], runs["kernel"] = data.keys["application"], data.keys["kernel"]
+    try:
+        points = roofline_points(runs)
+    except InputError:
+        return []
+    return [f"<h2>Roofline of the {html.escape(data.problem.source)}</h2>", _svg(roofline_figure(points))]
 
 
 def _card(trained: Trained) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.models import Problem
+from gpu_xarch.models import ANY, Problem
+from gpu_xarch.models.sheets import sheet_columns
 from gpu_xarch.relations import reveals
+from gpu_xarch.specs import gpus
 from gpu_xarch.tables.inspection import refused
 from gpu_xarch.tables.memory_bound import THRESHOLD
 from gpu_xarch.tables.pairs import DEST, SOURCE, pair_values, paired_metrics
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["MIN_PAIRS", "TrainingData", "train_subset", "training_data"]
+__all__ = ["MIN_PAIRS", "TrainingData", "add_sheets", "suite_of", "train_subset", "training_data"]
 
 #: fewer pairs than this are refused
 MIN_PAIRS = 20
@@ -38,7 +41,8 @@ class TrainingData:
     y : ndarray, shape (n_rows,)
         The target on the destination.
     keys : pandas.DataFrame
-        "application", "kernel" and "place" (file and line) of every row.
+        "application", "kernel", "suite" (of programs, "" where it is not known) and "place" (file and line) of
+        every row.
     simulated : int
         Rows that a model made.
     left_out : dict of str to str
@@ -66,6 +70,27 @@ class TrainingData:
         return replace(self, X=self.X.iloc[index], y=self.y[index], keys=self.keys.iloc[index])
 
 
+#: suites of benchmark programs, and what their folders and files are called
+_SUITES = {
+    "SDK": r"sdk|samples",
+    "Rodinia": "rodinia",
+    "PolyBench": "poly",
+    "Parboil": "parboil",
+    "SHOC": "shoc",
+}
+
+
+def suite_of(path: str) -> str:
+    """Return the suite of programs that a path names, "" where it names none.
+
+    Examples
+    --------
+    >>> suite_of("profiles/rodinia30/lud_metrics.csv"), suite_of("mine/run.csv")
+    ('Rodinia', '')
+    """
+    return next((name for name, words in _SUITES.items() if re.search(words, path, re.IGNORECASE)), "")
+
+
 def train_subset(data: TrainingData, metrics: Sequence[str]) -> TrainingData:
     """Return the same rows with some of their metrics alone."""
     return replace(data, X=data.X[list(metrics)])
@@ -75,6 +100,8 @@ def training_data(
     table: pd.DataFrame, problem: Problem, *, metrics: Sequence[str] | None = None
 ) -> TrainingData:
     """Take rows for a problem out of a pair table, or out of a table of runs for a same-GPU problem.
+
+    For a problem of any pair of GPUs the data sheets of both are added to the metrics of each row.
 
     Metrics that are missing in some rows, or constant, are left out and listed. For the same GPU what
     gives the target away is taken out (`gpu_xarch.relations`).
@@ -106,6 +133,11 @@ def training_data(
             "profile more"
         )
     values, gone = _choose_metrics(values[known], problem, metrics)
+    values = (
+        add_sheets(values, problem, rows[SOURCE + "device"][known], rows[DEST + "device"][known])
+        if is_pairs
+        else values
+    )
     simulated = rows[SOURCE + "simulated"] | rows[DEST + "simulated"] if is_pairs else rows["simulated"]
     return TrainingData(
         problem,
@@ -117,6 +149,29 @@ def training_data(
         int((~known).sum()),
         sum(sum(refused(rows, side).values()) for side in ((SOURCE, DEST) if is_pairs else ("",))),
     )
+
+
+def add_sheets(
+    values: pd.DataFrame, problem: Problem, sources: Iterable[str], dests: Iterable[str]
+) -> pd.DataFrame:
+    """Return metrics with the data sheets of each row's GPUs where the problem is of any pair, else as they are.
+
+    Raises
+    ------
+    InputError
+        If a GPU has no data sheet.
+    """
+    if problem.source != ANY:
+        return values
+    found = values.reset_index(drop=True)
+    for side, devices in (("source", list(sources)), ("dest", list(dests))):
+        unknown = sorted({one for one in devices if one not in gpus()})
+        if unknown:
+            raise InputError(
+                f"one model of all pairs needs data sheets, there is none of {', '.join(unknown)}"
+            )
+        found = found.join(sheet_columns(side, devices))
+    return found
 
 
 def _label(throughput: Floats, problem: Problem) -> Floats:
@@ -149,6 +204,8 @@ def _rows_of(table: pd.DataFrame, problem: Problem, is_pairs: bool) -> pd.DataFr
         sides.append((DEST + "device", problem.dest))
     here = np.ones(len(table), dtype=bool)
     for column, device in sides:
+        if device == ANY:
+            continue
         match = (table[column] == device).to_numpy(bool)
         if not match.any():
             there = ", ".join(sorted(map(str, table[column].unique()))) or "none"
@@ -208,6 +265,9 @@ def _keys(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
         {
             "application": rows["application"].astype(str).to_numpy(),
             "kernel": rows["kernel"].astype(str).to_numpy(),
+            "suite": list(rows["suite"].astype(str))
+            if "suite" in rows
+            else [suite_of(str(file)) for file in rows[prefix + "file"]],
             "place": [f"{file}:{line}" for file, line in places],
         }
     )

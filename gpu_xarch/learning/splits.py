@@ -1,26 +1,26 @@
-"""What is left out together: rows at random, kernels or whole applications."""
+"""What is left out together: rows at random, kernels, whole applications, or whole suites of programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.rows import TrainingData
+from gpu_xarch.tables.applications import application_key
+from gpu_xarch.tables.kernel_names import base_name
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+__all__ = ["SPLITS", "application_names", "groups_of", "held_out_split", "split"]
 
-__all__ = ["SPLITS", "groups_of", "held_out_split", "split"]
-
-SPLITS = ("random", "kernel", "application")
+SPLITS = ("random", "kernel", "application", "suite")
 
 
 def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple[Any, Any]]:
-    """Yield the row numbers of training and test parts.
+    """Yield the row numbers of training and test parts, drawn anew by each seed; suites are left out one by one.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple
         If the kind of split is unknown, or there are too few groups to leave one out.
     """
     import numpy as np
-    from sklearn.model_selection import GroupKFold, KFold
+    from sklearn.model_selection import KFold, LeaveOneGroupOut
 
     if how not in SPLITS:
         raise InputError(f"the split must be one of {', '.join(SPLITS)}, got {how!r}")
@@ -39,24 +39,59 @@ def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple
     groups = groups_of(data, how)
     n_groups = len(set(groups))
     if n_groups < 2:
-        raise InputError(
-            f"there is one {how} alone, {groups[0]}: nothing can be left out, use --split random"
-        )
-    yield from GroupKFold(min(folds, n_groups)).split(places, groups=groups)
+        named = groups[0] or "of unknown name"
+        raise InputError(f"there is one {how} alone, {named}: nothing can be left out, use --split random")
+    fold_of = groups if how == "suite" else _folds(groups, min(folds, n_groups), seed)
+    yield from LeaveOneGroupOut().split(places, groups=fold_of)
+
+
+def _folds(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.intp]:
+    """Return the fold of each row: groups in random order, each to the fold that has fewest rows."""
+    import numpy as np
+
+    _, codes = np.unique(np.asarray(groups), return_inverse=True)
+    sizes, counts = np.bincount(codes), np.zeros(folds, dtype=int)
+    fold = np.empty(len(sizes), dtype=np.intp)
+    for code in np.random.default_rng(seed).permutation(len(sizes)):
+        fold[code] = int(counts.argmin())
+        counts[fold[code]] += sizes[code]
+    drawn: NDArray[np.intp] = fold[codes]
+    return drawn
+
+
+def application_names(data: TrainingData) -> list[str]:
+    """Return the application of each row, spelt alike wherever it comes from."""
+    return [application_key(name) for name in data.keys["application"]]
 
 
 def groups_of(data: TrainingData, how: str) -> list[str]:
-    """Return what each row is kept together with: its application or kernel; itself for "random"."""
-    from gpu_xarch.tables.applications import application_key
+    """Return what each row is kept together with: its suite, application or kernel; itself for "random".
 
-    names = [application_key(name) for name in data.keys["application"]]
-    if how == "application":
-        return names
+    Applications that share a kernel, as those built on one library do, are one group named after the first of them;
+    so are the rows of one kernel in several applications.
+    """
     if how == "random":
         return [str(i) for i in range(len(data))]
-    return [f"{name} {kernel}" for name, kernel in zip(names, data.keys["kernel"], strict=True)]
+    if how == "suite":
+        return list(data.keys["suite"])
+    kernels = [base_name(kernel) for kernel in data.keys["kernel"]]
+    names = application_names(data)
+    if how == "kernel":
+        return kernels
+    first: dict[str, str] = {}
+    root: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while root.setdefault(name, name) != name:
+            name = root[name]
+        return name
+
+    for name, kernel in zip(names, kernels, strict=True):
+        one, other = sorted((find(name), find(first.setdefault(kernel, name))))
+        root[other] = one
+    return [find(name) for name in names]
 
 
 def held_out_split(data: TrainingData) -> str:
-    """Return the strictest split that the rows allow: "application", else "kernel", else "random"."""
+    """Return the strictest split by groups that the rows allow: "application", else "kernel", else "random"."""
     return next((how for how in ("application", "kernel") if len(set(groups_of(data, how))) > 1), "random")

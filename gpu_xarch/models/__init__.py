@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.models.problem import Problem, make_problem
+from gpu_xarch.models.problem import ANY, Problem, make_problem
+from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["BASELINES", "GRIDS", "MODELS", "Model", "Problem", "baselines_of", "make_model", "make_problem"]
+__all__ = [
+    "ANY",
+    "BASELINES",
+    "GRIDS",
+    "MODELS",
+    "Model",
+    "Problem",
+    "baselines_of",
+    "make_model",
+    "make_problem",
+]
 
 #: names that learn nothing
 BASELINES = ("old", "scaled", "roofline", "mean")
-MODELS = (*BASELINES, "forest", "boosting", "mlp", "nas", "auto")
+MODELS = (*BASELINES, "mechanism", "forest", "boosting", "mlp", "nas", "auto")
 #: hyper-parameters that the nested choice tries; the first is the default
 GRIDS: dict[str, tuple[dict[str, Any], ...]] = {
     "forest": ({}, {"max_features": 0.33}, {"min_samples_leaf": 3}),
     "boosting": ({}, {"max_iter": 300}, {"min_samples_leaf": 10}),
-    "auto": ({}, {"trust": 0.0}, {"trust": 1.0}, {"penalty": 3.0}),
+    "auto": ({}, {"belief": 0.0}, {"belief": 1.0}, {"stiffness": 20.0}),
 }
 
 
 class Model(Protocol):
-    """What every model does: learn from metrics of the source, predict the target."""
+    """What every model does, as a scikit-learn estimator: learn from metrics of the source, predict the target.
 
-    def fit(self, X: pd.DataFrame, y: NDArray[np.float64]) -> Any:
+    `groups` are the applications or kernels of the rows, for folds that a model makes of its own; `on_step` is told
+    how far a long fit is.
+    """
+
+    def fit(
+        self,
+        X: pd.DataFrame,
+        y: NDArray[np.float64],
+        *,
+        groups: Sequence[str] | None = None,
+        on_step: OnStep = silent,
+    ) -> Any:
         """Learn from runs, X of shape (n_runs, n_metrics), y of shape (n_runs,)."""
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
@@ -46,6 +68,8 @@ def baselines_of(problem: Problem) -> tuple[str, ...]:
     """
     if problem.same_gpu:
         return ("mean",)
+    if problem.source == problem.dest == ANY:
+        return ("old", "scaled")
     if problem.spec("source") is None or problem.spec("dest") is None:
         return ("old",)
     return ("old", "roofline") if problem.classifies else ("old", "scaled", "roofline")
@@ -70,7 +94,7 @@ def make_model(name: str, problem: Problem, *, seed: int = 0, n_jobs: int = 1, *
     InputError
         If the model is unknown or does not fit the problem.
     """
-    from gpu_xarch.models import auto, baselines, forest, mlp
+    from gpu_xarch.models import auto, baselines, forest, mechanism, mlp
 
     if name in BASELINES:
         simple: dict[str, Callable[[Problem], Model]] = {
@@ -89,7 +113,9 @@ def make_model(name: str, problem: Problem, *, seed: int = 0, n_jobs: int = 1, *
     if name == "forest":
         return forest.Forest(problem, seed=seed, n_jobs=n_jobs, **options)
     if name == "boosting":
-        return auto.Boosting(problem, seed=seed, n_jobs=n_jobs, **options)
+        return auto.Boosting(problem, seed=seed, **options)
+    if name == "mechanism":
+        return mechanism.Mechanism(problem, **options)
     if name == "auto":
         return auto.Auto(problem, seed=seed, n_jobs=n_jobs, **options)
     if name == "mlp":

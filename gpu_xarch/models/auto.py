@@ -1,100 +1,58 @@
-"""The default: learn how the value changes, not the value, and never leave what is physically possible."""
+"""The default: the mechanism, half of what trees and a support vector machine make of its errors, and a judge.
+
+`Boosting` beside it learns log(new / old) alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 
 from gpu_xarch.models.features import make_features
-from gpu_xarch.models.problem import Problem
+from gpu_xarch.models.mechanism import Mechanism, offset_of, weights_of
+from gpu_xarch.models.sheets import is_sheet_column
+from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
+
+    from gpu_xarch.models.problem import Problem
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Auto", "Boosting", "RatioModel", "offset_of"]
+__all__ = ["Auto", "Boosting", "offset_of"]
 
 
-def offset_of(y: Floats) -> float:
-    """Return a thousandth of the median of the positive values, 1 where there are none.
-
-    Added to values it keeps their logarithms finite, and runs that do next to nothing from dominating them.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> offset_of(np.array([0.0, 100.0, 300.0]))
-    0.2
-    """
-    import numpy as np
-
-    positive = y[y > 0]
-    return 1e-3 * float(np.median(positive)) if len(positive) else 1.0
+#: folds of the judge; rows beyond which it and the machine, whose cost grows with the square, look at some alone
+FOLDS, LARGE = 5, 1000
+#: groups that the errors over all pairs of GPUs count for; error of a rival over the best at which it is left out
+PRIOR_GROUPS, SPOILS = 3, 1.5
+#: largest correction, a factor of e squared; tube and kernel width of the machine; neighbours of a distance
+MOST_LEFT, TUBE, GAMMA, NEIGHBOURS = 2.0, 0.05, 0.01, 3
 
 
-class RatioModel:
-    """Learns log((new + e) / (old + e)) on features that carry over, and caps the result.
+class Boosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Gradient boosting of small trees on the absolute error of log((new + e) / (old + e)).
 
-    `e` is a thousandth of the median of the new values: it keeps runs without traffic finite. Without an old
-    value (same GPU) the logarithm of the value itself is learnt.
-
-    Parameters
-    ----------
-    problem : Problem
-    seed, n_jobs : int
-    """
-
-    def __init__(self, problem: Problem, *, seed: int = 0, n_jobs: int = 1) -> None:
-        self.problem = problem
-        self.seed, self.n_jobs = seed, n_jobs
-        self.offset = float("nan")
-        self.estimator: Any = None
-
-    def regressor(self) -> Any:
-        """Return an estimator that is not fitted yet."""
-        raise NotImplementedError
-
-    def feature_frame(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Return the features with their names."""
-        dest = None if self.problem.same_gpu else self.problem.spec("dest")
-        return make_features(X, source=self.problem.spec("source"), dest=dest)
-
-    def _old(self, X: pd.DataFrame) -> Floats:
-        import numpy as np
-
-        return np.ones(len(X)) if self.problem.same_gpu else self.problem.old(X)
-
-    def fit(self, X: pd.DataFrame, y: Floats) -> RatioModel:
-        """Learn from the runs of both GPUs."""
-        import numpy as np
-
-        self.offset = offset_of(y)
-        log_ratio = np.log((np.maximum(y, 0.0) + self.offset) / (self._old(X) + self.offset))
-        self.estimator = self.regressor().fit(self.feature_frame(X).to_numpy(float), log_ratio)
-        return self
-
-    def predict(self, X: pd.DataFrame) -> Floats:
-        """Return predictions within [0, cap], shape (n_runs,)."""
-        import numpy as np
-
-        log_ratio = self.estimator.predict(self.feature_frame(X).to_numpy(float))
-        new = np.exp(log_ratio) * (self._old(X) + self.offset) - self.offset
-        clipped: Floats = np.clip(new, 0.0, self.problem.cap)
-        return clipped
-
-
-class Boosting(RatioModel):
-    """Gradient boosting of small trees on the absolute error of the logarithm.
+    `e` is a thousandth of the median of the new values. Without an old value (same GPU) the logarithm of the
+    value itself is learnt.
 
     Parameters
     ----------
     problem : Problem
     max_iter, max_leaf_nodes, min_samples_leaf, learning_rate :
         As in `sklearn.ensemble.HistGradientBoostingRegressor`.
-    seed, n_jobs : int
+    seed : int
     """
 
     def __init__(
@@ -106,17 +64,24 @@ class Boosting(RatioModel):
         min_samples_leaf: int = 5,
         learning_rate: float = 0.05,
         seed: int = 0,
-        n_jobs: int = 1,
     ) -> None:
-        super().__init__(problem, seed=seed, n_jobs=n_jobs)
-        self.max_iter, self.max_leaf_nodes = max_iter, max_leaf_nodes
-        self.min_samples_leaf, self.learning_rate = min_samples_leaf, learning_rate
+        self.problem = problem
+        self.max_iter = max_iter
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_leaf = min_samples_leaf
+        self.learning_rate = learning_rate
+        self.seed = seed
 
-    def regressor(self) -> Any:
-        """Return the boosted trees."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
+    def _old(self, X: pd.DataFrame) -> Floats:
+        return np.ones(len(X)) if self.problem.same_gpu else self.problem.old(X)
 
-        return HistGradientBoostingRegressor(
+    def fit(
+        self, X: pd.DataFrame, y: Floats, *, groups: Sequence[str] | None = None, on_step: OnStep = silent
+    ) -> Boosting:
+        """Learn from the runs of both GPUs; `groups` does not matter here."""
+        self.offset_ = offset_of(y)
+        ratio = np.log((np.maximum(y, 0.0) + self.offset_) / (self._old(X) + self.offset_))
+        self.estimator_ = HistGradientBoostingRegressor(
             loss="absolute_error",
             max_iter=self.max_iter,
             max_leaf_nodes=self.max_leaf_nodes,
@@ -125,99 +90,80 @@ class Boosting(RatioModel):
             l2_regularization=1.0,
             early_stopping=False,
             random_state=self.seed,
-        )
+        ).fit(features_of(self.problem, X).to_numpy(float), ratio)
+        return self
+
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Return predictions within what is possible, shape (n_runs,)."""
+        ratio = self.estimator_.predict(features_of(self.problem, X).to_numpy(float))
+        new = np.exp(ratio) * (self._old(X) + self.offset_) - self.offset_
+        clipped: Floats = np.clip(new, 0.0, self.problem.cap_of(X))
+        return clipped
 
 
-class Auto(RatioModel):
-    """The default: three unlike learners, averaged in the logarithm.
+def features_of(problem: Problem, X: pd.DataFrame) -> pd.DataFrame:
+    """Return features of a pair of GPUs; of several, those that are the source's alone and the data sheets."""
+    metrics = X[[name for name in X.columns if not is_sheet_column(name)]]
+    dest = None if problem.same_gpu else problem.spec("dest")
+    found = make_features(metrics, source=problem.spec("source"), dest=dest)
+    sheets = {name: np.log(X[name]) for name in X.columns if is_sheet_column(name)}
+    return found.assign(**sheets)
 
-    Two learn log((new + e) / (base + e)), where `base` is the old value slowed down as the roofline says, to
-    the power `trust`: memory traffic and launches explain much of the change, and what is left is easier to
-    learn and carries over to other kernels. One of them is a forest of extremely randomised trees (Geurts et
-    al. 2006, doi:10.1007/s10994-006-6226-1), the other a support vector machine, which can go on where trees
-    stay at the last value seen. The third, trees too, learns the root of the value itself as a share of the physical
-    limit, for runs whose old value tells little. They err in different places, so that their mean is
-    better than each. A member that errs half as much again as the best one on kernels left out of the
-    training rows is left out: the root, for instance, on next of kin, where old = new is nearly right.
 
-    They see the metrics of `CARRIED` and the physical features, as far as the table has them; where it has
-    fewer than `FEW` of those metrics, all features. Above `LARGE` rows the support vector machine is left out,
-    as its cost grows with the square.
+class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """The default: a mechanism, what is left learnt in the logarithm, and old = new and the data sheets as rivals.
+
+    Extremely randomised trees (Geurts et al. 2006, doi:10.1007/s10994-006-6226-1) and a support vector machine
+    learn the logarithm of value over mechanism, from features that mean the same on every GPU. Only `belief` of
+    their mean is taken, and less the farther a run is from the training runs, compared with how far those of
+    different groups are from each other: where nothing speaks for a correction there is none. On groups left
+    out of the training rows the result is compared with the data sheets' ratio and with old = new, for each
+    pair of GPUs. The prediction is the mean of the three in the logarithm, weighted by error to the power
+    -`severity`, without those that err half as much again as the best.
+
+    For one GPU, and where the mechanism has nothing to go by, trees and machine learn log(value / old) from all
+    metrics.
 
     Parameters
     ----------
     problem : Problem
-    trust : float
-        Exponent of the roofline's slow-down, 0 to 1.
+    belief : float
+        Share of the learnt correction that is taken, 0 to 1.
+    stiffness : float
+        As in `Mechanism`.
+    severity : float
+        How hard a rival that errs more is put down.
     n_estimators : int
-        Trees of each forest.
+        Trees.
     penalty : float
         Of the support vector machine, its C.
     seed, n_jobs : int
     """
 
-    CARRIED = (
-        *("ipc", "issued_ipc", "sm_efficiency", "achieved_occupancy", "eligible_warps_per_cycle"),
-        *("dram_throughput", "l2_read_throughput", "gld_throughput", "shared_load_throughput"),
-        *("tex_cache_hit_rate", "warp_execution_efficiency", "inst_replay_overhead", "inst_executed"),
-        *("stall_memory_dependency", "stall_exec_dependency", "stall_sync", "stall_not_selected"),
-        "stall_memory_throttle",
-    )
-    FEW = 10
-    LARGE = 4000
-    FOLDS = 5
-    SPOILS = 1.5
-
     def __init__(
         self,
         problem: Problem,
         *,
-        trust: float = 0.5,
+        belief: float = 0.5,
+        stiffness: float = 6.0,
+        severity: float = 4.0,
         n_estimators: int = 200,
-        penalty: float = 1.0,
+        penalty: float = 0.3,
         seed: int = 0,
         n_jobs: int = 1,
     ) -> None:
-        super().__init__(problem, seed=seed, n_jobs=n_jobs)
-        self.trust, self.n_estimators = trust, n_estimators
+        self.problem = problem
+        self.belief = belief
+        self.stiffness = stiffness
+        self.severity = severity
+        self.n_estimators = n_estimators
         self.penalty = penalty
-        self.ratios: list[Any] = []
-        self.direct: Any = None
-        self.limit = float("nan")
-        self.weights: list[float] = []
+        self.seed = seed
+        self.n_jobs = n_jobs
 
-    def _inputs(self, X: pd.DataFrame) -> tuple[Floats, Floats]:
-        """Return the chosen features, shape (n_runs, n_features), and the bounded old value, shape (n_runs,)."""
-        every = self.feature_frame(X)
-        return self._carried(every).to_numpy(float), self._bounded(self._old(X), every)
-
-    def _carried(self, every: pd.DataFrame) -> pd.DataFrame:
-        """Return the features that carry over."""
-        if self.problem.same_gpu:
-            return every
-        kept = [name for name in every.columns if name in self.CARRIED or " " in name]
-        if sum(name in self.CARRIED for name in kept) < self.FEW:
-            return every
-        own = [self.problem.target] if self.problem.target in every.columns else []
-        return every[list(dict.fromkeys([*kept, *own]))]
-
-    def _bounded(self, old: Floats, every: pd.DataFrame) -> Floats:
-        """Slow the old value down as the roofline says, where there are two data sheets."""
-        import numpy as np
-
-        source, dest = self.problem.spec("source"), self.problem.spec("dest")
-        rate = self.problem.unit == "bytes/s"
-        if source is None or dest is None or "log roofline" not in every:
-            return old
-        if not (rate or self.problem.target in ("ipc", "issued_ipc")):
-            return old
-        change = every["log roofline"].to_numpy()
-        if rate:
-            change = change + np.log(dest.sms * dest.boost_hz / (source.sms * source.boost_hz))
-        bounded: Floats = old * np.exp(self.trust * change)
-        return bounded
-
-    def fit(self, X: pd.DataFrame, y: Floats, groups: Sequence[str] | None = None) -> Auto:
+    def fit(
+        self, X: pd.DataFrame, y: Floats, *, groups: Sequence[str] | None = None, on_step: OnStep = silent
+    ) -> Auto:
         """Learn from the runs of both GPUs.
 
         Parameters
@@ -225,77 +171,131 @@ class Auto(RatioModel):
         X : pandas.DataFrame, shape (n_runs, n_metrics)
         y : ndarray, shape (n_runs,)
         groups : sequence of str, length n_runs, optional
-            Application or kernel of each run, to judge the members by what they do on others. Without it, and
-            with fewer than two, all are kept.
+            Application or kernel of each run, to judge by what is predicted of others. Without it, and with
+            fewer than two, the rivals take no part.
         """
-        import numpy as np
-
-        self.offset = offset_of(y)
-        new = np.maximum(y, 0.0)
-        values, base = self._inputs(X)
-        self.limit = self.problem.cap if np.isfinite(self.problem.cap) else float(new.max()) or 1.0
-        with_machine = len(new) <= self.LARGE
-        self.weights = self._weigh(values, base, new, groups, with_machine)
-        self.ratios, self.direct = self._members(values, base, new, self.n_estimators, with_machine)
+        self._fit_parts(X, y, groups, self.n_estimators)
+        self.weights_ = {"": [1.0, 0.0, 0.0]}
+        if not self.problem.same_gpu and groups is not None and len(set(groups)) > 1:
+            self.weights_ = self._judge(X, y, np.asarray(groups, dtype=str))
         return self
 
-    def _members(
-        self, values: Floats, base: Floats, new: Floats, n_estimators: int, with_machine: bool
-    ) -> tuple[list[Any], Any]:
-        """Return fitted learners of the ratio, and that of the value itself."""
-        import numpy as np
-        from sklearn.ensemble import ExtraTreesRegressor
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVR
+    def _fit_parts(self, X: pd.DataFrame, y: Floats, groups: Sequence[str] | None, n_estimators: int) -> None:
+        """Fit the mechanism and the learners of what it leaves."""
+        if self.problem.same_gpu:
+            self.offset_ = offset_of(y)
+        else:
+            self.mechanism_ = Mechanism(self.problem, stiffness=self.stiffness).fit(X, y, groups=groups)
+            self.offset_ = self.mechanism_.offset_
+        weights = weights_of(groups, len(y))
+        truth = np.log(np.maximum(y, 0.0) + self.offset_)
+        left = truth - self._base(X)
+        self.carries_ = not self.problem.same_gpu and self.mechanism_.features(X.iloc[:1]) is not None
+        if self.carries_:
+            left = np.clip(left, -MOST_LEFT, MOST_LEFT)
+        values = self._inputs(X)
+        self.scaler_ = StandardScaler().fit(values)
+        self.trees_ = ExtraTreesRegressor(n_estimators, random_state=self.seed, n_jobs=self.n_jobs)
+        self.trees_.fit(values, left, sample_weight=weights)
+        few = _evenly(len(y), LARGE)
+        self.machine_ = make_pipeline(StandardScaler(), SVR(C=self.penalty, epsilon=TUBE, gamma=GAMMA))
+        self.machine_.fit(values[few], left[few], svr__sample_weight=weights[few])
+        self.reference_ = self.scaler_.transform(values)[few]
+        self.usual_ = _distance_between(
+            self.reference_, None if groups is None else np.asarray(groups, str)[few]
+        )
 
-        def trees() -> Any:
-            return ExtraTreesRegressor(n_estimators, random_state=self.seed, n_jobs=self.n_jobs)
+    def _base(self, X: pd.DataFrame) -> Floats:
+        """Return the logarithm of what is predicted without learning, shape (n_runs,)."""
+        if self.problem.same_gpu:
+            return np.zeros(len(X))
+        based: Floats = np.log(self.mechanism_.predict(X) + self.offset_)
+        return based
 
-        log_ratio = np.log((new + self.offset) / (base + self.offset))
-        ratios = [trees().fit(values, log_ratio)]
-        if with_machine:
-            machine = make_pipeline(StandardScaler(), SVR(C=self.penalty, epsilon=0.05, gamma=0.02))
-            ratios.append(machine.fit(values, log_ratio))
-        return ratios, trees().fit(values, np.sqrt(new / self.limit))
+    def _inputs(self, X: pd.DataFrame) -> Floats:
+        found = self.mechanism_.features(X) if self.carries_ else None
+        return (features_of(self.problem, X) if found is None else found).to_numpy(float)
 
-    def _logs(self, ratios: list[Any], direct: Any, values: Floats, base: Floats) -> Floats:
-        """Return log(value + offset) of every member, shape (n_members, n_runs)."""
-        import numpy as np
+    def _corrected(self, X: pd.DataFrame) -> Floats:
+        """Return log(value + offset) with the learnt correction, shape (n_runs,)."""
+        values = self._inputs(X)
+        left = 0.5 * (self.trees_.predict(values) + self.machine_.predict(values))
+        if self.carries_:
+            far = _mean_of_nearest(cdist(self.scaler_.transform(values), self.reference_)) / self.usual_
+            left = left * self.belief / np.maximum(far, 1.0) ** 2
+        corrected: Floats = self._base(X) + left
+        return corrected
 
-        logs = [np.log(base + self.offset) + member.predict(values) for member in ratios]
-        logs.append(np.log(direct.predict(values) ** 2 * self.limit + self.offset))
-        return np.array(logs)
+    def _members(self, X: pd.DataFrame) -> Floats:
+        """Return log(value + offset) of the corrected mechanism, the data sheets and old = new, shape (3, n_runs)."""
+        old = np.maximum(self.problem.old(X), 0.0)
+        rivals = [np.minimum(old * self.problem.scale_of(X), self.problem.cap_of(X)), old]
+        return np.array([self._corrected(X), *(np.log(one + self.offset_) for one in rivals)])
 
-    def _weigh(
-        self, values: Floats, base: Floats, new: Floats, groups: Sequence[str] | None, with_machine: bool
-    ) -> list[float]:
-        """Return the weights of the members, from groups left out; each group counts the same."""
-        import numpy as np
-        from sklearn.model_selection import GroupKFold
+    def _judge(self, X: pd.DataFrame, y: Floats, groups: NDArray[np.str_]) -> dict[str, list[float]]:
+        """Return the weights of the members by pair of GPUs, and for all under "", from groups left out."""
+        kept = _evenly(len(y), LARGE)
+        part, truth, labels = X.iloc[kept], y[kept], groups[kept]
+        errors = np.zeros((3, len(kept)))
+        for train, test in GroupKFold(min(FOLDS, len(set(labels)))).split(kept, groups=labels):
+            judge = clone(self)
+            judge._fit_parts(
+                part.iloc[train], truth[train], list(labels[train]), max(self.n_estimators // 4, 1)
+            )
+            told = np.log(np.maximum(truth[test], 0.0) + judge.offset_)
+            errors[:, test] = np.abs(judge._members(part.iloc[test]) - told)
+        share = 1.0 / pd.Series(labels).groupby(labels).transform("size").to_numpy()
+        overall = (errors * share).sum(axis=1) / share.sum()
+        pairs = _pairs(part)
+        found = {"": overall}
+        for pair in np.unique(pairs):
+            mine = pairs == pair
+            n_groups = len(set(labels[mine]))
+            own = (errors[:, mine] * share[mine]).sum(axis=1) / share[mine].sum()
+            found[str(pair)] = (n_groups * own + PRIOR_GROUPS * overall) / (n_groups + PRIOR_GROUPS)
+        return {pair: self._weighed(error) for pair, error in found.items()}
 
-        n_members = 2 + with_machine
-        kept = np.sort(np.random.default_rng(self.seed).permutation(len(new))[: self.LARGE])
-        labels = np.zeros(len(kept)) if groups is None else np.asarray(groups)[kept]
-        names, codes = np.unique(labels, return_inverse=True)
-        if len(names) < 2:
-            return [1.0 / n_members] * n_members
-        values, base, new = values[kept], base[kept], new[kept]
-        share = 1.0 / np.bincount(codes)[codes]
-        n_estimators = max(self.n_estimators // 4, 1)
-        error = np.zeros(n_members)
-        for train, test in GroupKFold(min(self.FOLDS, len(names))).split(kept, groups=codes):
-            ratios, direct = self._members(values[train], base[train], new[train], n_estimators, with_machine)
-            logs = self._logs(ratios, direct, values[test], base[test])
-            error += (np.abs(logs - np.log(new[test] + self.offset)) * share[test]).sum(axis=1)
-        weights = np.where(error <= self.SPOILS * error.min(), 1.0, 0.0)
-        return [float(weight) for weight in weights / weights.sum()]
+    def _weighed(self, error: Floats) -> list[float]:
+        error = np.maximum(error, 1e-6)
+        if error[1] == error[2]:  # the data sheets say that nothing changes: one rival, not two
+            error[1] = np.inf
+        weight = np.where(error <= SPOILS * error.min(), (error / error.min()) ** -self.severity, 0.0)
+        return [float(one) for one in weight / weight.sum()]
 
     def predict(self, X: pd.DataFrame) -> Floats:
-        """Return predictions within [0, cap], shape (n_runs,)."""
-        import numpy as np
-
-        logs = self._logs(self.ratios, self.direct, *self._inputs(X))
-        value = np.exp(np.asarray(self.weights) @ logs) - self.offset
-        clipped: Floats = np.clip(value, 0.0, self.problem.cap)
+        """Return predictions within what is possible, shape (n_runs,)."""
+        if self.problem.same_gpu:
+            logs = self._corrected(X)
+        else:
+            weights = np.array([self.weights_.get(pair, self.weights_[""]) for pair in _pairs(X)])
+            logs = (weights.T * self._members(X)).sum(axis=0)
+        clipped: Floats = np.clip(np.exp(logs) - self.offset_, 0.0, self.problem.cap_of(X))
         return clipped
+
+
+def _evenly(n_rows: int, most: int) -> NDArray[np.intp]:
+    """Return at most so many row numbers, evenly spaced."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, most)).astype(np.intp))
+
+
+def _pairs(X: pd.DataFrame) -> NDArray[np.str_]:
+    """Return a name for the pair of GPUs of each row; "" where all are of one pair."""
+    if "dest.sms" not in X.columns:
+        return np.full(len(X), "", dtype=np.str_)
+    facts = X[["source.sms", "source.bandwidth", "dest.sms", "dest.bandwidth"]].to_numpy(float)
+    return np.array([" ".join(f"{fact:g}" for fact in row) for row in facts], dtype=np.str_)
+
+
+def _mean_of_nearest(distances: Floats) -> Floats:
+    """Return the mean of the smallest distances of each row, shape (n_rows,)."""
+    few = min(NEIGHBOURS, distances.shape[1])
+    mean: Floats = np.partition(distances, few - 1, axis=1)[:, :few].mean(axis=1)
+    return mean
+
+
+def _distance_between(placed: Floats, groups: NDArray[np.str_] | None) -> float:
+    """Return the median distance of a row to the nearest of other groups; of other rows without groups."""
+    labels = np.arange(len(placed)).astype(str) if groups is None or len(set(groups)) < 2 else groups
+    distances = np.where(labels[:, None] == labels, np.inf, cdist(placed, placed))
+    usual = float(np.median(_mean_of_nearest(distances)))
+    return usual if 0 < usual < np.inf else 1.0

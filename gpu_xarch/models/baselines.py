@@ -1,19 +1,22 @@
 """Predictions without learning: what a model must beat.
 
-All models take a data frame of the source's metrics and have ``fit(X, y)`` and ``predict(X)``.
+All models are scikit-learn regressors that take a data frame of the source's metrics.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.models.features import make_features
 from gpu_xarch.models.problem import Problem
+from gpu_xarch.progress import OnStep, silent
 from gpu_xarch.tables.memory_bound import THRESHOLD
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["DataSheetScaled", "MeanValue", "OldIsNew", "Roofline"]
 
 
-class OldIsNew:
+class OldIsNew(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """The value on the new GPU is that on the old one."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
-    def fit(self, X: pd.DataFrame, y: Floats) -> OldIsNew:  # noqa: ARG002
+    def fit(self, X: pd.DataFrame, y: Floats, *, groups: Any = None, on_step: OnStep = silent) -> OldIsNew:
         """Learn nothing; fail early where the old value is not there."""
         self.problem.old(X.iloc[:0])
         return self
@@ -43,9 +46,7 @@ class DataSheetScaled(OldIsNew):
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return the scaled values, shape (n_runs,)."""
-        import numpy as np
-
-        scaled: Floats = np.minimum(self.problem.old(X) * self.problem.scale, self.problem.cap)
+        scaled: Floats = np.minimum(self.problem.old(X) * self.problem.scale_of(X), self.problem.cap_of(X))
         return scaled
 
 
@@ -65,8 +66,6 @@ class Roofline(OldIsNew):
         InputError
             If a GPU is not in the data-sheet table, or the time of a run does not follow from its metrics.
         """
-        import numpy as np
-
         source, dest = self.problem.spec("source"), self.problem.spec("dest")
         if source is None or dest is None:
             raise InputError("the roofline needs data sheets of both GPUs: `xarch gpus` lists those known")
@@ -87,20 +86,17 @@ class Roofline(OldIsNew):
         return bounded
 
 
-class MeanValue:
+class MeanValue(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """The mean of the training rows: the baseline where old and new GPU are the same."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.mean = float("nan")
 
-    def fit(self, X: pd.DataFrame, y: Floats) -> MeanValue:  # noqa: ARG002
+    def fit(self, X: pd.DataFrame, y: Floats, *, groups: Any = None, on_step: OnStep = silent) -> MeanValue:
         """Take the mean of `y`."""
-        self.mean = float(y.mean())
+        self.mean_ = float(y.mean())
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return the mean for every run, shape (n_runs,)."""
-        import numpy as np
-
-        return np.full(len(X), self.mean)
+        return np.full(len(X), self.mean_)

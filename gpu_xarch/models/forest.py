@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
+
 from gpu_xarch.models.problem import Problem
+from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["BoundClassifier", "Forest"]
 
 
-class Forest:
+class Forest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Random forest on the metrics as they are, with the published 100 trees.
 
     Parameters
@@ -38,15 +44,15 @@ class Forest:
         n_jobs: int = 1,
     ) -> None:
         self.problem = problem
-        self.n_estimators, self.max_features = n_estimators, max_features
-        self.min_samples_leaf, self.seed, self.n_jobs = min_samples_leaf, seed, n_jobs
-        self.estimator: Any = None
+        self.n_estimators = n_estimators
+        self.max_features = max_features
+        self.min_samples_leaf = min_samples_leaf
+        self.seed = seed
+        self.n_jobs = n_jobs
 
-    def fit(self, X: pd.DataFrame, y: Floats) -> Forest:
+    def fit(self, X: pd.DataFrame, y: Floats, *, groups: Any = None, on_step: OnStep = silent) -> Forest:
         """Grow the trees."""
-        from sklearn.ensemble import RandomForestRegressor
-
-        self.estimator = RandomForestRegressor(
+        self.estimator_ = RandomForestRegressor(
             self.n_estimators,
             max_features=self.max_features,
             min_samples_leaf=self.min_samples_leaf,
@@ -57,11 +63,11 @@ class Forest:
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return predictions, shape (n_runs,)."""
-        predicted: Floats = self.estimator.predict(X.to_numpy(float))
+        predicted: Floats = self.estimator_.predict(X.to_numpy(float))
         return predicted
 
 
-class BoundClassifier:
+class BoundClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Forest with grid search and class weights whose probabilities are calibrated.
 
     The grid is searched, and the sigmoid of Platt fitted, on folds of the training rows; folds keep groups
@@ -84,45 +90,42 @@ class BoundClassifier:
     ) -> None:
         self.problem = problem
         self.n_estimators = n_estimators
-        self.folds, self.seed, self.n_jobs = folds, seed, n_jobs
-        self.estimator: Any = None
-        self.constant = float("nan")
-        self.chosen: dict[str, Any] = {}
+        self.folds = folds
+        self.seed = seed
+        self.n_jobs = n_jobs
 
-    def fit(self, X: pd.DataFrame, y: Floats, groups: Any = None) -> BoundClassifier:
+    def fit(
+        self, X: pd.DataFrame, y: Floats, *, groups: Any = None, on_step: OnStep = silent
+    ) -> BoundClassifier:
         """Search the grid, grow and calibrate the forest; a single class is predicted as it is."""
-        import numpy as np
-        from sklearn.calibration import CalibratedClassifierCV
-        from sklearn.ensemble import RandomForestClassifier
-        from sklearn.model_selection import GridSearchCV
-
+        self.classes_ = np.array([0.0, 1.0])
+        self.estimator_: Any = None
+        self.chosen_: dict[str, Any] = {}
         labels = y.astype(int)
         values = X.to_numpy(float)
         if len(np.unique(labels)) < 2:
-            self.constant = float(labels[0])
+            self.constant_ = float(labels[0])
             return self
         folds = _folds(labels, groups, self.folds, self.seed)
         forest = RandomForestClassifier(
             self.n_estimators, class_weight="balanced", random_state=self.seed, n_jobs=self.n_jobs
         )
         if len(folds) < 2:
-            self.estimator = forest.fit(values, labels)
+            self.estimator_ = forest.fit(values, labels)
             return self
         search = GridSearchCV(forest, self.GRID, scoring="balanced_accuracy", cv=folds, refit=False)
         search.fit(values, labels)
-        self.chosen = dict(search.best_params_)
-        forest.set_params(**self.chosen)
-        self.estimator = CalibratedClassifierCV(forest, method="sigmoid", cv=folds, ensemble=False)
-        self.estimator.fit(values, labels)
+        self.chosen_ = dict(search.best_params_)
+        forest.set_params(**self.chosen_)
+        self.estimator_ = CalibratedClassifierCV(forest, method="sigmoid", cv=folds, ensemble=False)
+        self.estimator_.fit(values, labels)
         return self
 
     def predict_probability(self, X: pd.DataFrame) -> Floats:
         """Return the probability of being bound, shape (n_runs,)."""
-        import numpy as np
-
-        if self.estimator is None:
-            return np.full(len(X), self.constant)
-        probability: Floats = self.estimator.predict_proba(X.to_numpy(float))[:, 1]
+        if self.estimator_ is None:
+            return np.full(len(X), self.constant_)
+        probability: Floats = self.estimator_.predict_proba(X.to_numpy(float))[:, 1]
         return probability
 
     def predict(self, X: pd.DataFrame) -> Floats:
@@ -133,9 +136,6 @@ class BoundClassifier:
 
 def _folds(labels: Any, groups: Any, wanted: int, seed: int) -> list[tuple[Any, Any]]:
     """Return folds whose training and test parts hold both classes."""
-    import numpy as np
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
     smallest = int(np.bincount(labels).min())
     for n in range(min(wanted, smallest), 1, -1):
         if groups is None:

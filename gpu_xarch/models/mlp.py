@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
 from gpu_xarch.models.problem import Problem
+from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -25,13 +34,11 @@ def bend(values: Floats) -> Floats:
     >>> bend(np.array([0.0, -1.0, 1e9])).round(2).tolist()
     [0.0, -0.69, 20.72]
     """
-    import numpy as np
-
     bent: Floats = np.sign(values) * np.log1p(np.abs(values))
     return bent
 
 
-class Mlp:
+class Mlp(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Multi-layer perceptron of scikit-learn; inputs and target scaled on the training rows.
 
     The publication does not say how it scaled. Standardised as they are, counts and throughputs make a network
@@ -59,39 +66,31 @@ class Mlp:
         seed: int = 0,
     ) -> None:
         self.problem = problem
-        self.hidden, self.seed = hidden, seed
-        self.epochs = epochs or (100 if problem.same_gpu else 1000)
-        self.batch = batch or (32 if problem.same_gpu else 250)
-        self.estimator: Any = None
-        self.low, self.spread = float("nan"), float("nan")
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch = batch
+        self.seed = seed
 
-    def fit(self, X: pd.DataFrame, y: Floats) -> Mlp:
+    def fit(self, X: pd.DataFrame, y: Floats, *, groups: Any = None, on_step: OnStep = silent) -> Mlp:
         """Train for the given number of epochs, without stopping early."""
-        import warnings
-
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPRegressor
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import FunctionTransformer, StandardScaler
-
-        self.low, self.spread = float(y.mean()), float(y.std()) or 1.0
+        epochs = self.epochs or (100 if self.problem.same_gpu else 1000)
+        batch = self.batch or (32 if self.problem.same_gpu else 250)
         net = MLPRegressor(
             hidden_layer_sizes=self.hidden,
-            activation="relu",
-            solver="adam",
-            batch_size=min(self.batch, len(y)),
-            max_iter=self.epochs,
-            n_iter_no_change=self.epochs,
+            batch_size=min(batch, len(y)),
+            max_iter=epochs,
+            n_iter_no_change=epochs,
             random_state=self.seed,
         )
-        self.estimator = make_pipeline(FunctionTransformer(bend), StandardScaler(), net)
+        scaled = make_pipeline(FunctionTransformer(bend), StandardScaler(), net)
+        self.estimator_ = TransformedTargetRegressor(scaled, transformer=StandardScaler())
         with warnings.catch_warnings():
             # the number of epochs is the published one, whether converged or not
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.estimator.fit(X.to_numpy(float), (y - self.low) / self.spread)
+            self.estimator_.fit(X.to_numpy(float), y)
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return predictions, shape (n_runs,)."""
-        predicted: Floats = self.estimator.predict(X.to_numpy(float)) * self.spread + self.low
+        predicted: Floats = self.estimator_.predict(X.to_numpy(float))
         return predicted

@@ -208,7 +208,7 @@ class Nas:
         self.scaling: dict[str, Any] = {}
         self.rewards: list[float] = []
 
-    def fit(self, X: pd.DataFrame, y: Floats, *, on_step: OnStep = silent) -> Nas:
+    def fit(self, X: pd.DataFrame, y: Floats, *, groups: Any = None, on_step: OnStep = silent) -> Nas:
         """Search, then train the best candidates again on all rows.
 
         `on_step` is told how many networks were trained, of those to be tried and those to be kept.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import canonical_name, find_metric, registry
+from gpu_xarch.models.sheets import sheets_of
 from gpu_xarch.specs import GpuSpec, canonical_device, find_gpu, gpus
 from gpu_xarch.tables.memory_bound import THRESHOLD
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["MEMORY_BOUND", "Problem", "make_problem"]
 
 MEMORY_BOUND = "memory_bound"
+#: in the place of a GPU: all that the table has, each row with its own data sheets
+ANY = "any"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Problem:
     @property
     def same_gpu(self) -> bool:
         """Whether both GPUs are the same one."""
-        return self.source == self.dest
+        return self.source == self.dest != ANY
 
     @property
     def classifies(self) -> bool:
@@ -75,25 +78,38 @@ class Problem:
             return dest.bandwidth
         return float("inf")
 
-    @property
-    def scale(self) -> float:
-        """The data sheets' ratio dest / source for the target; 1 where they say nothing about it.
+    def cap_of(self, values: pd.DataFrame) -> Floats | float:
+        """Return the physical upper limit of each row, where rows carry the data sheets of their own GPUs."""
+        import numpy as np
+
+        if "dest.sms" not in values.columns or self.unit == "fraction" or self.classifies:
+            return self.cap
+        if self.target in ("ipc", "issued_ipc"):
+            return values["dest.issue_width"].to_numpy(float)
+        if self.target.startswith("dram_") and self.unit == "bytes/s":
+            return values["dest.bandwidth"].to_numpy(float)
+        return np.full(len(values), np.inf)
+
+    def scale_of(self, values: pd.DataFrame) -> Floats:
+        """Return the data sheets' ratio dest / source for the target of each row; 1 where they say nothing about it.
 
         IPC is scaled by the root of the lanes of a multiprocessor, half-way (in the logarithm) between a kernel that
-        fills them and one that waits; throughputs by peak bandwidth, or by multiprocessors times clock.
+        fills them and one that waits; throughputs by peak bandwidth, or by multiprocessors times clock; times by
+        lanes times clock.
         """
-        source, dest = self.spec("source"), self.spec("dest")
-        if source is None or dest is None:
-            return 1.0
+        import numpy as np
+
+        sheets = sheets_of(self.source, self.dest, values)
+        if sheets is None:
+            return np.ones(len(values))
+        source, dest = sheets
+        speed = (dest.sms * dest.boost_hz) / (source.sms * source.boost_hz)
+        lanes = dest.fp32_lanes / source.fp32_lanes
         if self.target in ("ipc", "issued_ipc"):
-            return float((dest.fp32_lanes / source.fp32_lanes) ** 0.5)
+            return np.sqrt(lanes)
         if self.unit == "bytes/s":
-            if self.target.startswith("dram_"):
-                return dest.bandwidth / source.bandwidth
-            return dest.sms * dest.boost_hz / (source.sms * source.boost_hz)
-        if self.unit == "s":
-            return source.peak_fp32 / dest.peak_fp32
-        return 1.0
+            return dest.bandwidth / source.bandwidth if self.target.startswith("dram_") else speed
+        return 1.0 / (speed * lanes) if self.unit == "s" else np.ones(len(values))
 
     def old(self, values: pd.DataFrame) -> Floats:
         """Return the target's value on the source, shape (n_runs,).

@@ -29,7 +29,6 @@ def limits(name: str) -> tuple[str, float]:
     return f"above {metric.most:g}, all that its definition allows", metric.most * _SLACK
 
 
-@lru_cache(maxsize=1024)
 def device_limits(device: str) -> dict[str, tuple[str, float]]:
     """Return by metric why a value above the limit cannot be on a device, and the limit; empty for a device unknown.
 
@@ -39,8 +38,11 @@ def device_limits(device: str) -> dict[str, tuple[str, float]]:
     ('above the issue width of the multiprocessor, 4', 4.0)
     """
     spec = gpus().get(device)
-    if spec is None:
-        return {}
+    return _of_spec(spec) if spec is not None else {}
+
+
+@lru_cache(maxsize=1024)
+def _of_spec(spec: GpuSpec) -> dict[str, tuple[str, float]]:
     width = (f"above the issue width of the multiprocessor, {spec.issue_width}", float(spec.issue_width))
     warps = (f"above the {spec.warps} warps that a multiprocessor holds", float(spec.warps))
     return {"ipc": width, "issued_ipc": width, "eligible_warps_per_cycle": warps}

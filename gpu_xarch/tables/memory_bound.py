@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.specs import find_gpu
+from gpu_xarch.specs import canonical_device, find_gpu, gpus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,17 +31,18 @@ def label_runs(
     threshold : float
         Share of the peak, above 0 and at most 1.
     peaks : mapping of str to float, optional
-        Peak bandwidth in bytes/s by device; the others are taken from the data sheets.
+        Peak bandwidth in bytes/s by device; the others are taken from the data sheets. Runs of a device without either
+        are not labelled.
 
     Returns
     -------
     pandas.DataFrame
-        A copy with the two columns; NaN where the throughput was not measured.
+        A copy with the two columns; NaN where the throughput was not measured or the peak is not known.
 
     Raises
     ------
     InputError
-        If the threshold is out of range, no run has the throughput, or a peak is unknown or not positive.
+        If the threshold is out of range, no run has the throughput, no peak is known, or one is not positive.
 
     Examples
     --------
@@ -57,12 +58,17 @@ def label_runs(
     told = dict(peaks or {})
     by_device = {}
     for device in frame["device"].unique():
-        peak = told.pop(str(device)) if str(device) in told else find_gpu(str(device)).bandwidth
+        spec = gpus().get(canonical_device(str(device)))
+        peak = told.pop(str(device), spec.bandwidth if spec is not None else None)
+        if peak is None:
+            continue
         if not peak > 0:
             raise InputError(f"the peak of {device} must be above 0 bytes/s, got {peak}")
         by_device[device] = peak
     if told:
         raise InputError(f"a peak was given for {', '.join(told)}, of which the table has no runs")
+    if not by_device:
+        find_gpu(str(frame["device"].iloc[0]))  # says what to do
     labelled = frame.copy()
     fraction = frame["dram_throughput"] / frame["device"].map(by_device).astype(float)
     labelled["bandwidth_fraction"] = fraction

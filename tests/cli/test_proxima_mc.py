@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import ase.db
+import ase.io
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -285,3 +287,47 @@ def test_psi4_sets_the_published_example(tmp_path):
     assert summary["n_calls"] == 26
     assert summary["n_target"] + summary["n_audit"] < 20
     assert summary["energy"] == pytest.approx(-1093.7, abs=0.5)
+
+
+DYING = '''
+"""A spring whose process ends without a word once the positions have gone far enough in one of the runs."""
+import os
+
+import numpy as np
+from ase.build import molecule
+
+
+def spring(atoms) -> float:
+    gaps = atoms.positions - molecule("H2O").positions
+    if os.environ["DIES_BEYOND"] and np.abs(gaps).max() > float(os.environ["DIES_BEYOND"]):
+        np.save("asked", atoms.positions)
+        os._exit(9)
+    return float((gaps * gaps).sum())
+'''
+
+
+def test_a_process_that_dies_costs_its_own_run_and_leaves_the_structure(tmp_path, monkeypatch):
+    (tmp_path / "dying_water.py").write_text(DYING)
+    monkeypatch.chdir(tmp_path)
+    common = [
+        "--molecule",
+        "H2O",
+        "--target",
+        "dying_water:spring",
+        "--strategy",
+        "baseline",
+        "--steps",
+        "30",
+    ]
+    # 0.01 K hardly lets the atoms go: only the other run gets beyond.
+    both = [*common, "--perturb", "0.02", "--temp", "0.01,2000", "--jobs", "2", "--out", tmp_path / "r"]
+    monkeypatch.setenv("DIES_BEYOND", "0.08")
+    result = run(*both)
+    assert result.exit_code == 1
+    assert (tmp_path / "r" / "T0.01K-s1" / "summary.json").exists()
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    place = line.partition("the structure that it was busy with is in ")[2]
+    assert np.allclose(ase.io.read(place).positions, np.load(tmp_path / "asked.npy"), atol=1e-7)
+    monkeypatch.setenv("DIES_BEYOND", "")
+    assert run(*both, "--resume").exit_code == 0
+    assert (tmp_path / "r" / "T2000K-s1" / "summary.json").exists()

@@ -181,7 +181,10 @@ def commands() -> dict[str, click.Command]:
 
 
 DOCUMENTED = {
-    "xarch.md": ("ingest", "info", "pair", "label", "metrics", "gpus", "collect", "simulate"),
+    "xarch.md": (
+        *("ingest", "info", "pair", "label", "metrics", "gpus", "collect", "simulate"),
+        *("compare", "roofline", "export"),
+    ),
     "xarch-curation.md": ("next", "curate", "portability"),
 }
 
@@ -240,3 +243,22 @@ def test_a_table_below_a_file_is_one_line(tmp_path: Path) -> None:
     done = run("ingest", tmp_path / "good.csv", "--out", tmp_path / "afile" / "t.parquet")
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert "cannot write the table" in done.stderr
+
+
+def test_help_shows_the_commands_in_the_order_of_the_work() -> None:
+    lines = [line.split() for line in run("--help").output.splitlines()]
+    named = [words[0] for words in lines if words and words[0] in main.commands]
+    assert named == list(main.commands)
+    wanted = [
+        "collect",
+        "ingest",
+        "export",
+        "roofline",
+        "compare",
+        "pair",
+        "train",
+        "predict",
+        "report",
+        "next",
+    ]
+    assert [name for name in named if name in wanted] == wanted

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from ase_proxima import assembly
+from ase_proxima import options
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from ase_proxima.surrogates.none import NoUncertainty
@@ -72,7 +72,7 @@ UNCERTAINTIES = {
 def test_every_name_is_under_the_contract():
     named = {name.split(" ")[0].rstrip(",") for name in (*SURROGATES, *UNCERTAINTIES)}
     in_a_file_of_its_own = {"ensemble": "tests/surrogates/test_committee.py"}
-    wanted = {*assembly.SURROGATES, *assembly.UNCERTAINTIES} - {"auto", *in_a_file_of_its_own}
+    wanted = {*options.SURROGATES, *options.UNCERTAINTIES} - {"auto", *in_a_file_of_its_own}
     assert wanted <= named
 
 

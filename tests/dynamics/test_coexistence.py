@@ -154,7 +154,7 @@ def test_half_of_a_crystal_melts_while_the_other_stays_where_it_is(monkeypatch):
     assert np.abs(starts[0].positions - starts[1].positions).max() > 0.3
     start = starts[-1]
     start.calc = EMT()
-    ends = [check.state for check in follow(start, 300.0, 1500, np.random.default_rng(1))]
+    ends = [check.state for check in follow(start, 300.0, 1800.0, 1500, np.random.default_rng(1))]
     assert ends[-1] == "solid"
 
 

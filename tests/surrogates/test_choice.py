@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.calculators.calculator import Calculator, all_changes
 
+from ase_proxima import ProximaCalculator
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.choice import TRIAL_FRAMES, BestOfSeveral
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
@@ -25,6 +27,24 @@ def springs(atoms):
         forces[i] -= 10.0 * stretch * vector / length
         forces[j] += 10.0 * stretch * vector / length
     return {"energy": energy, "forces": forces}
+
+
+class Springs(Calculator):
+    """A spring of 10 eV/Å² between every two atoms, at rest at their distance in the first structure."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        if not hasattr(self, "lengths"):
+            self.lengths = atoms.get_all_distances()
+        vectors = atoms.positions[:, None] - atoms.positions[None]
+        distances = np.linalg.norm(vectors, axis=2) + np.eye(len(atoms))
+        stretch = (distances - self.lengths) * (1 - np.eye(len(atoms)))
+        self.results = {
+            "energy": 2.5 * float(np.sum(stretch**2)),
+            "forces": -10.0 * np.sum((stretch / distances)[:, :, None] * vectors, axis=1),
+        }
 
 
 def frames(n, seed=0, size=0.05):
@@ -106,3 +126,16 @@ def test_a_choice_among_others_is_refused(tmp_path):
     other = BestOfSeveral({"gradient_gp": GradientGP()})
     with pytest.raises(InputError, match="choice among nearest, gradient_gp, expected gradient_gp"):
         other.load(tmp_path, frames(3))
+
+
+def test_a_run_says_which_surrogate_answers_and_why():
+    target = Springs()
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = ProximaCalculator(target, error_bound=0.2, surrogate="auto")
+    rng = np.random.default_rng(0)
+    start = atoms.positions.copy()
+    for _ in range(6):
+        atoms.positions = start + rng.normal(0, 0.05, start.shape)
+        atoms.get_forces()
+    assert isinstance(atoms.calc.surrogate, BestOfSeveral)
+    assert any("foresees new frames best so far: mean error" in note for note in atoms.calc.stats.notes)

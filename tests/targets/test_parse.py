@@ -171,6 +171,7 @@ def test_every_form_is_described():
         "qe:FUNCTIONAL",
         "emt",
         "lj",
+        "sw:Si",
         "NAME",
         "MODULE:FUNCTION",
         "TARGET,timeout=S",

@@ -239,7 +239,7 @@ class LabelledRows:
             value,
             np.array([np.vdot(inverse, product) for product in self._products]) / hyper.prior,
             np.array([v @ product @ v for product in self._products]) / hyper.prior**2,
-            dict(zip(self._kinds, left.tolist(), strict=True)),
+            dict(zip(self._kinds, np.maximum(left, 0.0).tolist(), strict=True)),
             dict(zip(self._kinds, residual.tolist(), strict=True)),
         )
 

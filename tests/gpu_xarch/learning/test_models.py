@@ -68,7 +68,7 @@ def test_every_model_predicts_within_physical_limits(name: str, data: TrainingDa
     predicted = model.predict(data.X)
     assert predicted.shape == (len(data),)
     assert np.isfinite(predicted).all()
-    if name in ("auto", "boosting", "scaled", "roofline"):
+    if name in ("auto", "boosting", "mechanism", "scaled", "roofline"):
         assert predicted.min() >= 0
         assert predicted.max() <= find_gpu("V100").issue_width
     if name in ("auto", "forest", "boosting", "mlp"):
@@ -107,18 +107,35 @@ def test_the_default_learns_a_ratio_that_the_forest_cannot_extrapolate(data: Tra
     assert errors["auto"] < 0.5 * errors["forest"]
 
 
-def test_a_member_that_spoils_the_mean_is_left_out(data: TrainingData) -> None:
-    kin = replace(data, y=1.05 * data.problem.old(data.X))
-    learnt = fit_model(make_model("auto", IPC, n_estimators=20, trust=0.0), kin)
-    assert learnt.weights == [1.0, 0.0, 0.0]  # the ratio is the same everywhere, the value is not
-    np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=1e-6)
+def test_rivals_of_the_mechanism_are_weighed_by_groups_left_out(data: TrainingData) -> None:
+    kin = replace(data, y=1.0 * data.problem.old(data.X))
+    learnt = fit_model(make_model("auto", IPC, n_estimators=4), kin)
+    assert learnt.weights_[""] == [0.0, 0.0, 1.0]  # old = new is right everywhere
+    np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=1e-9)
     for groups in (None, ["one"] * len(kin)):
-        alone = make_model("auto", IPC, n_estimators=2, trust=0.0).fit(kin.X, kin.y, groups)
-        assert alone.weights == [1 / 3] * 3
-    assert (
-        len(make_model("auto", IPC, n_estimators=2).fit(kin.X, kin.y, list(kin.keys["application"])).weights)
-        == 3
-    )
+        alone = make_model("auto", IPC, n_estimators=2).fit(kin.X, kin.y, groups=groups)
+        assert alone.weights_ == {"": [1.0, 0.0, 0.0]}
+
+
+def test_a_correction_is_smaller_the_farther_a_run_is_from_all_others(data: TrainingData) -> None:
+    doubled = replace(data, y=2.0 * make_model("mechanism", IPC).fit(data.X, data.y).predict(data.X))
+    learnt = make_model("auto", IPC, n_estimators=20, stiffness=1e9, belief=1.0).fit(doubled.X, doubled.y)
+    near = learnt.predict(data.X) / learnt.mechanism_.predict(data.X)
+    far = data.X.assign(warp_execution_efficiency=-1e3)
+    assert np.median(near) > 1.4
+    np.testing.assert_allclose(learnt.predict(far), learnt.mechanism_.predict(far), rtol=0.02)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("mean", "nas")])
+def test_models_are_estimators_of_scikit_learn(name: str, few: TrainingData) -> None:
+    from sklearn.base import clone, is_regressor
+    from sklearn.model_selection import cross_val_predict
+
+    model = make_model(name, IPC, **QUICK.get(name, {}))
+    assert is_regressor(model)
+    assert clone(model).get_params() == model.get_params()
+    predicted = cross_val_predict(model, few.X, few.y, cv=2)
+    assert score(few.y, predicted)["median_ape"] < 0.5
 
 
 def test_missing_and_constant_metrics_are_left_out_and_named(pairs: pd.DataFrame) -> None:

@@ -35,7 +35,10 @@ def test_the_plan_has_the_runs_asked_for_and_backprop_fills_most() -> None:
     assert len({*zip(plan.kernel.tolist(), plan.size.tolist(), strict=True)}) == 32291
 
 
-@pytest.mark.parametrize("gpu", sorted(gpus()))
+MODELLED = sorted(name for name, spec in gpus().items() if spec.architecture != "Blackwell")
+
+
+@pytest.mark.parametrize("gpu", MODELLED)
 def test_every_value_is_possible(gpu: str) -> None:
     plan = plan_runs(500)
     spec = find_gpu(gpu)
@@ -119,3 +122,8 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         simulate(find_gpu("P100"), plan_runs(100), noise=-1)
     with pytest.raises(InputError, match="1 or more"):
         write_simulation([find_gpu("P100")], plan_runs(100), tmp_path, runs_per_file=0)
+
+
+def test_an_architecture_without_constants_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match="no model constants for the architecture Blackwell"):
+        simulate(find_gpu("RTX 5090"), plan_runs(60))

@@ -1,0 +1,415 @@
+"""Molecular dynamics in a run directory: every step kept, and gone on with after a kill at any moment."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Any
+
+import ase.io
+import numpy as np
+from ase import Atoms, units
+from ase.md.langevin import Langevin
+from ase.md.md import MolecularDynamics
+from ase.md.nose_hoover_chain import IsotropicMTKNPT
+from ase.md.verlet import VelocityVerlet
+
+from ase_proxima.calculator import ProximaCalculator
+from ase_proxima.dynamics.coexistence import thermalise, z_barostat
+from ase_proxima.dynamics.strategies import bounded, check_strategy, strategy_parts
+from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.identity import same_input
+from ase_proxima.runs.store import discard_unstarted, write_json
+from ase_proxima.targets import parse_target
+from ase_proxima.types import Stats
+
+__all__ = ["ENSEMBLES", "MDSettings", "Progress", "read_md", "run_md"]
+
+ENSEMBLES = ("nve", "nvt", "npt", "npt-z")
+
+# Of the integrators.
+FRICTION_FS = 100.0
+"""Damping time of the Langevin thermostat, as that of `benchmarks/metals.py`."""
+THERMOSTAT_FS, BAROSTAT_FS = 100.0, 1000.0
+"""Damping times at constant pressure, as in `ase_proxima.dynamics.coexistence`."""
+NVE_BLENDING = 10
+"""Calls of a ramp at constant energy: the drift of 108 aluminium atoms is -0.35 meV an atom in 4.5 ps, with switches
+at once +1.84 (`benchmarks/nve.py`)."""
+PROGRESS_INTERVAL_S = 0.3
+
+RESULT = "result/"
+COLUMNS = ("step", "potential", "kinetic", "temperature", "volume", "switch_work", "decision")
+CONSTANT_PRESSURE = ("_q", "_p", "_thermostat._eta", "_thermostat._p_eta", "_barostat._xi", "_barostat._p_xi")
+HIDDEN: Mapping[str, tuple[str, ...]] = {
+    "nve": (),
+    "nvt": (),
+    "npt": (*CONSTANT_PRESSURE, "_eps", "_p_eps", "_volume0", "_cell0"),
+    "npt-z": (*CONSTANT_PRESSURE, "_h", "_p_c", "_h0_basis"),
+}
+"""What an integrator of ASE 3.29 holds beside the atoms."""
+
+
+@dataclass(frozen=True)
+class MDSettings:
+    """What a run is made with; it is resumed with the same.
+
+    Attributes
+    ----------
+    target
+        See `parse_target`.
+    error_bound, error_metric, prior, blending
+        See `ProximaCalculator`; a metric of None is its default.
+    ensemble
+        "nve"; "nvt" (Langevin); "npt" (isotropic) and "npt-z" (along z only), after Martyna, Tobias and Klein.
+    temperature_K
+        Of the momenta at the start, and of the thermostat; None takes the momenta of the structure.
+    timestep_fs
+    pressure_GPa
+        Of the barostat.
+    interval
+        Steps between two frames of the trajectory.
+    seed
+    strategy, threshold, models
+        See `strategy_parts`.
+    """
+
+    target: str
+    error_bound: float
+    error_metric: str | None = None
+    ensemble: str = "nvt"
+    temperature_K: float | None = 300.0  # noqa: N815  K is the unit
+    timestep_fs: float = 1.0
+    pressure_GPa: float = 0.0  # noqa: N815
+    interval: int = 10
+    seed: int = 0
+    prior: str | None = None
+    blending: int | None = None
+    strategy: str = "proxima"
+    threshold: float | None = None
+    models: str | None = None
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise an `InputError` for what can be known to be wrong before the run."""
+        check_strategy(self.strategy, self.threshold, self.models)
+        if self.ensemble not in ENSEMBLES:
+            raise InputError(f"unknown ensemble {self.ensemble!r}: use one of {', '.join(ENSEMBLES)}")
+        if not 0 < self.timestep_fs < math.inf:
+            raise InputError(f"the time step must be positive, got {self.timestep_fs} fs")
+        if self.interval < 1 or self.seed < 0:
+            raise InputError(
+                f"interval must be at least 1 and seed not negative, got {self.interval} and {self.seed}"
+            )
+        if self.temperature_K is None:
+            if self.ensemble != "nve":
+                raise InputError(f"a temperature is needed for the ensemble {self.ensemble}: give --temp")
+            if not atoms.has("momenta"):
+                raise InputError("the structure has no momenta to start with: give --temp")
+        elif not 0 < self.temperature_K < math.inf:
+            raise InputError(f"the temperature must be above 0 K, got {self.temperature_K}")
+        if not math.isfinite(self.pressure_GPa):
+            raise InputError(f"the pressure must be a number, got {self.pressure_GPa} GPa")
+        if self.ensemble.startswith("npt"):
+            if not atoms.pbc.all():
+                raise InputError(
+                    f"the ensemble {self.ensemble} needs a structure that is periodic along all axes"
+                )
+            if atoms.constraints:
+                raise InputError(f"the ensemble {self.ensemble} cannot hold atoms: use nvt, or free them")
+
+    @property
+    def calls_of_a_ramp(self) -> int | None:
+        """What `blending` is: as given, else 10 at constant energy and none under a thermostat."""
+        if self.blending is None:
+            return NVE_BLENDING if self.ensemble == "nve" and self.strategy != "baseline" else None
+        return self.blending or None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    step: int
+    n_steps: int
+    temperature_K: float  # noqa: N815
+    stats: Stats
+
+
+def run_md(
+    atoms: Atoms,
+    settings: MDSettings,
+    n_steps: int,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Make a run of `n_steps` steps, or go on with one until it has as many.
+
+    Parameters
+    ----------
+    atoms
+        Where the run starts; a resumed run must start from the same.
+    run_dir
+        Gets what `ProximaCalculator` writes, and `dynamics.json`, `start.json`, `md.csv` (a row a step),
+        `trajectory.xyz` and `dynamics.npz`, from which the run goes on.
+
+    Returns
+    -------
+    dict
+        The statistics of the calculator, with the settings and the number of steps, as in summary.json.
+
+    Raises
+    ------
+    InputError
+        If a setting is wrong, or the folder holds another run.
+    """
+    settings.check(atoms)
+    if not n_steps >= 1:
+        raise InputError(f"the number of steps must be at least 1, got {n_steps}")
+    going_on = resume and run_dir.exists() and not discard_unstarted(run_dir)
+    if going_on:
+        _check_same(atoms, settings, run_dir)
+    parts = strategy_parts(
+        settings.strategy, threshold=settings.threshold, models=settings.models, prior=settings.prior
+    )
+    if settings.error_metric is not None:
+        parts["error_metric"] = settings.error_metric
+    with bounded(
+        parse_target(settings.target, atoms=atoms),
+        run_dir,
+        resume=going_on,
+        error_bound=settings.error_bound,
+        seed=settings.seed,
+        blending=settings.calls_of_a_ramp,
+        when_not_worthwhile="ignore" if settings.strategy == "baseline" else "warn",
+        **parts,
+    ) as calculator:
+        if not going_on:
+            ase.io.write(run_dir / "start.json", _bare(atoms))
+            write_json(run_dir / "dynamics.json", asdict(settings))
+        walker = _Walker(atoms, settings, calculator, run_dir)
+        reported = -math.inf
+        with walker:
+            if walker.step > n_steps:
+                raise InputError(
+                    f"the run already has {walker.step} steps, more than the {n_steps} asked for: ask for more"
+                )
+            while walker.step < n_steps:
+                walker.advance()
+                now = time.perf_counter()
+                if on_progress and (now - reported > PROGRESS_INTERVAL_S or walker.step == n_steps):
+                    reported = now
+                    on_progress(
+                        Progress(walker.step, n_steps, walker.atoms.get_temperature(), calculator.stats)
+                    )
+        summary = {**asdict(settings), **asdict(calculator.stats), "n_steps": n_steps, "n_atoms": len(atoms)}
+        write_json(run_dir / "summary.json", summary)
+    return summary
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The structure without its calculator."""
+    bare: Atoms = atoms.copy()
+    return bare
+
+
+def _check_same(atoms: Atoms, settings: MDSettings, run_dir: Path) -> None:
+    """Raise a `RunDirectoryError` that says in what a run that is there differs."""
+    try:
+        saved = json.loads((run_dir / "dynamics.json").read_text())
+        start = ase.io.read(run_dir / "start.json")
+    except FileNotFoundError as error:
+        raise RunDirectoryError(
+            f"{run_dir} is no run of molecular dynamics: it has no {error.filename}"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{run_dir} is damaged: {error}") from error
+    for name, value in asdict(settings).items():
+        if saved.get(name) != value:
+            raise RunDirectoryError(
+                f"{run_dir} was made with {name} = {saved.get(name)!r}, now it is {value!r}: "
+                "resume with the same settings, or choose another run directory"
+            )
+    if not same_input(start, atoms) or not np.array_equal(start.get_momenta(), atoms.get_momenta()):
+        raise RunDirectoryError(
+            f"{run_dir} started from another structure: resume with the same, or choose another run directory"
+        )
+
+
+class _Walker:
+    """A trajectory that is written down step by step.
+
+    The order of writing makes any end of the process one to go on from: row and frame of a step come first, then, in
+    one move, the state after it. A step whose state was not written is made again; its call was the latest, and is
+    answered as before.
+    """
+
+    def __init__(
+        self, atoms: Atoms, settings: MDSettings, calculator: ProximaCalculator, run_dir: Path
+    ) -> None:
+        self.settings, self.calculator, self.run_dir = settings, calculator, run_dir
+        self.atoms: Atoms = atoms.copy()
+        self.atoms.calc = calculator
+        self.rng = np.random.default_rng([settings.seed, 1])
+        self.step = 0
+        state = self._read()
+        if state is None and settings.temperature_K is not None:
+            thermalise(self.atoms, settings.temperature_K, self.rng)
+        elif state is not None:
+            self._set(state)
+        self.dynamics = self._integrator()
+        if state is not None:
+            for name in HIDDEN[settings.ensemble]:
+                *inside, last = name.split(".")
+                holder = attrgetter(".".join(inside))(self.dynamics) if inside else self.dynamics
+                value = state[name.replace(".", "/")]
+                setattr(holder, last, value.copy() if value.ndim else float(value))
+        self._rows = self._open("md.csv", state)
+        self._frames = self._open("trajectory.xyz", state)
+        if state is None:
+            self._rows.write((",".join(COLUMNS) + "\n").encode())
+            self._write()
+
+    def _integrator(self) -> MolecularDynamics:
+        settings, timestep = self.settings, self.settings.timestep_fs * units.fs
+        if settings.ensemble == "nve":
+            return VelocityVerlet(self.atoms, timestep)
+        if settings.ensemble == "nvt":
+            friction = 1.0 / (FRICTION_FS * units.fs)
+            return Langevin(
+                self.atoms,
+                timestep,
+                temperature_K=settings.temperature_K,
+                friction=friction,
+                fixcm=False,
+                rng=self.rng,
+            )
+        pressure = settings.pressure_GPa * units.GPa
+        if settings.ensemble == "npt-z":
+            return z_barostat(self.atoms, float(settings.temperature_K or 0), settings.timestep_fs, pressure)
+        return IsotropicMTKNPT(
+            self.atoms,
+            timestep,
+            temperature_K=settings.temperature_K,
+            pressure_au=pressure,
+            tdamp=THERMOSTAT_FS * units.fs,
+            pdamp=BAROSTAT_FS * units.fs,
+        )
+
+    def _read(self) -> dict[str, Any] | None:
+        path = self.run_dir / "dynamics.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise RunDirectoryError(f"{path} is damaged: {error}") from error
+
+    def _set(self, state: Mapping[str, Any]) -> None:
+        self.step = int(state["step"])
+        self.rng.bit_generator.state = json.loads(str(state["rng"]))
+        self.atoms.set_cell(state["cell"])
+        self.atoms.set_positions(state["positions"], apply_constraint=False)
+        self.atoms.set_momenta(state["momenta"], apply_constraint=False)
+        # the answer that the next step begins with: the calculator may have been asked for the one after it already
+        self.calculator.atoms = self.atoms.copy()
+        self.calculator.results = {
+            name[len(RESULT) :]: value.copy() if value.ndim else float(value)
+            for name, value in state.items()
+            if name.startswith(RESULT)
+        }
+
+    def _open(self, name: str, state: Mapping[str, Any] | None) -> IO[bytes]:
+        """Open a file to write on, cut to where the state left it."""
+        path = self.run_dir / name
+        length = 0 if state is None else int(state[name])
+        if state is not None and (not path.exists() or path.stat().st_size < length):
+            raise RunDirectoryError(f"{path} is shorter than the run left it: it was cut")
+        path.touch()
+        file = path.open("r+b")
+        file.truncate(length)
+        file.seek(length)
+        return file
+
+    def advance(self) -> None:
+        """Make one step, and write it down."""
+        self.dynamics.step()
+        self.step += 1
+        self._write()
+
+    def _write(self) -> None:
+        atoms = self.atoms
+        potential, kinetic = atoms.get_potential_energy(), atoms.get_kinetic_energy()
+        decision = self.calculator.last_decision
+        row = (
+            self.step,
+            repr(float(potential)),
+            repr(float(kinetic)),
+            f"{atoms.get_temperature():.4f}",
+            f"{atoms.get_volume():.6f}" if atoms.cell.rank == 3 else "",
+            repr(self.calculator.switch_work),
+            decision.value if decision else "",
+        )
+        self._rows.write((",".join(map(str, row)) + "\n").encode())
+        self._rows.flush()
+        if self.step % self.settings.interval == 0:
+            text = io.StringIO()
+            ase.io.write(text, _bare(atoms), format="extxyz")
+            self._frames.write(text.getvalue().encode())
+            self._frames.flush()
+        hidden = {
+            name.replace(".", "/"): np.asarray(attrgetter(name)(self.dynamics))
+            for name in HIDDEN[self.settings.ensemble]
+        }
+        temporary = self.run_dir / "dynamics.tmp.npz"
+        np.savez(
+            temporary,
+            allow_pickle=False,
+            step=self.step,
+            rng=json.dumps(self.rng.bit_generator.state),
+            positions=atoms.positions,
+            momenta=atoms.get_momenta(),
+            cell=atoms.cell.array,
+            **{RESULT + name: value for name, value in self.calculator.results.items()},
+            **{"md.csv": self._rows.tell(), "trajectory.xyz": self._frames.tell()},
+            **hidden,
+        )
+        os.replace(temporary, self.run_dir / "dynamics.npz")
+
+    def __enter__(self) -> _Walker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rows.close()
+        self._frames.close()
+
+
+def read_md(run_dir: Path) -> tuple[MDSettings, list[dict[str, str]], Atoms]:
+    """Settings, rows and starting structure of a run, finished or not.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is no run of molecular dynamics.
+    """
+    try:
+        settings = MDSettings(**json.loads((run_dir / "dynamics.json").read_text()))
+        text = (run_dir / "md.csv").read_text()
+        start = ase.io.read(run_dir / "start.json")
+    except FileNotFoundError as error:
+        raise RunDirectoryError(
+            f"{run_dir} is no run of molecular dynamics: there is no {error.filename}"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunDirectoryError(f"{run_dir} is damaged: {error}") from error
+    whole = text[: text.rfind("\n") + 1]
+    return settings, list(csv.DictReader(io.StringIO(whole))), start

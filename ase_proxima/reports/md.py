@@ -1,0 +1,200 @@
+"""Reports of molecular dynamics: energy drift, temperature, structure and diffusion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_proxima.apps.statistics import mean_of_chain
+from ase_proxima.dynamics.md import read_md
+from ase_proxima.errors import RunDirectoryError
+from ase_proxima.reports.formatting import format_number, format_with_error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["md_lines", "plot_md", "report_md"]
+
+SETTLING = 0.2
+"""Share of a run that is left out of means, as it settles."""
+RDF_BINS, RDF_MOST = 100, 8.0
+"""Bins of the radial distribution function, and the largest distance in Å, at most half the cell."""
+FEW_FRAMES = 10
+"""Below which a mean-square displacement says nothing."""
+
+
+def report_md(run_dir: Path) -> dict[str, Any]:
+    """Numbers of a run, finished or still going on.
+
+    Returns
+    -------
+    dict
+        JSON values: `temperature_K` and its error; `drift_meV_per_atom`, the change of `K + E - switch_work` over the
+        whole run along a straight line (None under a thermostat); `switch_work_meV_per_atom`; `rdf` (r in Å, g) and
+        `msd` (t in fs, Å^2) of the trajectory, None where they say nothing; `diffusion_A2_per_fs`.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is no run of molecular dynamics.
+    """
+    settings, rows, start = read_md(run_dir)
+    if not rows:
+        raise RunDirectoryError(f"{run_dir} has made no step yet")
+    columns = {
+        name: np.array([float(row[name] or "nan") for row in rows])
+        for name in ("step", "potential", "kinetic", "temperature", "volume", "switch_work")
+    }
+    settled = columns["step"] >= SETTLING * columns["step"][-1]
+    temperature = mean_of_chain(columns["temperature"][settled])
+    work = np.nan_to_num(columns["switch_work"])
+    conserved = columns["potential"] + columns["kinetic"] - work
+    trajectory = _trajectory(run_dir)
+    rdf = _radial_distribution(trajectory)
+    msd = _displacement(trajectory, settings.interval * settings.timestep_fs)
+    return {
+        "run": str(run_dir),
+        "ensemble": settings.ensemble,
+        "n_atoms": len(start),
+        "n_steps": int(columns["step"][-1]),
+        "time_fs": float(columns["step"][-1]) * settings.timestep_fs,
+        "temperature_K": temperature.mean,
+        "temperature_error_K": temperature.error,
+        "volume": float(np.mean(columns["volume"][settled])),
+        "drift_meV_per_atom": (
+            _rise(columns["step"], conserved) / len(start) * 1000 if settings.ensemble == "nve" else None
+        ),
+        "switch_work_meV_per_atom": (
+            float(work[-1]) / len(start) * 1000 if settings.calls_of_a_ramp is not None else None
+        ),
+        "blending": settings.calls_of_a_ramp,
+        "rdf": rdf,
+        "msd": msd,
+        "diffusion_A2_per_fs": _diffusion(msd),
+        "columns": {name: values.tolist() for name, values in columns.items()},
+    }
+
+
+def _rise(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Rise of the straight line through points, from the first to the last."""
+    if len(x) < 2:
+        return math.nan
+    return float(np.polyfit(x - x[0], y - y[0], 1)[0] * (x[-1] - x[0]))
+
+
+def _trajectory(run_dir: Path) -> list[Atoms]:
+    """Frames, without one that a kill may have cut."""
+    try:
+        text = (run_dir / "trajectory.xyz").read_text()
+    except FileNotFoundError:
+        return []
+    if not text:
+        return []
+    length = int(text.split("\n", 1)[0]) + 2
+    whole = text.count("\n") // length
+    return list(ase.io.read(run_dir / "trajectory.xyz", f":{whole}", format="extxyz")) if whole else []
+
+
+def _radial_distribution(frames: list[Atoms]) -> dict[str, list[float]] | None:
+    """g(r) over the frames after the first fifth, of periodic structures."""
+    frames = frames[int(SETTLING * len(frames)) :]
+    if not frames or not frames[0].pbc.all():
+        return None
+    import freud
+
+    # half the smallest distance between faces of the smallest cell
+    most = min(RDF_MOST, 0.499 * min(_least_height(atoms) for atoms in frames))
+    rdf = freud.density.RDF(bins=RDF_BINS, r_max=most)
+    for atoms in frames:
+        box = freud.box.Box.from_matrix(atoms.cell.array.T)
+        points = atoms.get_positions(wrap=True) - atoms.cell.array.sum(axis=0) / 2
+        rdf.compute((box, box.wrap(points)), reset=False)
+    return {"r": rdf.bin_centers.tolist(), "g": np.asarray(rdf.rdf).tolist()}
+
+
+def _least_height(atoms: Atoms) -> float:
+    return float(1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1).max())
+
+
+def _displacement(frames: list[Atoms], spacing_fs: float) -> dict[str, list[float]] | None:
+    """Mean-square displacement over all time origins, the centre of mass at rest; up to half the run."""
+    if len(frames) < FEW_FRAMES:
+        return None
+    import freud
+
+    positions = np.array([atoms.positions - atoms.get_center_of_mass() for atoms in frames])
+    msd = np.asarray(freud.msd.MSD(mode="window").compute(positions).msd)
+    half = len(msd) // 2
+    return {"t": (np.arange(half) * spacing_fs).tolist(), "msd": msd[:half].tolist()}
+
+
+def _diffusion(msd: Mapping[str, list[float]] | None) -> float | None:
+    """A sixth of the slope of the second half of the displacements."""
+    if msd is None:
+        return None
+    t, values = np.array(msd["t"]), np.array(msd["msd"])
+    half = len(t) // 2
+    return float(np.polyfit(t[half:], values[half:], 1)[0] / 6.0)
+
+
+def md_lines(report: Mapping[str, Any]) -> list[str]:
+    """What a run of dynamics found, in lines of text."""
+    lines = [
+        f"{report['ensemble']}, {report['n_atoms']} atoms, {report['n_steps']:,} steps, {report['time_fs']:,.0f} fs",
+        f"temperature {format_with_error(report['temperature_K'], report['temperature_error_K'])} K",
+    ]
+    if report["drift_meV_per_atom"] is not None:
+        known = ", work of switches taken off" if report["blending"] else ""
+        lines.append(f"energy drift {format_number(report['drift_meV_per_atom'])} meV an atom{known}")
+    if report["switch_work_meV_per_atom"] is not None:
+        lines.append(
+            f"work of switches {format_number(report['switch_work_meV_per_atom'])} meV an atom; "
+            f"ramps of {report['blending']} calls"
+        )
+    if report["diffusion_A2_per_fs"] is not None:
+        lines.append(f"diffusion {format_number(report['diffusion_A2_per_fs'] * 0.1)} cm^2/s")
+    return lines
+
+
+def plot_md(report: Mapping[str, Any]) -> Figure:
+    """Plot temperature, energy, radial distribution and displacement of a run."""
+    from matplotlib.figure import Figure
+
+    from ase_proxima.reports.plots import BLUE, GREY, ORANGE
+
+    columns = {name: np.array(values) for name, values in report["columns"].items()}
+    time_fs = columns["step"] * report["time_fs"] / max(report["n_steps"], 1)
+    panels: list[tuple[str, str, list[tuple[Any, Any, str, str]]]] = [
+        ("time [fs]", "temperature [K]", [(time_fs, columns["temperature"], GREY, "")])
+    ]
+    total = (columns["potential"] + columns["kinetic"]) / report["n_atoms"] * 1000
+    work = np.nan_to_num(columns["switch_work"]) / report["n_atoms"] * 1000
+    curves = [(time_fs, total - total[0], GREY, "K + E")]
+    if report["blending"]:
+        curves.append((time_fs, total - total[0] - work, BLUE, "K + E - work of switches"))
+    panels.append(("time [fs]", "energy [meV an atom]", curves))
+    if report["rdf"] is not None:
+        panels.append(("distance [Å]", "g(r)", [(report["rdf"]["r"], report["rdf"]["g"], ORANGE, "")]))
+    if report["msd"] is not None:
+        panels.append(
+            ("time [fs]", "displacement [Å²]", [(report["msd"]["t"], report["msd"]["msd"], ORANGE, "")])
+        )
+    figure = Figure(figsize=(9.0, 3.0 * math.ceil(len(panels) / 2)), layout="constrained")
+    for axes, (xlabel, ylabel, lines) in zip(
+        figure.subplots(math.ceil(len(panels) / 2), 2).ravel(), panels, strict=False
+    ):
+        for x, y, color, label in lines:
+            axes.plot(x, y, color=color, lw=1, label=label)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        if any(label for *_, label in lines):
+            axes.legend(frameon=False)
+    for axes in figure.axes[len(panels) :]:
+        axes.set_axis_off()
+    return figure

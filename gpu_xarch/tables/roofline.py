@@ -1,0 +1,166 @@
+"""The roofline of a GPU and where kernels lie below it.
+
+A kernel that does I operations for each byte of device memory can do at most min(peak, I x bandwidth) operations a
+second (Williams et al. 2009, doi:10.1145/1498765.1498785).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gpu_xarch.errors import InputError
+from gpu_xarch.specs import GpuSpec, find_gpu, gpus
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["PRECISIONS", "roofline_figure", "roofline_points", "run_time"]
+
+#: metric with the number of operations
+PRECISIONS = {"single": "flop_count_sp", "double": "flop_count_dp"}
+_SECTOR = 32.0  # bytes of a transaction
+_TIMED = ("l2_read", "l2_write", "dram_read", "dram_write")
+_NAMED = 6  # kernels that the figure names
+_MARGIN = 3.0  # of the axes beyond the points and the ridge
+
+
+def run_time(frame: pd.DataFrame) -> Floats:
+    """Return the seconds of a launch, shape (n_runs,): as measured, else by a count and its rate; NaN for neither.
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"l2_read_transactions": [1e6, 0.0], "l2_read_throughput": [32e9, 0.0]})
+    >>> run_time(runs).tolist()
+    [0.001, nan]
+    """
+    time = frame["duration"].to_numpy(float).copy() if "duration" in frame else np.full(len(frame), np.nan)
+    for name in _TIMED:
+        count, rate = f"{name}_transactions", f"{name}_throughput"
+        if count in frame and rate in frame:
+            moved, speed = frame[count].to_numpy(float) * _SECTOR, frame[rate].to_numpy(float)
+            known = np.isnan(time) & (moved > 0) & (speed > 0)
+            time[known] = moved[known] / speed[known]
+    return time
+
+
+def _roof(spec: GpuSpec, precision: str) -> float:
+    return spec.peak_fp32 if precision == "single" else spec.peak_fp64
+
+
+def roofline_points(
+    frame: pd.DataFrame, *, gpu: str | None = None, precision: str = "single"
+) -> pd.DataFrame:
+    """Return where each run lies.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A table of runs.
+    gpu : str, optional
+        Runs of this GPU alone.
+    precision : str
+        "single" or "double".
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run with operations, traffic, a time and a data sheet: "device", "application", "kernel", "input",
+        "time" (s, of all launches), "intensity" (operations a byte), "rate" (operations/s), "roof" (operations/s that
+        its intensity allows), "share" (rate / roof) and "bound" ("memory" or "compute"), the longest first.
+
+    Raises
+    ------
+    InputError
+        If the precision is another one, or no run has what is needed.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"the precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if gpu is not None:
+        frame = frame[frame["device"] == find_gpu(gpu).name]
+    count = PRECISIONS[precision]
+    needed = [name for name in (count, "dram_throughput") if name not in frame]
+    if frame.empty or needed:
+        raise InputError(
+            f"no run{f' of {gpu}' if gpu else ''} has {', '.join(needed or [count])}: profile it"
+        )
+    time = run_time(frame)
+    flops, moved = frame[count].to_numpy(float), frame["dram_throughput"].to_numpy(float) * time
+    table = frame[["device", "application", "kernel", "input"]].copy()
+    table["time"] = time * frame["invocations"].to_numpy(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table["intensity"], table["rate"] = flops / moved, flops / time
+    sheets = {name: gpus()[name] for name in frame["device"].unique() if name in gpus()}
+    table = table[(flops > 0) & (moved > 0) & table["device"].isin(list(sheets)).to_numpy()]
+    if table.empty:
+        raise InputError(
+            f"no run has operations of {precision} precision, traffic, a time and a data sheet of its GPU"
+        )
+    peak = table["device"].map({name: _roof(spec, precision) for name, spec in sheets.items()}).astype(float)
+    width = table["device"].map({name: spec.bandwidth for name, spec in sheets.items()}).astype(float)
+    table["roof"] = np.minimum(peak, table["intensity"] * width)
+    table["share"] = table["rate"] / table["roof"]
+    table["bound"] = np.where(table["intensity"] * width < peak, "memory", "compute")
+    return table.sort_values("time", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def roofline_figure(points: pd.DataFrame, *, precision: str = "single") -> Figure:
+    """Draw runs below the roofs of their GPUs; the longest kernels are named.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        From `roofline_points`.
+    precision : str
+        That of the points.
+    """
+    figure = Figure(figsize=(8.0, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    devices = list(dict.fromkeys(points["device"]))
+    sheets = [gpus()[device] for device in devices]
+    ridges = [_roof(spec, precision) / spec.bandwidth for spec in sheets]
+    low = min(points["intensity"].min(), *ridges) / _MARGIN
+    high = max(points["intensity"].max(), *ridges) * _MARGIN
+    line = np.geomspace(low, high, 200)
+    for number, (device, spec) in enumerate(zip(devices, sheets, strict=True)):
+        colour = f"C{number}"
+        mine = points[points["device"] == device]
+        roof = np.minimum(_roof(spec, precision), line * spec.bandwidth)
+        axes.plot(line, roof, color=colour, label=f"{device}, peak")
+        axes.plot(
+            mine["intensity"],
+            mine["rate"],
+            "o",
+            color=colour,
+            alpha=0.55,
+            ms=4.5,
+            mew=0,
+            label=f"{device}, runs",
+        )
+    _name_longest(axes, points)
+    axes.set(xscale="log", yscale="log", xlim=(low, high))
+    axes.set_xlabel("operations for each byte of device memory")
+    axes.set_ylabel(f"operations a second, {precision} precision")
+    axes.legend(loc="lower right")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    return figure
+
+
+def _name_longest(axes, points: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
+    """Write the names of the longest kernels beside their points, each once, with room between the lines."""
+    longest = points.drop_duplicates("kernel").head(_NAMED).sort_values("rate", ascending=False)
+    for place, (_, row) in enumerate(longest.iterrows()):
+        axes.annotate(
+            str(row["kernel"]).partition("(")[0].partition("<")[0][:28],
+            (row["intensity"], row["rate"]),
+            xytext=(0.02, 0.97 - 0.05 * place),
+            textcoords="axes fraction",
+            fontsize=8,
+            va="top",
+            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.6},
+        )
