@@ -235,9 +235,16 @@ def test_the_table_of_a_run_has_its_numbers(write_run):
     for line in ("3: 2 flagged, 1 audits", "0.002 ± 0.0007 eV", "held (estimated)", "50.0 %", "2.0 s"):
         assert line in table
     words = " ".join(table.split())
-    assert "mean error, estimated 0.002 ±" in words
+    assert "mean error, estimated 0.002 ± 0.0007 eV, from 1 audit" in words
     assert "threshold 0.3, in the unit of the uncertainty" in words
     assert "alpha 0.005 eV per unit of uncertainty" in words
+
+
+@pytest.mark.parametrize(("upper", "known", "shown"), [(0.01, False, "-"), (0.004, True, "0.004 eV")])
+def test_an_upper_limit_at_its_cap_is_not_shown(upper, known, shown, write_run):
+    report = report_run(read_run(write_run()))
+    report["bounds"][0].update(error_upper=upper, error_upper_known=known)
+    assert f"upper limit {shown} bound held?" in " ".join(text_of(report_table(report)).split())
 
 
 def test_where_no_call_was_trusted_nothing_is_called_estimated(write_run):
