@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from ase_proxima.apps.monte_carlo import ChainLog
-from ase_proxima.apps.monte_carlo_run import RunSettings, asked_structures, run
+from ase_proxima.apps.monte_carlo_run import RunSettings, run
+from ase_proxima.apps.run_settings import asked_structures
 from ase_proxima.runs.store import read_steps
 from ase_proxima.targets import parse_target
 

@@ -12,6 +12,7 @@ from proxima_cli.endings import OneLineGroup
 from proxima_cli.options import HELP_NAMES, json_option, plot_option, seed_option, version_option
 from proxima_cli.output import echo_json, json_text, show_table, write_figure, write_text
 from proxima_cli.proxima_md import md
+from proxima_cli.proxima_train import train
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,10 +23,11 @@ __all__ = ["main"]
 @click.group("proxima", cls=OneLineGroup, context_settings=HELP_NAMES)
 @version_option
 def main() -> None:
-    """Run molecular dynamics; look into run directories: finished, interrupted, or still being written."""
+    """Run dynamics, train models, look into run directories: finished, interrupted, or still being written."""
 
 
 main.add_command(md)
+main.add_command(train)
 
 
 @main.command()

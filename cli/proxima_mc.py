@@ -97,7 +97,7 @@ def main(
     proxima-mc --temp 100:1000:100 --seed 1,2,3 --jobs 2 --out runs/methane
     proxima-mc --temp 500 --exact --steps 500
     """  # noqa: D301  click takes the backspace for "keep these lines as they are"
-    from ase_proxima.apps.monte_carlo_run import RunSettings, check_same
+    from ase_proxima.apps.run_settings import RunSettings, check_same
     from ase_proxima.runs.store import discard_unstarted
 
     if jobs < 1:
@@ -160,7 +160,7 @@ def main(
 
 def _with_structure(run_dir: Path, error: Exception) -> Exception:
     """Add to the error of a process that died the file of the structure that it was busy with."""
-    from ase_proxima.apps.monte_carlo_run import save_structure_under_way
+    from ase_proxima.apps.run_settings import save_structure_under_way
 
     if not isinstance(error, ProcessDiedError):
         return error
@@ -195,7 +195,7 @@ def _reference(reference: Path | None, name: str) -> str | None:
     """The reference's run of the same name, or the reference itself where it is a single run."""
     if reference is None:
         return None
-    from ase_proxima.apps.monte_carlo_run import read_settings
+    from ase_proxima.apps.run_settings import read_settings
 
     inside = reference / name
     chosen = inside if inside.is_dir() else reference

@@ -19,14 +19,9 @@ from ase_proxima.apps import monte_carlo_run
 from ase_proxima.apps.delayed_acceptance import ExactState, OuterLog, OuterRow
 from ase_proxima.apps.delayed_acceptance_summary import acceptance_of, equilibrated, summarise
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions, energy_or_infinity
-from ase_proxima.apps.monte_carlo_run import (
-    Progress,
-    RunSettings,
-    asked_structures,
-    check_length,
-    make_arguments,
-)
+from ase_proxima.apps.monte_carlo_run import Progress, check_length
 from ase_proxima.apps.run_folder import open_run, read_summary, refuse_other_settings
+from ase_proxima.apps.run_settings import RunSettings, asked_structures, make_arguments
 from ase_proxima.apps.statistics import autocorrelation_time
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
@@ -12,125 +11,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import ase.collections
-import ase.io
-import numpy as np
-from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.apps import monte_carlo
-from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
-from ase_proxima.apps.run_folder import open_run, read_summary, refuse_other_settings
+from ase_proxima.apps.monte_carlo import ChainLog, ChainRow
+from ase_proxima.apps.run_folder import open_run, read_summary
+from ase_proxima.apps.run_settings import RunSettings, asked_structures, check_same, make_arguments
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
-from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
 from ase_proxima.runs.store import read_steps, write_json
-from ase_proxima.targets import ElectronicState, resolve_state, with_state
 from ase_proxima.types import Stats
 
-__all__ = [
-    "STRATEGIES",
-    "Progress",
-    "RunSettings",
-    "asked_structures",
-    "check_length",
-    "check_same",
-    "make_arguments",
-    "run",
-    "save_structure_under_way",
-    "summarise",
-]
+__all__ = ["Progress", "RunSettings", "check_length", "run", "summarise"]
 
-STRATEGIES = ("proxima", "published", "fixed", "baseline")
 BASELINE_ENERGIES = 3
 PROGRESS_INTERVAL_S = 0.2
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run is made with; a run is resumed with the same.
-
-    Attributes
-    ----------
-    molecule
-        Name in ASE's g2 collection, or a file that ASE reads.
-    temperature_K, perturb
-        See `Move`.
-    seed
-        Of the chain and of the audits, which have a stream each.
-    target
-        See `parse_target`.
-    strategy
-        One of `STRATEGIES`.
-    error_bound
-        Mean error of the energy, in eV.
-    threshold, retrain_interval
-        Of the fixed strategy: in the unit of the Coulomb-matrix distance, and in frames.
-    reference
-        Run whose structures are gone through in place of a chain of its own; None for none.
-    charge, multiplicity
-        Of the molecule, beside what its structure and the target say, which must not contradict them; None for
-        nothing.
-    """
-
-    molecule: str
-    temperature_K: float  # noqa: N815  K is the unit
-    perturb: float
-    seed: int
-    target: str
-    strategy: str
-    error_bound: float
-    threshold: float = 0.3
-    retrain_interval: int = 50
-    reference: str | None = None
-    charge: int | None = None
-    multiplicity: int | None = None
-
-    def check(self) -> None:
-        """Raise an `InputError` for what can be known to be wrong before the run."""
-        _ = self.move
-        if self.strategy not in STRATEGIES:
-            raise InputError(f"unknown strategy {self.strategy!r}: use one of {', '.join(STRATEGIES)}")
-        if not 0 < self.error_bound < math.inf:
-            raise InputError(f"error_bound must be a positive number, got {self.error_bound}")
-        if not self.threshold >= 0:
-            raise InputError(f"fixed_threshold must not be negative, got {self.threshold}")
-        if not self.retrain_interval >= 1:
-            raise InputError(f"a retrain interval must be at least 1, got {self.retrain_interval}")
-        if not self.seed >= 0:
-            raise InputError(f"the seed must not be negative, got {self.seed}")
-        structure = self.structure()
-        if self.reference is not None:
-            other = read_settings(Path(self.reference)).structure()
-            if _species_and_state(other) != _species_and_state(structure):
-                raise InputError(
-                    f"{self.reference} was made with {other.get_chemical_formula()}, {resolve_state(other)}, not with "
-                    f"{structure.get_chemical_formula()}, {resolve_state(structure)}: ask for the same --molecule, "
-                    "--charge and --multiplicity"
-                )
-
-    def structure(self) -> Atoms:
-        """Return the structure at the start, with the charge and the multiplicity asked for in its `info`.
-
-        Raises
-        ------
-        InputError
-            If there is none, or it cannot have them.
-        """
-        atoms = load_structure(self.molecule)
-        if self.charge and self.molecule in ase.collections.g2.names:
-            atoms.set_initial_magnetic_moments(None)  # the collection's are those of the neutral molecule
-        return with_state(atoms, self.charge, self.multiplicity, said_by="the command line")
-
-    @property
-    def move(self) -> Move:
-        """How the chain moves."""
-        return Move(self.temperature_K, self.perturb, fixed_atoms(self.structure()))
-
-    def chain_rng(self) -> np.random.Generator:
-        """Generator of the chain, at its start."""
-        return np.random.default_rng([self.seed, 1])
 
 
 @dataclass(frozen=True)
@@ -142,20 +38,6 @@ class Progress:
     n_steps: int
     acceptance: float
     stats: Stats
-
-
-def make_arguments(settings: RunSettings) -> dict[str, Any]:
-    """Arguments of `ProximaCalculator` for a strategy."""
-    common = {"error_bound": settings.error_bound, "error_metric": "energy", "seed": settings.seed}
-    published = {"surrogate": "soap_ridge", "uncertainty": "coulomb", "properties": ("energy",)}
-    if settings.strategy == "published":
-        return {**common, **published, "controller": "linear", "training": "lazy"}
-    if settings.strategy == "fixed":
-        controller = f"fixed:{settings.threshold!r}"
-        return {**common, **published, "controller": controller, "training": settings.retrain_interval}
-    if settings.strategy == "baseline":
-        return {**common, "controller": "baseline", "properties": ("energy",)}
-    return common
 
 
 def run(
@@ -228,10 +110,6 @@ def run(
         return summary
 
 
-def _species_and_state(atoms: Atoms) -> tuple[list[int], ElectronicState]:
-    return atoms.numbers.tolist(), resolve_state(atoms)
-
-
 def check_length(n_done: int, n_steps: int) -> None:
     """Raise an `InputError` where a run to go on with has more steps than are asked for."""
     if n_done > n_steps:
@@ -280,86 +158,6 @@ def _rows(
         before = done[-1].energy if done else energy
         moved = row.accepted and math.isfinite(energy)
         yield ChainRow(row.step, energy, row.accepted, energy if moved else before, gyration)
-
-
-def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_carlo.Positions]]:
-    """Structures whose energies a run asked for, made again from its seed and its decisions.
-
-    Yields
-    ------
-    row : ChainRow
-    atoms : Atoms
-        The structure asked for.
-    positions : array, shape (n_atoms, 3)
-        Where the chain stood after the step, in Å.
-
-    Raises
-    ------
-    RunDirectoryError
-        If the folder is no Monte Carlo run, or its structures cannot be made again.
-    """
-    settings = read_settings(run_dir)
-    if settings.reference is not None:
-        yield from asked_structures(Path(settings.reference))
-        return
-    rows = ChainLog.read(run_dir)
-    start = settings.structure()
-    replayed = monte_carlo.replay(start.positions, settings.move, settings.chain_rng(), rows)
-    for row, (asked, state) in zip(rows, replayed, strict=True):
-        atoms = start.copy()
-        atoms.positions = asked
-        yield row, atoms, state.positions
-
-
-def save_structure_under_way(run_dir: Path) -> Path:
-    """Write the structure whose energy a run was about to ask for when its process died, and return the file.
-
-    It is made again from the seed and the rows of the chain, so that nothing has to be written before each call.
-
-    Raises
-    ------
-    RunDirectoryError
-        If the folder is no Monte Carlo run of a chain of its own.
-    """
-    settings = read_settings(run_dir)
-    if settings.reference is not None:
-        raise RunDirectoryError(f"{run_dir} follows {settings.reference}: the structures are there")
-    rows = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
-    atoms, rng = settings.structure(), settings.chain_rng()
-    if rows:
-        *_, (_, state) = monte_carlo.replay(atoms.positions, settings.move, rng, rows)
-        atoms.positions, _ = monte_carlo.propose(state, rng, settings.move)
-    place = run_dir / "failed" / f"call-{len(rows):06d}.xyz"
-    place.parent.mkdir(exist_ok=True)
-    ase.io.write(place, atoms, format="extxyz")
-    return place
-
-
-def read_settings(run_dir: Path) -> RunSettings:
-    """Settings of a run.
-
-    Raises
-    ------
-    RunDirectoryError
-        If the folder is no Monte Carlo run.
-    """
-    try:
-        saved = json.loads((run_dir / "simulation.json").read_text())
-        settings = None if "exact" in saved else RunSettings(**saved["monte_carlo"])
-    except FileNotFoundError as error:
-        raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
-    if settings is None:  # outside of the try: a RunDirectoryError is a ValueError too
-        raise RunDirectoryError(
-            f"{run_dir} was made with --exact: only {run_dir / 'burn-in'} is a chain to follow"
-        )
-    return settings
-
-
-def check_same(settings: RunSettings, run_dir: Path) -> None:
-    """Raise a `RunDirectoryError` that names the first setting in which a run differs."""
-    refuse_other_settings(asdict(read_settings(run_dir)), asdict(settings), run_dir)
 
 
 def _progress(label: str, rows: list[ChainRow], n_steps: int, calculator: ProximaCalculator) -> Progress:

@@ -31,7 +31,7 @@ from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
 from ase_proxima.types import Decision, Frame, Results
 
-__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_steps", "write_json"]
+__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_frames", "read_steps", "write_json"]
 
 FORMAT = 2
 """Version of what is written; others are refused."""
@@ -399,3 +399,27 @@ def read_steps(path: str | Path) -> list[dict[str, str]]:
     if not steps.exists():
         raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call")
     return read_rows(steps)
+
+
+def read_frames(path: str | Path) -> list[Frame]:
+    """Frames of a run directory, in the order of the calls, finished or not.
+
+    Raises
+    ------
+    RunDirectoryError
+        If there is no database, or it is damaged.
+    """
+    file = Path(path) / "frames.db"
+    if not file.exists():
+        raise RunDirectoryError(f"{path} has no frames.db: it is not a run directory")
+    frames = []
+    try:
+        with ase.db.connect(file) as database:
+            for row in database.select(sort="id"):
+                atoms = row.toatoms()
+                results = dict(atoms.calc.results)
+                atoms.calc = None
+                frames.append(Frame(atoms, results, row.step))
+    except (sqlite3.Error, *DAMAGE) as error:
+        raise RunDirectoryError(f"{file} is damaged: {type(error).__name__}: {error}") from error
+    return frames

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.committee import Committee
 
-__all__ = ["MODELS", "import_deepmd", "load_committee", "load_model"]
+__all__ = ["MODELS", "check_installed", "import_deepmd", "load_committee", "load_model"]
 
 MODELS = "model-*.pb"
 """Names of the compressed models in a folder that `proxima train deepmd` made."""
@@ -33,6 +34,16 @@ def import_deepmd() -> Any:
             f"DeePMD-kit cannot be imported ({error}): pip install 'ase-proxima[deepmd]'"
         ) from error
     return deepmd.calculator
+
+
+def check_installed() -> None:
+    """Raise an `InputError` where DeePMD-kit with TensorFlow is not installed, without importing them."""
+    missing = [name for name in ("deepmd", "tensorflow") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"training needs DeePMD-kit with TensorFlow, but there is no {' and no '.join(missing)}: "
+            "pip install 'ase-proxima[deepmd]'"
+        )
 
 
 def load_model(path: Path) -> Any:

@@ -9,12 +9,8 @@ Answers:   {"id": 1, "ok": true, "name": "xtb", "properties": ["energy", "forces
 
 from __future__ import annotations
 
-import json
 import os
-import queue
-import signal
 import sys
-import threading
 from typing import Any
 
 from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
@@ -23,7 +19,7 @@ from ase.io.jsonio import decode, encode
 from ase_proxima.errors import InputError
 from ase_proxima.targets.contract import ask, offered
 from ase_proxima.targets.parse import parse_target
-from ase_proxima.targets.psi4_worker import leave, read_requests
+from ase_proxima.targets.psi4_worker import main
 
 __all__ = ["serve"]
 
@@ -58,25 +54,6 @@ def serve(request: dict[str, Any], made: list[BaseCalculator]) -> dict[str, Any]
     return {**answer, "id": request["id"]}
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    parent, scratch = os.getppid(), sys.argv[1]
-    # The client decides when a calculation is interrupted.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whatever the target prints must not come between the answers.
-    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    requests: queue.Queue[Any] = queue.Queue()
-    threading.Thread(target=read_requests, args=(requests, scratch, parent), daemon=True).start()
-    made: list[BaseCalculator] = []
-    while True:
-        answer = serve(requests.get(), made)
-        try:
-            pipe.write(json.dumps(answer) + "\n")
-            pipe.flush()
-        except OSError:
-            leave(scratch)
-
-
 if __name__ == "__main__":
-    main()
+    made: list[BaseCalculator] = []
+    main(lambda request, _: serve(request, made))

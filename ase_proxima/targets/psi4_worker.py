@@ -25,7 +25,10 @@ import shutil
 import signal
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POLL_S = 1.0
 MAX_MESSAGE = 300
@@ -190,14 +193,14 @@ def answer_to(request: dict[str, Any], scratch: str) -> dict[str, Any]:
     return answer
 
 
-def main() -> None:
+def main(answer_to: Callable[[dict[str, Any], str], dict[str, Any]] = answer_to) -> None:
     """Serve until standard input ends."""
     parent = os.getppid()
     scratch = sys.argv[1]
     sys.path.extend(sys.argv[2:])
     # The client decides when a calculation is interrupted.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Psi4's C++ code prints to file descriptor 1 as it likes: keep the pipe out of its reach.
+    # Psi4's C++ code, and whatever else, prints to file descriptor 1 as it likes: keep the pipe out of its reach.
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: queue.Queue[Any] = queue.Queue()

@@ -11,6 +11,7 @@ __all__ = ["OF_DEVICE", "device_limits", "limits", "peak_limits"]
 
 #: metrics whose limit depends on the device
 OF_DEVICE = ("ipc", "issued_ipc", "eligible_warps_per_cycle")
+_CAPABILITY = "CC "
 _SLACK = 1.02  # nvprof prints 100.4 % for a busy unit now and then
 _BANDWIDTH = ("dram_read_throughput", "dram_write_throughput", "dram_throughput")
 
@@ -38,6 +39,10 @@ def device_limits(device: str) -> dict[str, tuple[str, float]]:
     ('above the issue width of the multiprocessor, 4', 4.0)
     """
     spec = gpus().get(device)
+    if spec is None and device.startswith(_CAPABILITY):
+        # what is known of the device is its compute capability: the multiprocessor is that of any GPU of it
+        alike = (one for one in gpus().values() if one.compute_capability == device[len(_CAPABILITY) :])
+        spec = next(alike, None)
     return _of_spec(spec) if spec is not None else {}
 
 

@@ -14,7 +14,8 @@ from ase.build import molecule
 
 from ase_proxima import InputError, RunDirectoryError, TargetError
 from ase_proxima.apps.monte_carlo import ChainLog
-from ase_proxima.apps.monte_carlo_run import RunSettings, asked_structures, read_settings, run
+from ase_proxima.apps.monte_carlo_run import RunSettings, run
+from ase_proxima.apps.run_settings import asked_structures, read_settings
 from ase_proxima.reports.report import report_run
 from ase_proxima.reports.run_table import run_table
 from ase_proxima.runs.run_data import read_run

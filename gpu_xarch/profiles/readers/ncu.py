@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from gpu_xarch.metrics import evaluate_ncu, ncu_names, registry
@@ -75,6 +76,7 @@ _NEW_ROW = re.compile(r'"\d+","\d+","')
 _DEVICE_NAME = "device__attribute_display_name"
 _REMEMBERED = 10_000  # launches whose ID is known again
 _CONTINUED = 50  # lines that one quoted text may span
+_WHOLE = frozenset({"", "byte", "inst", "sector", "request", "warp"})  # units of sums that are not scaled
 _NO_METRICS = (
     "device__attribute_",
     "profiler__",
@@ -116,6 +118,31 @@ def _numbers(path: Path) -> Iterator[str]:
         return
 
 
+@lru_cache(maxsize=4096)
+def _classes(name: str) -> frozenset[str]:
+    """Return the unit classes that a counter may come in, by its name."""
+    if name.endswith("pct") or "pct_of_peak" in name:
+        return frozenset({"fraction"})
+    if name.startswith("gpu__time_duration"):
+        return frozenset({"s"})
+    moved = (
+        "__bytes" in name or "_bytes." in name or "t_bytes" in name or name.startswith("launch__shared_mem")
+    )
+    if name.endswith(".per_second"):
+        return frozenset({"bytes/s"} if moved else {"1/s"})
+    return frozenset({"bytes"} if moved else {"plain"})
+
+
+def _contradicts(name: str, value: float, unit: str, kind: str) -> str:
+    """Return why a value cannot be one of a known counter; empty where it can."""
+    wanted = _classes(name)
+    if kind not in wanted:
+        return f"a value of unit {kind}, the counter has {', '.join(sorted(wanted))}"
+    if name.endswith(".sum") and unit in _WHOLE and value != int(value):
+        return "the counter has whole numbers"
+    return ""
+
+
 class NcuSection:
     """A table of either page; a run is one launch, that is one ID of a process."""
 
@@ -126,6 +153,7 @@ class NcuSection:
         self.details = "Metric Name" in self.index and "Metric Value" in self.index
         self.units = [""] * len(columns)
         self.first = True
+        self.has_units = False
         self.key: tuple[str, str] | None = None
         self.run: Run | None = None
         self.raw: dict[str, float] = {}
@@ -168,8 +196,11 @@ class NcuSection:
             message = f"{len(fields)} fields where the header has {len(self.columns)}; row left out"
             return [*problems, self._problem(number, "row", message)]
         if self.first and not fields[self.index["ID"]]:
-            self.units, self.first = fields, False
+            self.units, self.first, self.has_units = fields, False, True
             return problems
+        if self.first and not self.details:
+            message = "the page has no row of units below its header: its values are left out"
+            problems.append(self._problem(number, "unit", message))
         self.first = False
         if not ended and not text.endswith(('"', ",")):
             return [*problems, self._problem(number, "truncated", "the last line is cut; row left out")]
@@ -213,7 +244,7 @@ class NcuSection:
         for place, title in enumerate(self.columns):
             if title == _DEVICE_NAME and self.run is not None and fields[place]:
                 self.run.device = fields[place]
-            elif _is_metric(title):
+            elif self.has_units and _is_metric(title):
                 out.extend(self._metric(number, title, self.units[place], fields[place]))
         return out
 
@@ -266,6 +297,10 @@ class NcuSection:
                 return [self._problem(number, "number", f"{title}: {error}; value left out")]
             return ()
         name = DETAILS.get((title, kind), title) if self.details else title
+        if name in ncu_names() and (wrong := _contradicts(name, value, unit, kind)):
+            return [
+                self._problem(number, "unit", f"{title}: {text[:40]} {unit[:20]}: {wrong}; value left out")
+            ]
         if name == title and self.classes.get(name, kind) != kind:
             name = f"{title} [{unit}]"
         if name in self.dropped:

@@ -35,7 +35,7 @@ Output = Sequence[Run | Problem]
 def is_nsys(columns: Sequence[str]) -> bool:
     """Tell whether these are columns of the sums by kernel or of the trace of the GPU."""
     names = {_split(title)[0] for title in columns}
-    return {"Total Time", "Instances", "Name"} <= names or {"Start", "Duration", "Strm", "Name"} <= names
+    return {*_SUM, "Instances", "Name"} <= names or {"Start", "Duration", "Strm", "Name"} <= names
 
 
 def _split(title: str) -> tuple[str, str]:

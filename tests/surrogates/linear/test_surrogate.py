@@ -8,6 +8,7 @@ from ase.calculators.emt import EMT
 
 from ase_proxima.errors import InputError
 from ase_proxima.protocols import Surrogate
+from ase_proxima.surrogates.linear.evidence import solve
 from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from ase_proxima.types import Frame
 
@@ -300,3 +301,47 @@ def test_use_before_training_is_an_input_error(tmp_path):
     for use in (lambda s: s.predict(bulk("Al")), lambda s: s.save(tmp_path), lambda s: s.fit([])):
         with pytest.raises(InputError, match="BayesianSoap"):
             use(BayesianSoap())
+
+
+def test_what_is_kept_does_not_grow_with_the_frames(tmp_path, fitted):
+    frames = emt_frames(SYSTEMS["cluster"], 12)
+    sizes = []
+    for n in (9, 12):
+        surrogate = BayesianSoap(n_max=3, l_max=2, max_features=100)
+        surrogate.fit(frames[:n])
+        surrogate.save(tmp_path)
+        sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+    assert abs(sizes[1] - sizes[0]) < 100
+
+
+def test_deviations_of_the_draws_are_those_of_the_posterior(fitted):
+    surrogate, _ = fitted["crystal"]
+    posterior = solve(surrogate._sums, surrogate._hyper, surrogate._basis.block)
+    atoms = emt_frames(SYSTEMS["crystal"], 1, width=0.2, seed=5)[0].x
+    exact = posterior.variance(surrogate._basis.rows(atoms).gradient) + 1 / surrogate._hyper.noise["forces"]
+    found = surrogate.predict(atoms).std["forces"].ravel() ** 2
+    assert np.mean(found) == pytest.approx(np.mean(exact), rel=0.2)
+    assert np.all(np.abs(np.log(found / exact)) < 2.0)
+
+
+def test_compositions_that_differ_have_energies_of_their_own():
+    atoms = bulk("Al", cubic=True) * 2
+    vacancy = atoms[1:]
+    frames = emt_frames(atoms, 3, stress=False) + emt_frames(vacancy, 3, stress=False, seed=1)
+    shifted = [Frame(f.x, {**f.results, "energy": f.results["energy"] - 500.0 * len(f.x)}) for f in frames]
+    surrogate = BayesianSoap(**SMALL)
+    surrogate.fit(shifted)
+    for start in (atoms, vacancy):
+        unseen = emt_frames(start, 1, stress=False, seed=7)[0]
+        error = surrogate.predict(unseen.x).results["energy"] - (
+            unseen.results["energy"] - 500.0 * len(unseen.x)
+        )
+        assert abs(error) < 0.01 * len(unseen.x)
+
+
+def test_a_bond_shorter_than_any_seen_has_a_large_deviation(fitted):
+    surrogate, frames = fitted["crystal"]
+    near = frames[0].x.copy()
+    near.positions[1] = near.positions[0] + 0.6 * near.get_distance(0, 1, mic=True, vector=True)
+    usual = surrogate.predict(frames[0].x).std["forces"].max()
+    assert surrogate.predict(near).std["forces"].max() > 10 * usual

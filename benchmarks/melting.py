@@ -1,0 +1,144 @@
+"""The melting point of aluminium (EMT by Asap), alone and with surrogates in the target's place.
+
+`--part points` finds melting points of two cells, each with preparations of its own. `--part table` runs one cell near
+its melting point with several strategies from the same starts: how many runs end liquid, how much is trusted, and the
+true force error of frames that are computed again by the target, outside of the timed runs.
+
+Each study is kept in --work and its row goes to benchmarks/results/melting.csv; a study that is there already is read,
+not made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import click
+import numpy as np
+import pandas as pd
+
+from ase_proxima.dynamics.melting import MeltingSettings, Preparation, melt, read_runs
+from ase_proxima.reports.melting import plot_melting
+from ase_proxima.targets import parse_target
+
+RESULTS = Path(__file__).parent / "results"
+TARGET = "asap"
+CHECKED_FRAMES = 100
+"""Frames, evenly from all runs of a study, whose forces are computed again."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A row: its name, settings, number of runs, and the study whose starts it takes."""
+
+    name: str
+    n_runs: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    starts: str | None = None
+
+
+def points(runs: int) -> Iterator[Study]:
+    """Three preparations of 216 atoms and one of 512."""
+    for seed in (1, 2, 3):
+        yield Study(f"216 atoms, seed {seed}", runs, {"size": 3, "strategy": "baseline", "seed": seed})
+    yield Study("512 atoms", runs, {"size": 4, "strategy": "baseline", "seed": 1})
+
+
+def table(runs: int, temperature_K: float, models: str | None) -> Iterator[Study]:
+    """Strategies at one temperature, from the starts of the first point."""
+    one: dict[str, Any] = {"size": 3, "seed": 1, "temperatures_K": (temperature_K,)}
+    rows: dict[str, dict[str, Any]] = {
+        "no surrogate": {"strategy": "baseline"},
+        "learning, bound 0.03": {"strategy": "proxima", "error_bound": 0.03},
+        "learning, bound 0.06": {"strategy": "proxima", "error_bound": 0.06},
+        "learning, threshold 0.05": {"strategy": "fixed", "threshold": 0.05},
+        "learning, threshold 0.2": {"strategy": "fixed", "threshold": 0.2},
+    }
+    if models is not None:
+        rows["DeePMD committee, bound 0.05"] = {
+            "strategy": "committee",
+            "error_bound": 0.05,
+            "models": models,
+        }
+        for threshold in (0.1, 0.4):
+            name = f"DeePMD committee, threshold {threshold}"
+            rows[name] = {"strategy": "fixed", "threshold": threshold, "models": models}
+    for name, settings in rows.items():
+        yield Study(f"{temperature_K:.0f} K, {name}", runs, {**one, **settings}, "216 atoms, seed 1")
+
+
+def true_error(folder: Path) -> float:
+    """Mean absolute error per force component of frames of all runs, eV/Å."""
+    frames = [frame for path in sorted(folder.glob("runs/*/snapshots.traj")) for frame in ase.io.iread(path)]
+    target = parse_target(TARGET)
+    errors = []
+    for i in np.unique(np.linspace(0, len(frames) - 1, CHECKED_FRAMES).astype(int)):
+        exact = target.get_property("forces", frames[i])
+        errors.append(np.abs(exact - frames[i].get_forces()).mean())
+    return float(np.mean(errors))
+
+
+def folder_of(name: str, work: Path) -> Path:
+    """Folder of a study in the working folder."""
+    return work / name.replace(",", "").replace(" ", "-")
+
+
+def make(study: Study, work: Path) -> dict[str, Any]:
+    """Make a study, or go on with it, and return its row."""
+    folder = folder_of(study.name, work)
+    starts = None if study.starts is None else folder_of(study.starts, work)
+    summary = melt(
+        MeltingSettings(target=TARGET, **study.settings),
+        study.n_runs,
+        folder,
+        starts=starts,
+        resume=folder.exists(),
+    )
+    plot_melting(summary).savefig(folder / "melting.png")
+    row = {
+        "study": study.name,
+        **{k: v for k, v in summary.items() if not isinstance(v, (dict, list, tuple))},
+    }
+    row["interval_low_K"], row["interval_high_K"] = summary["interval_K"]
+    row |= {f"flat_{name}": summary["flat"][name] for name in ("temperature_K", "std_K")}
+    row["n_liquid"] = sum(entry["n_liquid"] for entry in summary["temperatures"])
+    row["mean_steps"] = float(np.mean([run["step"] for run in read_runs(folder)]))
+    row["force_mae"] = true_error(folder) if study.settings["strategy"] != "baseline" else 0.0
+    (folder / "row.json").write_text(json.dumps(row))
+    return row
+
+
+@click.command()
+@click.option("--part", type=click.Choice(["points", "table"]), default="points", show_default=True)
+@click.option("--runs", default=20, show_default=True, help="Runs of each study.")
+@click.option("--temp", type=float, help="Temperature of the table.  [default: the first point's own]")
+@click.option("--models", help="Folder of a DeePMD committee, for its rows.")
+@click.option("--only", help="Only studies whose name has this in it.")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/benchmark-melting"))
+def main(part: str, runs: int, temp: float | None, models: str | None, only: str | None, work: Path) -> None:
+    """Make the studies one after the other, writing the table after each."""
+    if part == "points":
+        studies = points(runs)
+    else:
+        first = folder_of("216 atoms, seed 1", work)
+        Preparation.read(first)
+        found = json.loads((first / "summary.json").read_text())["melting_temperature_K"]
+        studies = table(runs, temp or 5.0 * round(found / 5.0), models)
+    file = RESULTS / "melting.csv"
+    for study in studies:
+        if only is not None and only not in study.name:
+            continue
+        row = make(study, work)
+        known = pd.read_csv(file) if file.exists() else pd.DataFrame()
+        if len(known):
+            known = known[known["study"] != study.name]
+        pd.concat([known, pd.DataFrame([row])]).to_csv(file, index=False, float_format="%.6g")
+        click.echo(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
