@@ -10,6 +10,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from ase_proxima.calculator import ProximaCalculator
+    from ase_proxima.confirmation import confirm
     from ase_proxima.decorator import proxima
     from ase_proxima.errors import (
         InputError,
@@ -31,6 +32,7 @@ __all__ = [
     "RunDirectoryError",
     "Stats",
     "TargetError",
+    "confirm",
     "proxima",
 ]
 
@@ -38,6 +40,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "calculator": ["ProximaCalculator"],
+        "confirmation": ["confirm"],
         "decorator": ["proxima"],
         "errors": [
             "InputError",

@@ -17,7 +17,7 @@ from ase_proxima.reports.formatting import (
     format_time,
     format_with_error,
 )
-from ase_proxima.reports.report import TIME_NAMES, estimate_in_words, report_run, shown_limit
+from ase_proxima.reports.report import TIME_NAMES, report_run
 from ase_proxima.runs.run_data import RunData
 
 __all__ = ["compare_runs", "comparison_table", "true_errors"]
@@ -173,13 +173,13 @@ def _bound_section(reports: Sequence[Mapping[str, Any]], metric: str) -> list[tu
     unit = next(bound["unit"] for bound in found if bound is not None)
     of = f"{metric} error" + (f" ({unit})" if unit else "")
 
-    def each(name: str) -> list[str]:
-        return [format_number(bound[name]) if bound else "-" for bound in found]
+    def each(name: str, digits: int = 3) -> list[str]:
+        return [format_number(bound[name], digits) if bound else "-" for bound in found]
 
     return [
         (f"bound, {of}", each("bound")),
-        (f"estimated mean {of}", [estimate_in_words(bound) if bound else "-" for bound in found]),
-        (f"upper limit, {of}", [format_number(shown_limit(bound), 2) if bound else "-" for bound in found]),
+        (f"estimated mean {of}", each("error_estimate", 2)),
+        (f"upper limit, {of}", each("error_upper", 2)),
         ("bound held?", [bound["verdict"] if bound else "-" for bound in found]),
         ("threshold (unit of uncertainty)", each("threshold")),
     ]

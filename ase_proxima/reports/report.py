@@ -34,7 +34,7 @@ from ase_proxima.runs.run_data import (
 from ase_proxima.runs.serialisation import state_from_json
 from ase_proxima.types import Observation
 
-__all__ = ["estimate_in_words", "report_run", "report_table", "shown_limit"]
+__all__ = ["report_run", "report_table"]
 
 EXACT_NOTE = (
     "made with --exact, where the surrogate only proposes: there is no trusted call to report on; "
@@ -134,7 +134,7 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
         if (p <= 0.5).any():  # audits that were all but certain say nothing of the draw
             spread = math.sqrt(float(np.nansum((1 - p) * (residual / p) ** 2))) / n
     controller = _controller_report(run, i, bound)
-    remarks = list(controller["notes"])
+    remarks = [f"{bound.metric}: {note}" for note in controller["notes"]]
     if basis == "flagged calls":
         remarks.append(
             "no audits: the error on trusted calls is extrapolated from the flagged ones, unchecked"
@@ -146,11 +146,10 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
         "bound": bound.bound,
         "bound_over": over,
         "error_estimate": estimate,
-        "error_estimate_std": spread,
+        "error_estimate_se": spread,
+        "n_audits": int(audited.sum()),
         "error_basis": basis,
-        "n_audits_seen": int(audited.sum()),
         "error_upper": controller["error_upper"],
-        "error_upper_known": controller["error_upper_known"],
         "error_seen_mean": float(bound.error[seen].mean()) if seen.any() else math.nan,
         "verdict": _verdict(estimate, controller["error_upper"], bound.bound, basis),
         "threshold": float(bound.threshold[-1]),
@@ -171,7 +170,7 @@ def _verdict(estimate: float, upper: float, bound: float, basis: str) -> str:
 
 def _controller_report(run: RunData, i: int, bound: BoundData) -> dict[str, Any]:
     """Report of a controller after the last call, from its latest state and the calls since."""
-    nothing = {"error_upper": math.nan, "error_upper_known": False, "notes": ()}
+    nothing = {"error_upper": math.nan, "notes": ()}
     name = run.settings.get("controller")
     if not isinstance(name, str) or run.state is None:
         return nothing
@@ -189,10 +188,7 @@ def _controller_report(run: RunData, i: int, bound: BoundData) -> dict[str, Any]
                 int(run.model_version[k]),
             )
             state = controller.observe(state, observation)
-        report = controller.report(state)
-        # the limit begins at its cap, which says nothing of this run
-        known = report["error_upper"] < getattr(controller, "cap", math.inf) * bound.bound
-        return {**report, "error_upper_known": known}
+        return controller.report(state)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         note = f"no upper limit: another version wrote the state of the controller {name!r} ({error})"
         return {**nothing, "notes": (note,)}
@@ -294,9 +290,9 @@ def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, s
     unit = f" {bound['unit']}" if bound["unit"] else ""
     of = f" ({bound['metric']})" if several else ""
     calls = "trusted" if bound["bound_over"] == "trusted" else "all"
-    estimate = estimate_in_words(bound)
-    audits = bound["n_audits_seen"]
-    seen = f", from {audits:,} audit{'s' * (audits != 1)}" if bound["error_basis"] == "audits" else ""
+    estimate = format_number(bound["error_estimate"], 2)
+    if bound["error_estimate_se"] > 0:
+        estimate += f" ± {format_number(bound['error_estimate_se'], 1)}"
     known = bound["error_estimate"] == 0 and not bound["error_basis"]  # no call was trusted
     mean = "mean error" if known else "mean error, estimated"
     return [
@@ -304,25 +300,16 @@ def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, s
             f"bound{of}",
             f"{format_number(bound['bound'])}{unit}, mean of {bound['metric']} error, {calls} calls",
         ),
-        (f"{mean}{of}", f"{estimate}{unit if estimate != '-' else ''}{seen}"),
-        (f"upper limit{of}", _with_unit(shown_limit(bound), unit)),
+        (f"{mean}{of}", f"{estimate}{unit if estimate != '-' else ''}{_audits(bound['n_audits'])}"),
+        (f"upper limit{of}", _with_unit(bound["error_upper"], unit)),
         (f"bound held?{of}", bound["verdict"]),
         (f"threshold{of}", _with_unit(bound["threshold"], ", in the unit of the uncertainty")),
         (f"alpha{of}", _with_unit(bound["alpha"], f"{unit} per unit of uncertainty")),
     ]
 
 
-def estimate_in_words(bound: Mapping[str, Any]) -> str:
-    """Estimate of the mean error of a bound in a report, with its standard error where there is one."""
-    estimate = format_number(bound["error_estimate"], 2)
-    if bound["error_estimate_std"] > 0:
-        estimate += f" ± {format_number(bound['error_estimate_std'], 1)}"
-    return estimate
-
-
-def shown_limit(bound: Mapping[str, Any]) -> float:
-    """Upper limit of a bound in a report; NaN while it is the cap that it begins at."""
-    return float(bound["error_upper"]) if bound["error_upper_known"] else math.nan
+def _audits(n: int) -> str:
+    return f", from {n} audit{'s' * (n > 1)}" if n else ""
 
 
 def _with_unit(value: float, unit: str) -> str:
