@@ -7,7 +7,7 @@ TEMP ?= 500
 # Matrices are small here: a second thread costs more than it saves.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help run quick test lowest wheel format benchmarks clean
+.PHONY: help run quick test lowest mutants wheel format benchmarks clean
 
 # Tests of a minute in all: nothing slow, no program of quantum chemistry, no data of others.
 QUICK := not (slow or psi4 or pyscf or qe or deepmd or shared_data)
@@ -38,6 +38,10 @@ lowest: ## The quick tests on the lower bounds of the dependencies, in an enviro
 	@scripts/make-venv $(PYTHON) $(LOWEST)
 	$(LOWEST)/bin/python -m pip install -q -c constraints-lowest.txt -e . pytest hypothesis
 	$(LOWEST)/bin/python -m pytest -q -m "$(QUICK) and not xtb" tests
+
+mutants: $(VENV)/.installed-test ## Mutation testing of the pure core (hours, one core); what survives is printed
+	$(BIN)/python -m pip install -q 'cosmic-ray>=8.3'
+	$(BIN)/python scripts/mutants.py
 
 wheel: ## Build wheel and sdist, and try the wheel in a bare environment
 	@scripts/check-wheel $(PYTHON)

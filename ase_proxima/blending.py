@@ -23,8 +23,7 @@ __all__ = [
 ]
 
 DROP_RATIO = 2.0
-"""Uncertainty over threshold from which the surrogate is dropped at once. At 1, every ramp down is a drop: NVE of
-108 aluminium atoms then drifted by +1.89 meV an atom, against -0.35 at 2."""
+"""Uncertainty over threshold from which the surrogate is dropped at once; at 1 every way down would be such a kick."""
 
 
 @dataclass(frozen=True, slots=True)

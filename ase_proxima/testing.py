@@ -187,9 +187,8 @@ def check_controller(controller: Controller, seed: int = 0, n_calls: int = 300) 
         _require(_same_state(resumed, following), "a state that was read from JSON goes on differently")
         state = following
     report = controller.report(state)
-    _require(
-        {"error_estimate", "error_upper", "notes"} <= set(report), f"the report lacks something: {report}"
-    )
+    missing = {"error_estimate", "error_estimate_se", "error_upper", "notes"} - set(report)
+    _require(not missing, f"the report lacks {', '.join(sorted(missing))}")
     _require(isinstance(report["notes"], tuple), "notes must be a tuple of lines")
 
 

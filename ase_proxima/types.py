@@ -100,6 +100,9 @@ class Observation:
         The probability with which the error was seen: 1 on a flagged call, the audit rate on a trusted one.
     model_version
         The version of the surrogate that predicted; 0 before the first training.
+    novelty
+        What an error that was seen is worth as evidence: 1 at an input unlike those seen before, less where it repeats
+        one of them.
     """
 
     uncertainty: float
@@ -107,6 +110,7 @@ class Observation:
     error: float | None
     probability: float
     model_version: int
+    novelty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +145,10 @@ class Stats:
     time_target, time_surrogate, time_uncertainty, time_training, time_decision
         Time spent in target runs, predictions, uncertainties, training, and everything else that the wrapping
         costs.
-    error_estimate, error_upper
-        Estimated mean error over the calls that `bound_over` names, and its upper confidence limit; one value
-        a metric, by name, where there are several bounds.
+    error_estimate, error_estimate_se, error_upper
+        Estimated mean error over the calls that `bound_over` names, its standard error (NaN before an error was seen by
+        chance), and its upper confidence limit (NaN as long as the errors seen allow none); one value a metric, by
+        name, where there are several bounds.
     threshold
         Current threshold, in the unit of the uncertainty; likewise.
     model_version
@@ -176,6 +181,7 @@ class Stats:
     time_training: float = 0.0
     time_decision: float = 0.0
     error_estimate: float | dict[str, float] = float("nan")
+    error_estimate_se: float | dict[str, float] = float("nan")
     error_upper: float | dict[str, float] = float("nan")
     threshold: float | dict[str, float] = float("nan")
     model_version: int = 0

@@ -3,16 +3,21 @@
 Writes benchmarks/results/streams.csv and prints the table.  No surrogate and no target take part: each stream says what
 the error would be at every call, the controller decides on the uncertainty alone, and sees the error where
 it decided to look.
+
+With --sensitivity each constant of the default controller is halved and doubled in turn; the table goes to
+benchmarks/results/streams_sensitivity.csv.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 import pandas as pd
+from scipy.signal import lfilter
 
 from ase_proxima.controllers.linear import LinearController
 from ase_proxima.controllers.risk import RiskController
@@ -66,8 +71,90 @@ def worsening(rng: np.random.Generator, n: int) -> Stream:
     return _stream(rng, n, np.full(n, 0.0015), 0.7 * 7 ** np.linspace(0, 1, n))
 
 
+def _wander(rng: np.random.Generator, n: int, memory: float) -> np.ndarray:
+    """Autoregressive process of unit variance that forgets over `memory` calls."""
+    keep = np.exp(-1.0 / memory)
+    kicks = np.sqrt(1 - keep**2) * rng.normal(size=n)
+    kicks[0] = rng.normal()
+    return np.asarray(lfilter([1.0], [1.0, -keep], kicks))
+
+
+def _correlated(rng: np.random.Generator, n: int, memory: float) -> Stream:
+    u = 0.0025 * np.exp(0.5 * _wander(rng, n, memory))
+    return u, np.abs(rng.normal(size=n)) * np.exp(0.8 * _wander(rng, n, memory)) * u
+
+
+def correlated_50(rng: np.random.Generator, n: int) -> Stream:
+    """As in dynamics: uncertainty and ratio wander and remember 50 calls; the ratio spreads by a factor of e^0.8."""
+    return _correlated(rng, n, 50.0)
+
+
+def correlated_150(rng: np.random.Generator, n: int) -> Stream:
+    """The same with a memory of 150 calls."""
+    return _correlated(rng, n, 150.0)
+
+
+def two_basins(rng: np.random.Generator, n: int) -> Stream:
+    """To and fro every 250 calls between regions whose errors differ fivefold at the same uncertainty."""
+    return _stream(rng, n, np.full(n, 0.0015), np.where(np.arange(n) // 250 % 2 == 0, 0.6, 3.0))
+
+
+def halving(rng: np.random.Generator, n: int) -> Stream:
+    """Errors at the same uncertainty grow sevenfold while the uncertainty halves."""
+    growth = np.linspace(0, 1, n)
+    return _stream(rng, n, 0.002 * 0.5**growth, 0.7 * 7**growth)
+
+
+def late_jump(rng: np.random.Generator, n: int) -> Stream:
+    """Errors 5 times larger at the same uncertainty for the last tenth of the calls."""
+    return _stream(rng, n, np.full(n, 0.0015), np.where(np.arange(n) < 0.9 * n, 0.8, 4.0))
+
+
+def bursts(rng: np.random.Generator, n: int) -> Stream:
+    """Now and then, once in 300 calls, 20 calls with errors 10 times larger at the same uncertainty."""
+    starts = rng.random(n) < 1 / 300
+    within = np.convolve(starts, np.ones(20))[:n] > 0
+    return _stream(rng, n, np.full(n, 0.0015), np.where(within, 8.0, 0.8))
+
+
+DEVELOPED_ON = ("stationary", "drifting", "jump", "correlated_50", "correlated_150")
+"""Streams on which the constants were chosen; the others only check."""
+VARIED = (
+    "audit_rate",
+    "margin",
+    "spread",
+    "horizon",
+    "window",
+    "latest",
+    "cap",
+    "cap_weight",
+    "audit_risk",
+    "audit_least",
+    "audit_most",
+    "n_near",
+    "first_gap",
+    "surprise",
+    "shift",
+    "alarm_pairs",
+)
+"""Constants of the default controller that are halved and doubled."""
+
 STREAMS: dict[str, Callable[[np.random.Generator, int], Stream]] = {
-    stream.__name__: stream for stream in (stationary, drifting, jump, uninformative, heavy_tailed, worsening)
+    stream.__name__: stream
+    for stream in (
+        stationary,
+        drifting,
+        jump,
+        uninformative,
+        heavy_tailed,
+        worsening,
+        correlated_50,
+        correlated_150,
+        two_basins,
+        halving,
+        late_jump,
+        bursts,
+    )
 }
 CONTROLLERS: dict[str, Callable[[], Controller]] = {
     "risk": lambda: RiskController(BOUND, prior_ratio=1.0),
@@ -99,38 +186,82 @@ def drive(controller: Controller, stream: Stream, rng: np.random.Generator) -> d
         "share_trusted": len(trusted_errors) / n,
         "share_target": n_runs / n,
         "estimate": report["error_estimate"],
+        "estimate_se": report["error_estimate_se"],
         "upper": report["error_upper"],
+        "upper_known": report["error_upper"] == report["error_upper"],
         "upper_holds": not report["error_upper"] < true,
         "share_alarm": alarms / n,
     }
 
 
-@click.command(context_settings={"show_default": True})
-@click.option("--runs", default=200, help="Runs of each stream.")
-@click.option("--calls", default=3000, help="Calls in each run.")
-def main(runs: int, calls: int) -> None:
-    """Share of runs that hold the bound, for each stream and controller."""
-    rows = []
-    for stream_name, make_stream in STREAMS.items():
-        for controller_name, make_controller in CONTROLLERS.items():
-            for seed in range(runs):
-                rng = np.random.default_rng([seed, 7])
-                result = drive(make_controller(), make_stream(rng, calls), rng)
-                rows.append({"stream": stream_name, "controller": controller_name, "seed": seed, **result})
-    table = pd.DataFrame(rows)
-    summary = table.groupby(["stream", "controller"], sort=False).agg(
+def _run(stream: str, make: Callable[[], Controller], seed: int, calls: int) -> dict[str, float]:
+    rng = np.random.default_rng([seed, 7])
+    return drive(make(), STREAMS[stream](rng, calls), rng)
+
+
+def summarise(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Shares and ratios over the runs of each group."""
+    return table.groupby(by, sort=False).agg(
         held=("held", "mean"),
         error_over_bound=("true_error", lambda e: e.mean() / BOUND),
         worst_over_bound=("true_error", lambda e: e.max() / BOUND),
         share_trusted=("share_trusted", "mean"),
         share_target=("share_target", "mean"),
         estimate_over_true=("estimate", lambda e: e.sum() / table.loc[e.index, "true_error"].sum()),
+        estimate_se_over_bound=("estimate_se", lambda e: e.mean() / BOUND),
         upper_over_bound=("upper", lambda e: e.mean() / BOUND),
+        upper_known=("upper_known", "mean"),
         upper_holds=("upper_holds", "mean"),
         share_alarm=("share_alarm", "mean"),
     )
+
+
+def sensitivity(runs: int, calls: int) -> pd.DataFrame:
+    """Halve and double each constant of the default controller; one row a setting, over all streams developed on."""
+    usual = RiskController(BOUND, prior_ratio=1.0)
+    settings = [("as it is", 1.0, usual)]
+    for name in VARIED:
+        value = getattr(usual, name)
+        for factor in (0.5, 2.0):
+            # no more than all of the bound may be aimed at
+            varied = min(factor * value, 1.0) if name == "margin" else type(value)(factor * value)
+            settings.append((name, varied, replace(usual, **{name: varied})))
+    rows = [
+        {"constant": name, "value": value, **_run(stream, lambda made=made: made, seed, calls)}
+        for name, value, made in settings
+        for stream in DEVELOPED_ON
+        for seed in range(runs)
+    ]
+    columns = ["held", "error_over_bound", "worst_over_bound", "share_target", "upper_known"]
+    return summarise(pd.DataFrame(rows), ["constant", "value"])[columns]
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--runs", default=20, help="Runs of each stream.")
+@click.option("--calls", default=3000, help="Calls in each run.")
+@click.option(
+    "--controller", "chosen", multiple=True, type=click.Choice(list(CONTROLLERS)), help="By default all."
+)
+@click.option("--sensitivity", "vary", is_flag=True, help="Halve and double each constant of `risk` instead.")
+def main(runs: int, calls: int, chosen: tuple[str, ...], vary: bool) -> None:
+    """Share of runs that hold the bound, for each stream and controller."""
+    if vary:
+        summary, name = sensitivity(runs, calls), "streams_sensitivity.csv"
+    else:
+        rows = [
+            {
+                "stream": stream,
+                "controller": name,
+                "seed": seed,
+                **_run(stream, CONTROLLERS[name], seed, calls),
+            }
+            for stream in STREAMS
+            for name in chosen or CONTROLLERS
+            for seed in range(runs)
+        ]
+        summary, name = summarise(pd.DataFrame(rows), ["stream", "controller"]), "streams.csv"
     RESULTS.mkdir(exist_ok=True)
-    summary.round(4).to_csv(RESULTS / "streams.csv")
+    summary.round(4).to_csv(RESULTS / name)
     click.echo(summary.round(3).to_string())
 
 

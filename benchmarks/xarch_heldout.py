@@ -1,9 +1,11 @@
-"""Predictions for applications and kernels that no model has seen, on real profiles.
+"""Predictions for suites, applications and kernels that no model has seen, on real profiles.
 
-GTX 950 -> GTX 1080 Ti (147 pairs of 58 applications, ten folds of whole applications) by suite, and K40 ->
-P100 and K20 -> K40 (six kernels, each left out in turn, at most 250 of its rows, drawn evenly). Writes
-benchmarks/results/xarch_heldout.csv and prints it. The profiles stay in ../shared/data, or in the folder
-that the environment variable XARCH_SHARED_DATA names.
+GTX 950 -> GTX 1080 Ti (147 pairs of 58 applications): each suite left out in turn, then whole applications in shuffled
+folds. Teslas: kernels left out in turn, all pairs of GPUs by one model, K20, K40 and P100 among each other (developed
+on) and the TitanX from and to each of them (checked on). Suites and applications are repeated with other seeds; scores
+are means over the repeats. Writes
+benchmarks/results/xarch_heldout.csv and prints it. The profiles stay in ../shared/data, or in the folder that the
+environment variable XARCH_SHARED_DATA names.
 """
 
 from __future__ import annotations
@@ -17,19 +19,17 @@ import click
 import numpy as np
 import pandas as pd
 
-from gpu_xarch import ingest, load_runs, pair_runs
-from gpu_xarch.learning.domain import Domain
+from gpu_xarch import ingest, load_runs, pair
 from gpu_xarch.learning.evaluation import Evaluation, evaluate
-from gpu_xarch.learning.prediction import TOLERANCE
-from gpu_xarch.learning.rows import TrainingData, training_data
-from gpu_xarch.learning.scores import score
-from gpu_xarch.learning.splits import groups_of, split
-from gpu_xarch.models import make_problem
+from gpu_xarch.learning.rows import training_data
+from gpu_xarch.models import ANY, make_problem
 from gpu_xarch.profiles.readers.table import load_map, table_reader
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-ROWS_OF_A_KERNEL = 250
+CHECKED_GPU, CHECKED_SUITE = "GTX TITAN X", "PolyBench"
+GEFORCE = "GTX 950 -> GTX 1080 Ti"
+TESLAS = ("K20", "K40", "P100", CHECKED_GPU)
 
 
 def shared_data() -> Path:
@@ -38,132 +38,124 @@ def shared_data() -> Path:
 
 
 def geforce_pairs(folder: Path) -> pd.DataFrame:
-    """Return the pairs GTX 950 -> GTX 1080 Ti with their suite."""
+    """Return the pairs GTX 950 -> GTX 1080 Ti."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "runs.parquet"
         ingest([folder / "nvprof" / "gtx950", folder / "nvprof" / "gtx1080ti"], out)
         runs = load_runs(out)
-    on = ("application", "kernel", "invocations")
-    pairs = pair_runs(runs, source="GTX 950", dest="GTX 1080 Ti", on=on).pairs
-    pairs["suite"] = pairs["dest.file"].str.extract(r"metrics_([a-z0-9]+)_")[0]
-    return pairs
+    return pair(runs, source="GTX 950", dest="GTX 1080 Ti", on=("application", "kernel", "invocations")).pairs
 
 
-def tesla_pairs(folder: Path, source: str, dest: str, seed: int) -> pd.DataFrame:
-    """Return pairs of the six kernels, one a distinct input, at most `ROWS_OF_A_KERNEL` of each."""
-    files = [
-        path
-        for path in sorted((folder / "gpuperfpredict").glob("*.csv.gz"))
-        if path.name.endswith((f"-{source}.csv.gz", f"-{dest}.csv.gz"))
-    ]
+def tesla_pairs(folder: Path, rows_of_a_kernel: int, seed: int) -> pd.DataFrame:
+    """Return all pairs of the four GPUs, one a distinct input, at most so many of each kernel and pair."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "runs.parquet"
+        files = sorted((folder / "gpuperfpredict").glob("*.csv.gz"))
         ingest(files, out, reader=table_reader(load_map("gpuperfpredict")))
         runs = load_runs(out)
-    pairs = pair_runs(runs, source=source, dest=dest, repeats="first").pairs
-    rng = np.random.default_rng(seed)
-    kept = [
-        rng.choice(rows, min(len(rows), ROWS_OF_A_KERNEL), replace=False)
-        for _, rows in sorted(pairs.groupby("kernel").indices.items())
-    ]
-    pairs = pairs.iloc[np.sort(np.concatenate(kept))].reset_index(drop=True)
-    pairs["suite"] = pairs["kernel"].str.replace(r"\(.*", "", regex=True)
-    return pairs
+    rng, found = np.random.default_rng(seed), []
+    for source in TESLAS:
+        for dest in TESLAS:
+            if source != dest:
+                pairs = pair(runs, source=source, dest=dest, repeats="first").pairs
+                kept = [
+                    rng.choice(rows, min(len(rows), rows_of_a_kernel), replace=False)
+                    for _, rows in sorted(pairs.groupby("kernel").indices.items())
+                ]
+                found.append(pairs.iloc[np.sort(np.concatenate(kept))])
+    return pd.concat(found, ignore_index=True)
 
 
-def rows_of(case: str, split_by: str, result: Evaluation, suites: np.ndarray) -> list[dict[str, object]]:
-    """Return the scores of every model over all rows and by suite."""
+def rows_of(
+    case: str, result: Evaluation, parts: dict[str, np.ndarray], seconds: float
+) -> list[dict[str, object]]:
+    """Return the scores of every model over parts of the rows, with intervals over groups for all of them."""
     data, found = result.data, []
-    intervals = {row["model"]: row for row in result.scores(draws=400)}
-    grouped = split_by != "random"
-    flagged = flags(data, split_by) if grouped else np.zeros(len(data))
-    for suite in ("all", *sorted(set(suites))):
-        rows = np.flatnonzero(np.ones(len(data), dtype=bool) if suite == "all" else suites == suite)
-        for name, predicted in result.predictions.items():
-            scores = score(data.y[rows], predicted[rows])
-            whole = intervals[name] if suite == "all" else {}
+    intervals = {row["model"]: row for row in result.scores(draws=200)}
+    for part, rows in parts.items():
+        for name in result.predictions:
+            scores, whole = result.score(name, rows), intervals[name] if len(rows) == len(data) else {}
             found.append(
                 {
                     "case": case,
                     "target": data.problem.target,
-                    "split": split_by,
-                    "suite": suite,
+                    "split": result.split,
+                    "part": part,
                     "model": name,
                     "rows": len(rows),
+                    "repeats": len(result.predictions[name]),
                     "median_ape_pct": round(100 * scores["median_ape"], 1),
                     "median_low_pct": round(100 * whole["median_ape_low"], 1) if whole else "",
                     "median_high_pct": round(100 * whole["median_ape_high"], 1) if whole else "",
                     "mape_pct": round(100 * scores["mape"], 1),
                     "mae": f"{scores['mae']:.4g}",
                     "r2": round(scores["r2"], 3),
-                    "out_of_domain_pct": round(100 * float(flagged[rows].mean()), 1)
-                    if name == "auto" and grouped
-                    else "",
+                    "cpu_s": round(seconds),
                 }
             )
     return found
 
 
-def flags(data: TrainingData, split_by: str) -> np.ndarray:
-    """Say of every row whether a model fitted without its group calls it out of its domain.
-
-    Each training part judges its own domain by predictions that it makes for its own groups, left out one
-    after another; the row's group takes no part in that. They are made with 50 trees, not 200, to save time.
-    """
-    flagged = np.zeros(len(data), dtype=bool)
-    for train_rows, test_rows in split(data, split_by, 10, 0):
-        part = data.rows(train_rows)
-        inner = evaluate(part, ("auto",), split_by=split_by, folds=5, options={"auto": {"n_estimators": 50}})
-        error = np.abs(inner.predictions["auto"] - part.y) / np.maximum(part.y, 1e-3 * np.median(part.y))
-        domain = Domain.fit(
-            part.X.to_numpy(float), groups=groups_of(part, split_by), errors=error, tolerance=TOLERANCE
-        )
-        flagged[test_rows] = domain.flags(data.X.iloc[test_rows].to_numpy(float))
-    return flagged
+def geforce_parts(keys: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the rows of each suite, and all."""
+    suites = keys["suite"].to_numpy(str)
+    parts = {
+        f"{name} (checked on)" if name == CHECKED_SUITE else name: np.flatnonzero(suites == name)
+        for name in sorted(set(suites))
+    }
+    return {"all": np.arange(len(keys)), **parts}
 
 
 @click.command(help=__doc__)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "xarch_heldout.csv")
-@click.option("--seed", type=int, default=0)
-@click.option("--source", "sources", multiple=True, help="Only from this GPU; other rows of the table stay.")
-@click.option("--grouped", is_flag=True, help="Leave out the random splits.")
-@click.option("--mlp-epochs", type=int, default=1000, help="The published 1,000, or fewer for a quick look.")
-def main(out: Path, seed: int, sources: tuple[str, ...], grouped: bool, mlp_epochs: int) -> None:
-    """Run the benchmark."""
+@click.option("--repeats", default=10, help="Seeds.")
+@click.option("--folds", default=5, help="Folds of applications.")
+@click.option("--models", default="forest,boosting,mlp,mechanism,auto", help="With commas.")
+@click.option("--mlp-epochs", default=1000, help="The published 1,000, or fewer for a quick look.")
+@click.option("--tesla-rows", default=40, help="Of each kernel and pair of Teslas.")
+@click.option("--only", type=click.Choice(["suite", "application", "kernel"]), help="One of the splits.")
+def main(
+    out: Path, repeats: int, folds: int, models: str, mlp_epochs: int, tesla_rows: int, only: str | None
+) -> None:
+    """Run the benchmark; rows of the table that are not measured again stay."""
     folder = shared_data()
     if not (folder / "nvprof").is_dir():
         raise SystemExit(f"no real profiles: neither $XARCH_SHARED_DATA nor {folder} has a folder nvprof")
-    models = ("forest", "boosting", "mlp", "auto")
-    cases = [
-        ("GTX 950", "GTX 1080 Ti", geforce_pairs(folder), ("application", "random")),
-        ("K40", "P100", tesla_pairs(folder, "K40", "P100", seed), ("kernel", "random")),
-        ("K20", "K40", tesla_pairs(folder, "K20", "K40", seed), ("kernel", "random")),
-    ]
-    cases = [case for case in cases if not sources or case[0] in sources]
     rows: list[dict[str, object]] = []
-    if sources and out.exists():
-        ran = [f"{source} -> {dest}" for source, dest, _, _ in cases]
-        before = pd.read_csv(out, keep_default_na=False)
-        rows = before[~before["case"].isin(ran)].to_dict("records")
-    for source, dest, pairs, splits in cases:
-        for target in ("ipc", "dram_throughput"):
-            data = training_data(pairs, make_problem(target, source, dest))
-            suites = pairs["suite"].to_numpy(str)
-            if len(suites) != len(data):
-                raise SystemExit("some pairs lack the target: their suites cannot be told apart")
-            for split_by in splits[:1] if grouped else splits:
-                start = time.perf_counter()
-                options = {"mlp": {"epochs": mlp_epochs}}
-                result = evaluate(data, models, split_by=split_by, folds=10, seed=seed, options=options)
-                part = rows_of(f"{source} -> {dest}", split_by, result, suites)
-                rows += part
-                click.echo(
-                    pd.DataFrame([row for row in part if row["suite"] == "all"]).to_string(index=False)
-                )
-                click.echo(result.words("auto"))
-                click.echo(f"{time.perf_counter() - start:.0f} s", err=True)
-                out.parent.mkdir(parents=True, exist_ok=True)
-                pd.DataFrame(rows).to_csv(out, index=False)
+    if out.exists():
+        rows = pd.read_csv(out, keep_default_na=False).to_dict("records")
+
+    def measure(
+        case: str, table: pd.DataFrame, target: str, split: str, gpus: tuple[str, str], n: int
+    ) -> None:
+        nonlocal rows
+        data, start = training_data(table, make_problem(target, *gpus)), time.process_time()
+        told = {"mlp": {"epochs": mlp_epochs}}
+        result = evaluate(data, models.split(","), split_by=split, folds=folds, repeats=n, options=told)
+        parts = geforce_parts(data.keys) if gpus[0] != ANY else {"all": np.arange(len(data))}
+        if gpus[0] == ANY:
+            pairs = (table["source.device"] + " -> " + table["dest.device"]).to_numpy(str)
+            parts |= {name: np.flatnonzero(pairs == name) for name in sorted(set(pairs))}
+        new = rows_of(case, result, parts, time.process_time() - start)
+        key = (case, data.problem.target, split)
+        rows = [row for row in rows if (row["case"], row["target"], row["split"]) != key] + new
+        click.echo(
+            pd.DataFrame(new).drop(columns=["case", "split", "repeats", "cpu_s"]).to_string(index=False)
+        )
+        pd.DataFrame(rows).to_csv(out, index=False)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for split in ("suite", "application"):
+        if only in (None, split):
+            pairs = geforce_pairs(folder)
+            for target in ("ipc", "dram_throughput"):
+                measure(GEFORCE, pairs, target, split, ("GTX 950", "GTX 1080 Ti"), repeats)
+    if only in (None, "kernel"):
+        pairs = tesla_pairs(folder, tesla_rows, 0)
+        checked = ((pairs["source.device"] == CHECKED_GPU) | (pairs["dest.device"] == CHECKED_GPU)).to_numpy()
+        for case, table in (("K20, K40, P100", pairs[~checked]), ("with the TitanX (checked on)", pairs)):
+            for target in ("ipc", "dram_throughput", "duration"):
+                measure(case, table.reset_index(drop=True), target, "kernel", (ANY, ANY), 1)
     click.echo(f"wrote {out}")
 
 

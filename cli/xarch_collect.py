@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from gpu_xarch.profiles.collect import collect as run
-from gpu_xarch.profiles.collect import detect_gpu, known_capability, metric_set, plan_collection
+from gpu_xarch.profiles.collect import detect_gpu, known_capability, metric_set, plan_collection, times_plan
 
 __all__ = ["collect"]
 
@@ -41,6 +42,9 @@ __all__ = ["collect"]
 @click.option("--kernels", metavar="REGEX", help="Only kernels whose name matches.")
 @click.option("--launches", type=click.IntRange(min=1), help="At most so many launches (Nsight Compute).")
 @click.option("--per-launch", is_flag=True, help="nvprof: a row for each launch instead of the mean.")
+@click.option(
+    "--times", is_flag=True, help="nvprof: run the program once more for the times of its launches."
+)
 @click.option("--dry-run", is_flag=True, help="Print the command and do not run it.")
 def collect(
     program: tuple[str, ...],
@@ -52,6 +56,7 @@ def collect(
     kernels: str | None,
     launches: int | None,
     per_launch: bool,
+    times: bool,
     dry_run: bool,
 ) -> None:
     """Profile PROGRAM (after --) into a file that ingest reads, with no more counters than needed."""
@@ -70,7 +75,12 @@ def collect(
     )
     if plan.missing:
         click.echo(f"not available with {plan.tool}: {', '.join(plan.missing)}", err=True)
-    click.echo(plan.shell)
+    second = times_plan(plan, index) if times else None
+    plans = [plan] if second is None else [plan, second]
+    for one in plans:
+        click.echo(one.shell)
+        if not dry_run:
+            run(one)
     if not dry_run:
-        run(plan)
-        click.echo(f"wrote {plan.out}; next: xarch ingest {plan.out} --out runs.parquet")
+        files = shlex.join(str(one.out) for one in plans)
+        click.echo(f"wrote {files}; next: xarch ingest {files} --out runs.parquet")

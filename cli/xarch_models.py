@@ -220,6 +220,12 @@ def predict(
     elif out is None:
         echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
     far = int(frame["out_of_domain"].sum())
+    n_groups, needed = len(set(trained.groups)), frame.attrs["groups_needed"]
+    if "low" in frame and n_groups < needed:
+        click.echo(
+            f"intervals span all that is possible: {n_groups} applications to learn from, {level:.0%} needs {needed}",
+            err=True,
+        )
     if not frame.attrs["proven"]:
         click.echo(
             "no prediction is to be relied on: on applications left out the model was mostly off by more than"
@@ -257,6 +263,13 @@ def _cell(value: object) -> str:
     help="What is left out together.",
 )
 @click.option("--folds", type=int, default=10, show_default=True, help="Folds, at most one a group.")
+@click.option(
+    "--repeats",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How often, each time with folds of another seed.",
+)
 @click.option("--nested", is_flag=True, help="Choose hyper-parameters on inner folds of each training part.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of models, folds and bootstrap.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
@@ -272,6 +285,7 @@ def evaluate(
     names: tuple[str, ...],
     split: str,
     folds: int,
+    repeats: int,
     nested: bool,
     seed: int,
     jobs: int,
@@ -289,6 +303,7 @@ def evaluate(
             names,
             split_by=split,
             folds=folds,
+            repeats=repeats,
             nested=nested,
             seed=seed,
             n_jobs=jobs,

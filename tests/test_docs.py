@@ -60,6 +60,12 @@ def test_dynamics(tmp_path, monkeypatch):
     assert len(names["committee"].member_results) == 3
 
 
+def test_derived(tmp_path, monkeypatch):
+    names = play("docs/derived.md", tmp_path, monkeypatch)
+    assert names["converged"] is True
+    assert np.abs(names["forces"]).max() < 0.01
+
+
 def test_functions(tmp_path, monkeypatch):
     slow = play("docs/functions.md", tmp_path, monkeypatch)["slow"]
     assert slow.last_decision is Decision.TARGET

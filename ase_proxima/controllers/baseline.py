@@ -40,4 +40,4 @@ class BaselineController:
 
     def report(self, state: BaselineState) -> dict[str, Any]:  # noqa: ARG002
         """Return an error of zero: no surrogate ever answered."""
-        return {"error_estimate": 0.0, "error_upper": 0.0, "notes": ()}
+        return {"error_estimate": 0.0, "error_estimate_se": 0.0, "error_upper": 0.0, "notes": ()}

@@ -10,7 +10,8 @@ import numpy as np
 
 __all__ = ["MeanError", "observe_error", "steady_total", "upper_limit"]
 
-LAMBDAS = tuple(0.5**j for j in range(1, 21))
+THETAS = tuple(0.5 ** (0.5 * j) for j in range(1, 23))
+"""Fixed grid of theta, in units of 1 / cap: from 0.7, for errors all seen, to what audits of 0.0005 allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class MeanError:
         Sum of the predicted errors.
     seen_error, seen_expected
         Sums of the errors that were seen, and of what had been predicted there, over their probabilities.
+    variance
+        Estimated variance of `total`.
+    n_seen
+        Number of errors that were seen.
+    probability_min
+        Smallest probability so far with which an error was to be seen.
     """
 
     n: int = 0
@@ -37,6 +44,9 @@ class MeanError:
     expected: float = 0.0
     seen_error: float = 0.0
     seen_expected: float = 0.0
+    variance: float = 0.0
+    n_seen: int = 0
+    probability_min: float = 1.0
 
     @property
     def mean(self) -> float:
@@ -49,6 +59,11 @@ class MeanError:
         if self.n == 0:
             return math.nan
         return float(steady_total(self.expected, self.seen_expected, self.seen_error)) / self.n
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the estimate; NaN before the first error was seen by chance."""
+        return math.sqrt(self.variance) / self.n if self.variance > 0 else math.nan
 
 
 def steady_total(expected: Any, seen_expected: Any, seen_error: Any) -> Any:
@@ -111,17 +126,22 @@ def observe_error(
         state.expected + expected,
         state.seen_error + seen,
         state.seen_expected + foreseen,
+        state.variance + (1.0 - probability) * deviation * deviation,
+        state.n_seen + (error is not None),
+        min(state.probability_min, probability),
     )
 
 
-def upper_limit(state: MeanError, *, cap: float, probability_min: float, delta: float = 0.05) -> float:
+def upper_limit(state: MeanError, *, cap: float, delta: float = 0.05) -> float:
     """Limit that the mean (capped) error exceeds at any time with probability `delta` at most.
 
     An empirical Bernstein bound, uniform in time (Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics
-    49, 2021): for every lambda in (0, 1), `exp(lambda S - psi(lambda) V)` with `psi(x) = -log(1 - x) - x` is a
-    supermartingale, S being the sum of what the estimates fell short by, over c, and V their variation, over
-    c squared, where no estimate exceeds its prediction by more than `c = cap / probability_min`.
-    The least of a fixed set of lambdas is taken, each at its share of delta.
+    49, 2021): let D be by how much the estimate of a call exceeds its prediction, never more than c = cap / p where
+    the error was to be seen with probability p.  For every theta with theta c < 1 at all calls so far,
+    `exp(theta S - psi(theta c) V / c^2)` with `psi(x) = -log(1 - x) - x` is a supermartingale, S being the sum
+    of what the estimates fell short by, V the sum of D squared, and c that of the smallest p so far: `psi(x) / x^2`
+    grows with x, so that the largest c serves all calls.  The thetas are fixed beforehand, in units of 1 / cap; one is
+    dropped for good once theta c reaches 1.  The least of those that are left is taken, each at its share of delta.
 
     Parameters
     ----------
@@ -129,28 +149,29 @@ def upper_limit(state: MeanError, *, cap: float, probability_min: float, delta: 
         Sums so far.
     cap : float
         Largest error that is counted.
-    probability_min : float
-        Smallest probability with which an error was to be seen.
     delta : float
         Probability of a false limit over the whole run.
 
     Returns
     -------
     float
-        The limit, `cap` at most; NaN before the first call.
+        The limit; NaN before the first call, and as long as it is not below `cap`, as it says nothing then.
 
     Examples
     --------
-    >>> state = MeanError(n=100_000, total=100.0, variation=0.0)
-    >>> upper_limit(state, cap=0.01, probability_min=0.1)
-    0.00101...
+    >>> state = MeanError(n=100_000, total=100.0, probability_min=0.1)
+    >>> upper_limit(state, cap=0.01)
+    0.0010...
+    >>> upper_limit(MeanError(n=10, total=0.01, probability_min=0.1), cap=0.01)
+    nan
     """
-    if state.n == 0:
-        return math.nan
-    if not probability_min > 0:
-        return cap
-    scale = cap / probability_min
-    variation = state.variation / scale**2
-    evidence = math.log(len(LAMBDAS) / delta)
-    shortfall = min((evidence + (-math.log1p(-x) - x) * variation) / x for x in LAMBDAS)
-    return min(max(state.mean, 0.0) + scale * shortfall / state.n, cap)
+    largest = cap / state.probability_min if state.probability_min > 0 else math.inf
+    evidence = math.log(len(THETAS) / delta)
+    shortfall = math.inf
+    for theta in THETAS:
+        x = theta * largest / cap
+        if x < 1:
+            variation = (-math.log1p(-x) - x) * state.variation / largest**2
+            shortfall = min(shortfall, (evidence + variation) * cap / theta)
+    limit = max(state.mean, 0.0) + shortfall / max(state.n, 1)
+    return limit if limit < cap else math.nan

@@ -63,4 +63,9 @@ class FixedController:
 
     def report(self, state: FixedState) -> dict[str, Any]:
         """Mean of the errors seen on flagged calls."""
-        return {"error_estimate": state.mean_error, "error_upper": math.nan, "notes": ()}
+        return {
+            "error_estimate": state.mean_error,
+            "error_estimate_se": math.nan,
+            "error_upper": math.nan,
+            "notes": (),
+        }

@@ -155,4 +155,9 @@ class LinearController:
         turns = sum(state.alternations)
         if turns >= OSCILLATION_SHARE * OSCILLATION_UPDATES:
             notes = (f"the threshold oscillates: {turns} turns in the last {OSCILLATION_UPDATES} updates",)
-        return {"error_estimate": estimate, "error_upper": math.nan, "notes": notes}
+        return {
+            "error_estimate": estimate,
+            "error_estimate_se": math.nan,
+            "error_upper": math.nan,
+            "notes": notes,
+        }

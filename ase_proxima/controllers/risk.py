@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ase_proxima.controllers.calibration import fit_ratio, largest_threshold, rank_correlation
 from ase_proxima.controllers.confidence import observe_error, upper_limit
-from ase_proxima.controllers.risk_state import MAX_WEIGHT, RiskState
+from ase_proxima.controllers.risk_state import Outliers, RiskState, Seen
 from ase_proxima.types import Observation, Verdict
 
 __all__ = ["RiskController", "RiskState"]
 
-LATEST_PAIRS = 12
-SURPRISE = 2.5
-ALARM_PAIRS = 20
+SETTLE = 10
+"""Trusted calls after which the threshold is set anew though no error was seen; uncertainties in the latest mean."""
+LEAST_ALLOWANCE = 0.05
+"""Share of its aim below which a debt does not press the allowance, so that the way out stays open."""
+RANKED, RANKED_AGAIN = 0.1, 0.3
+"""Rank correlation below which an alarm is raised, and above which it ends."""
+REACH = ": this surrogate cannot reach the bound here"
 
 
 @dataclass(frozen=True)
@@ -27,13 +32,16 @@ class RiskController:
     the ratio, meets the allowance.  Audits correct the running estimate; what was overspent, by that estimate,
     is paid back out of the allowance of the next calls, and what was saved may be spent.
 
+    The probability of an audit follows the square of the expected error over the bound: a call whose error
+    is a tenth of the bound is hardly worth one, a call near the bound is, and its frame teaches the surrogate too.
+
     Parameters
     ----------
     error_bound : float
         Mean error over the trusted calls to hold, in the unit of the error metric.
     audit_rate : float
-        Probability of an audit on a trusted call, for a surrogate that has just changed or erred far more than
-        expected.  It falls as trusted calls pass, down to a twentieth, and is larger at larger uncertainty.
+        Probability of an audit on a trusted call whose expected error, at the upper estimate of the ratio, is
+        `audit_risk` of the bound.
     prior_ratio : float or None
         Error per unit of uncertainty to expect before any error was seen: about 1 for a standard
         deviation in the unit of the error; None where the uncertainty has a unit of its own.
@@ -45,8 +53,30 @@ class RiskController:
         Trusted calls over which savings are spent and debts paid.
     window : int
         Number of latest observed errors in use.
+    latest : int
+        Number of latest observed errors that raise the ratio at once; as many are needed to trust anything without
+        a prior.
     cap : float
         Errors count up to this multiple of the bound in the estimates.
+    cap_weight : float
+        Largest weight of an error above the cap where the threshold is steered: it says that something
+        happened, not how often it did on calls that nobody saw.
+    audit_risk : float
+        Expected error over the bound at which audits have the probability `audit_rate`.
+    audit_least, audit_most : float
+        Smallest and largest probability of an audit, in units of `audit_rate`.
+    n_near : float
+        Errors to be seen at half an uncertainty or above before that uncertainty counts as known; repeated views of
+        one structure count as one.
+    first_gap : float
+        Audits that wait for those come with the probability `first_gap / (first_gap + trusted calls so far)`, so that
+        the first ones spread over a run, whatever its time step.
+    surprise : float
+        An error above this multiple of the expected one makes earlier errors no evidence for `n_near`.
+    shift : float
+        So does a change of the mean uncertainty by this factor.
+    alarm_pairs : int
+        Errors to be seen before it is judged whether the uncertainty ranks them.
     delta : float
         Probability with which the reported upper limit may be wrong at any time of the run.
     """
@@ -58,7 +88,17 @@ class RiskController:
     spread: float = 2.0
     horizon: int = 200
     window: int = 60
+    latest: int = 12
     cap: float = 5.0
+    cap_weight: float = 20.0
+    audit_risk: float = 0.3
+    audit_least: float = 0.1
+    audit_most: float = 5.0
+    n_near: float = 3.0
+    first_gap: float = 3.0
+    surprise: float = 2.5
+    shift: float = 3.0
+    alarm_pairs: int = 20
     delta: float = 0.05
 
     def __post_init__(self) -> None:
@@ -80,59 +120,62 @@ class RiskController:
         return Verdict(trusts, probability, state.threshold, state.ratio)
 
     def _audit_probability(self, state: RiskState, uncertainty: float) -> float:
-        """Probability of an audit: the more the newer the model and the larger the uncertainty.
-
-        While fewer than three errors were seen at half this uncertainty or above, it is up to 1: what was seen
-        at small uncertainties does not speak for larger ones.
-        """
-        threshold = state.threshold
-        if not (self.audit_rate > 0 and threshold > 0):
+        """Probability of an audit: the larger the expected error, and the less was seen at such uncertainties."""
+        if not (self.audit_rate > 0 and state.threshold > 0):
             return 0.0
-        n_near = sum(2 * u > uncertainty for u, _, _ in state.pairs[-self.window // 2 :])
-        record = math.sqrt(min(1.0, 50.0 / max(state.calls_at_version, 1.0)))
-        place = min(max(2.0 * uncertainty / threshold, 0.25), 2.0)
-        usual = max(self.audit_rate * record * place, self.audit_floor)
-        return min(max(usual, 1.0 - n_near / 3), 1.0)
-
-    @property
-    def audit_floor(self) -> float:
-        """Smallest probability of an audit on a trusted call."""
-        return self.audit_rate / 20.0
+        latest = state.seen[-(self.window // 2) :]
+        near = [
+            w if 2 * seen[0] > uncertainty else 0.0 for seen, w in zip(latest, _weights(latest), strict=True)
+        ]
+        first = max(len(near) - state.fresh, 0)
+        evidence = min(sum(near[:first]), self.n_near - 1.0) + sum(near[first:])
+        missing = max(1.0 - evidence / self.n_near, 0.0) * self.first_gap / (self.first_gap + state.calm)
+        risk, typical_risk = (
+            (state.ratio_upper * u / (self.audit_risk * self.error_bound)) ** 2
+            for u in (uncertainty, 0.5 * state.typical)
+        )
+        usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
+        return min(max(usual, missing * min(1.0, risk)), 1.0)
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
-        uncertainty, error, version = observation.uncertainty, observation.error, observation.model_version
-        trusted, spent, calls, n_capped = state.trusted, state.spent, state.calls_at_version, state.n_capped
+        uncertainty, error = observation.uncertainty, observation.error
         limit = self.cap * self.error_bound
-        if version != state.model_version:
-            calls *= (min(state.model_version, version) / max(state.model_version, version)) ** 4
+        counted = error if error is None or error < limit else limit  # NaN counts as the limit
+        trusted, spent, calm, fresh = state.trusted, state.spent, state.calm, state.fresh
+        quiet = state.quiet + 1
         if observation.trusted:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
-            calls += 1
+            calm += 1
             expected = min(state.ratio * uncertainty, limit)
             spent += expected
-            if error is not None:
-                residual = (error if error < limit else limit) - expected  # NaN counts as the limit
-                spent += residual * min(1 / observation.probability, MAX_WEIGHT)
-        if error is not None and error > SURPRISE * state.ratio_upper * uncertainty:
-            calls = 0.0
-        recent, pairs = state.recent, state.pairs
+            if counted is not None:
+                weight = 1 / observation.probability
+                spent += (counted - expected) * (weight if counted < limit else min(weight, self.cap_weight))
+        recent, seen, outliers = state.recent, state.seen, state.outliers
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]
-            if error is not None and math.isfinite(error):
-                pairs = (*pairs, (uncertainty, error, version))[-self.window :]
-                n_capped += error > limit
+            if error is not None and counted is not None and math.isfinite(error):
+                if error > self.surprise * state.ratio_upper * uncertainty:
+                    calm = fresh = 0
+                fresh, quiet = fresh + 1, 0
+                new = (uncertainty, counted, observation.model_version, observation.novelty)
+                seen = (*seen, new)[-self.window :]
+                if error > limit:
+                    outliers = _count(outliers, error, state.n_calls)
         state = replace(
             state,
-            pairs=pairs,
+            n_calls=state.n_calls + 1,
+            seen=seen,
             recent=recent,
             trusted=trusted,
             spent=spent,
-            calls_at_version=calls,
-            model_version=version,
-            n_capped=n_capped,
+            calm=calm,
+            fresh=fresh,
+            quiet=quiet,
+            outliers=outliers,
         )
-        if error is None and trusted.n % 10:
+        if error is None and trusted.n % SETTLE:
             return state
         return self._set_threshold(state)
 
@@ -142,53 +185,102 @@ class RiskController:
         A ratio that rises in the latest errors counts at once, one that falls as the window forgets.  Errors of
         older versions count less, the more the surrogate has changed since.
         """
-        now = state.model_version + 1
-        pairs = [(u, e) for u, e, _ in state.pairs]
-        weights = [((version + 1) / now) ** 2 for _, _, version in state.pairs]
+        pairs = [seen[:2] for seen in state.seen]
+        weights = _weights(state.seen)
         ratio, latest = (
             fit_ratio(pairs[-n:], weights=weights[-n:], reference=state.threshold, prior=self.prior_ratio)
-            for n in (self.window, LATEST_PAIRS)
+            for n in (self.window, self.latest)
         )
         upper = max(ratio.upper, latest.upper)
         threshold = 0.0
-        if upper > 0 and (self.prior_ratio is not None or len(state.pairs) >= LATEST_PAIRS):
+        if upper > 0 and (self.prior_ratio is not None or len(state.seen) >= self.latest):
             aim = self.margin * self.error_bound
             saved = aim * state.trusted.n - state.spent
-            allowance = min(max(aim + saved / self.horizon, 0.05 * aim), self.error_bound)
+            allowance = min(max(aim + saved / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound)
             threshold = largest_threshold(state.recent, allowance / upper, self.spread)
         alarm = self._is_uninformative(state)
+        below = [u for u in state.recent if u < threshold]
+        shifted = self._has_shifted(state)
         return replace(
             state,
             threshold=0.0 if alarm else threshold,
             ratio=max(ratio.mean, latest.mean),
             ratio_upper=upper,
+            typical=sum(below) / len(below) if below else 0.0,
+            calm=0 if shifted else state.calm,
+            fresh=0 if shifted else state.fresh,
             alarm=alarm,
         )
 
+    def _has_shifted(self, state: RiskState) -> bool:
+        """Whether the latest uncertainties differ from the first ones after the latest error that was seen."""
+        since = state.recent[-min(state.calm, state.quiet) :] if state.calm and state.quiet else ()
+        before, now = since[:-SETTLE], since[-SETTLE:]
+        if len(before) < SETTLE:
+            return False
+        change = _mean(now) / max(_mean(before), 1e-300)
+        return not 1 / self.shift < change < self.shift
+
     def _is_uninformative(self, state: RiskState) -> bool:
         """Whether errors above the bound come at small uncertainties as much as at large ones."""
-        if len(state.pairs) < ALARM_PAIRS:
+        if len(state.seen) < self.alarm_pairs:
             return False
-        uncertainties, errors, _ = zip(*state.pairs, strict=True)
+        uncertainties = [seen[0] for seen in state.seen]
+        errors = [seen[1] for seen in state.seen]
         if not sum(errors) > self.error_bound * len(errors):
             return False
-        return not rank_correlation(uncertainties, errors) > (0.3 if state.alarm else 0.1)
+        least = RANKED_AGAIN if state.alarm else RANKED
+        return not rank_correlation(uncertainties, errors) > least
 
     def report(self, state: RiskState) -> dict[str, Any]:
-        """Ratio of error to uncertainty, estimated mean error of the trusted calls, its upper limit, alarms."""
-        notes = []
-        if state.alarm:
-            notes.append("the uncertainty does not rank the errors: nothing is trusted")
-        if state.n_capped:
-            notes.append(f"{state.n_capped} errors above {self.cap:g} times the bound were counted at that")
-        upper = upper_limit(
-            state.trusted,
-            cap=self.cap * self.error_bound,
-            probability_min=self.audit_floor,
-            delta=self.delta,
-        )
+        """Estimated mean error of the trusted calls, its standard error and upper limit, and what happened."""
         return {
             "error_estimate": state.trusted.estimate,
-            "error_upper": upper,
-            "notes": tuple(notes),
+            "error_estimate_se": state.trusted.standard_error,
+            "error_upper": upper_limit(state.trusted, cap=self.cap * self.error_bound, delta=self.delta),
+            "notes": self._notes(state),
         }
+
+    def _notes(self, state: RiskState) -> tuple[str, ...]:
+        notes = []
+        errors = sorted(seen[1] for seen in state.seen)
+        nothing = state.n_calls >= self.alarm_pairs and not any(u < state.threshold for u in state.recent)
+        if state.alarm:
+            notes.append("the uncertainty does not rank the errors: nothing is trusted")
+        elif nothing and len(errors) >= self.latest:
+            median = errors[len(errors) // 2]
+            notes.append(
+                f"nothing is trusted at present: errors seen have the median {median:.2g}, the bound is "
+                f"{self.error_bound:g}" + (REACH if median > self.error_bound else "")
+            )
+        if state.trusted.estimate > self.error_bound:
+            notes.append(
+                f"the estimated mean error {state.trusted.estimate:.2g} stands above the bound {self.error_bound:g}: "
+                "fewer calls are trusted until it is below"
+            )
+        if state.outliers.n:
+            n, largest = state.outliers.n, f"{state.outliers.largest:.3g} at call {state.outliers.call}"
+            limit = f"{self.cap:g} times the bound"
+            seen = (
+                f"an error above {limit} was seen, {largest}"
+                if n == 1
+                else f"{n} errors above {limit} were seen, the largest {largest}"
+            )
+            notes.append(f"{seen}: look at that frame")
+        return tuple(notes)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _weights(errors: Sequence[Seen]) -> list[float]:
+    """What each error is worth: less where its input repeats an earlier one, or where its version is an older one."""
+    latest = errors[-1][2] + 1 if errors else 1
+    return [novelty * ((version + 1) / latest) ** 2 for _, _, version, novelty in errors]
+
+
+def _count(outliers: Outliers, error: float, call: int) -> Outliers:
+    if error > outliers.largest:
+        return Outliers(outliers.n + 1, error, call)
+    return replace(outliers, n=outliers.n + 1)

@@ -6,10 +6,29 @@ from dataclasses import dataclass, field
 
 from ase_proxima.controllers.confidence import MeanError
 
-__all__ = ["MAX_WEIGHT", "RiskState"]
+__all__ = ["Outliers", "RiskState", "Seen"]
 
-MAX_WEIGHT = 20.0
-"""Largest weight of an audited error where the threshold is steered by it."""
+
+Seen = tuple[float, float, int, float]
+"""One error that was seen: the uncertainty; the error, up to the cap; the version of the surrogate that predicted; what
+it is worth as evidence, 1, or less where the input repeats an earlier one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outliers:
+    """Errors above the cap.
+
+    Attributes
+    ----------
+    n
+        How many there were.
+    largest, call
+        The largest of them, and the number of its call, from 0.
+    """
+
+    n: int = 0
+    largest: float = 0.0
+    call: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +39,28 @@ class RiskState:
     ----------
     threshold
         Current threshold.
-    pairs
-        Latest observed (uncertainty, error, version of the surrogate).
-    recent
-        Uncertainties of the latest calls.
     ratio, ratio_upper
         Error per unit of uncertainty, and its upper estimate.
+    n_calls
+        Calls so far.
+    seen
+        Latest errors that were seen.
+    recent
+        Uncertainties of the latest calls.
+    typical
+        Mean of `recent` below the threshold.
     trusted
         Estimated errors of the trusted calls, without bias.
     spent
-        Their sum as the threshold is steered by: small audit probabilities weigh no more than `MAX_WEIGHT`, as
-        one such error would swamp all others.
-    calls_at_version
-        Trusted calls since the surrogate last changed much.
-    model_version
-        Version of the surrogate at the latest call.
-    n_capped
-        Observed errors above the cap.
+        Their sum as the threshold is steered by: as it is, but for errors above the cap (see `RiskController`).
+    calm
+        Trusted calls since the last surprise or shift of the uncertainties.
+    fresh
+        Errors seen since then.
+    quiet
+        Calls since the latest error that was seen.
+    outliers
+        Errors above the cap.
     alarm
         Whether the uncertainty does not rank the errors, and nothing is trusted therefore.
     """
@@ -44,11 +68,14 @@ class RiskState:
     threshold: float
     ratio: float
     ratio_upper: float
-    pairs: tuple[tuple[float, float, int], ...] = ()
+    n_calls: int = 0
+    seen: tuple[Seen, ...] = ()
     recent: tuple[float, ...] = ()
+    typical: float = 0.0
     trusted: MeanError = field(default_factory=MeanError)
     spent: float = 0.0
-    calls_at_version: float = 0.0
-    model_version: int = 0
-    n_capped: int = 0
+    calm: int = 0
+    fresh: int = 0
+    quiet: int = 0
+    outliers: Outliers = field(default_factory=Outliers)
     alarm: bool = False

@@ -152,11 +152,10 @@ class TotalRiskController:
         )
 
     def report(self, state: TotalRiskState) -> dict[str, Any]:
-        """Estimated mean error over all calls and its upper limit."""
-        upper = upper_limit(
-            state.all_calls,
-            cap=self.cap * self.error_bound,
-            probability_min=self.audit_rate,
-            delta=self.delta,
-        )
-        return {"error_estimate": state.all_calls.estimate, "error_upper": upper, "notes": ()}
+        """Estimated mean error over all calls, its standard error and its upper limit."""
+        return {
+            "error_estimate": state.all_calls.estimate,
+            "error_estimate_se": state.all_calls.standard_error,
+            "error_upper": upper_limit(state.all_calls, cap=self.cap * self.error_bound, delta=self.delta),
+            "notes": (),
+        }

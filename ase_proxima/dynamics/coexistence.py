@@ -31,33 +31,32 @@ __all__ = [
     "z_barostat",
 ]
 
-# What the protocol is made of. Sources: H, Hong and van de Walle, J. Chem. Phys. 139, 094114 (2013), and its program
-# SLUSCHI, CALPHAD 52, 88 (2016); M, measured on aluminium (EMT) with `benchmarks/melting.py`.
+# What the protocol is made of, after Hong and van de Walle, J. Chem. Phys. 139, 094114 (2013) and CALPHAD 52, 88 (2016)
+# where nothing else is said; "measured" is on aluminium, EMT by Asap, 216 atoms.
 TIMESTEP_FS = 3.0
-"""H uses the same for metals; the conserved energy of liquid aluminium at 900 K is steady (M)."""
+"""Usual for metals."""
 THERMOSTAT_FS, BAROSTAT_FS = 100.0, 1000.0
-"""Damping times; a barostat after Berendsen carried the pressure of the start along for 6 ps (M)."""
+"""Damping times."""
 LANGEVIN_FS = 100.0
 """Damping time of the thermostat that melts one half."""
 NEIGHBOURS, BOND_ORDER, SOLID_BONDS = 12, 0.7, 6
-"""Of the order parameter: a crystal at 900 K is 0.96 solid, a liquid 0.00; common-neighbour analysis gives 0.33 for
-that crystal (M)."""
+"""Of the order parameter: a crystal at 850 K is 0.99 solid (measured), a liquid 0.00."""
 CHECK_STEPS = 100
 """Steps between two looks at the structure."""
 LIQUID_ABOVE, SOLID_BELOW = 0.95, 0.12
-"""Liquid fractions from which a cell is homogeneous: thermal noise makes up to 0.1 of a hot crystal look liquid (M)."""
+"""Liquid fractions from which a cell is homogeneous; up to 0.1 of a hot crystal looks liquid (measured)."""
 AGREEING_CHECKS = 2
 """Looks in a row that must agree."""
 HEATING_K_PER_STEP = 0.2
-"""A crystal without surfaces melts some 30 % above its melting point at this rate (M)."""
+"""A crystal without surfaces melts some 30 % above its melting point at this rate (measured)."""
 MELTING_EXCESS = 1.5
 """Temperature at which one half is melted, over that at which the crystal melted by itself."""
 KEPT_EXCESS = 1.2
-"""The same, while starts are taken from the melt: at 0.86, the half that is held froze nearly all of it again (M)."""
+"""The same, while starts are taken from the melt: at 0.86 the half that is held froze nearly all of it (measured)."""
 LEAST_KINETIC = 0.2
 """Least temperature of the momenta of a half at the start, over the temperature of the run."""
 START_STEPS = 150
-"""Steps of the melt between two starts: 0.45 ps, in which a liquid's atoms forget their neighbours' places."""
+"""Steps of the melt between two starts: 0.45 ps."""
 MOST_HEATING_STEPS = 40_000
 """From which on a crystal that did not melt is given up: 8,000 K at the rate above."""
 CUBIC = ("fcc", "bcc", "diamond")
@@ -375,8 +374,7 @@ def follow(
 
     The half that was held has no potential energy yet, and the other has that of a hotter melt. A half whose positions
     are those of the temperature `Tx` gets momenta of `2 T - Tx`, which leaves it at `T` once kinetic and potential
-    energy are even. With momenta of `T` for all, the cell is cold while it decides: the melting point of 216 aluminium
-    atoms came out at 898 K; with a hot melt, at 851 K.
+    energy are even. With momenta of `T` for all, the held half would cool the cell while it decides.
 
     Parameters
     ----------

@@ -42,6 +42,8 @@ __all__ = ["Executor"]
 
 _TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training")
 
+COMPARED = 20
+"""Latest stored frames with which an input is compared where its error was seen."""
 REPEATED_WITHIN = 0.5
 """Share of an error bound by which a target may differ from itself when a run is resumed: iterative solvers that start
 elsewhere do, by far less than a bound that makes sense for them."""
@@ -64,6 +66,9 @@ class Executor:
     store : FrameStore
     identify : callable
         `identify(x) -> str`: equal for equal inputs, and hardly ever otherwise.
+    compare : callable, optional
+        `compare(x, known) -> float`: what an error seen at `x` is worth as evidence, beside those at the inputs
+        `known`, latest last; by default each is worth 1.
     watches : sequence of Watch
         Errors that are only counted, beside those of the criteria.
     forces_target : callable, optional
@@ -77,6 +82,8 @@ class Executor:
     blending : Blending, optional
         How the answers pass from target to surrogate and back; None switches from one call to the next, and an audited
         call is then answered by the target.
+    guard : Guard, optional
+        Held by `__call__` for each call; whoever calls `answer` holds it.
     clock : callable
         Seconds, for the time statistics.
     """
@@ -90,12 +97,14 @@ class Executor:
         *,
         store: FrameStore,
         identify: Callable[[Any], str],
+        compare: Callable[[Any, Sequence[Any]], float] | None = None,
         watches: Sequence[Watch] = (),
         forces_target: Callable[[Any, Sequence[Any]], bool] | None = None,
         seed: int = 0,
         retries: int = 1,
         when_not_worthwhile: str = "ignore",
         blending: Blending | None = None,
+        guard: Guard | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.target = target
@@ -105,6 +114,7 @@ class Executor:
         self.training = training
         self.store = store
         self.identify = identify
+        self.compare = compare
         self.forces_target = forces_target
         self.retries = retries
         self.when_not_worthwhile = when_not_worthwhile
@@ -116,7 +126,7 @@ class Executor:
         self.memory = Memory()
         self.uncovered: tuple[str, ...] = ()
         """What was asked for at the latest call that the surrogate might not answer as no criterion covers it."""
-        self.guard = Guard(owned=store.on_disk)
+        self.guard = Guard(store.owner) if guard is None else guard
         self._last_input = ""
         self._counts = dict.fromkeys(
             ("n_calls", "n_target", "n_surrogate", "n_audit", "model_version", "n_trained"), 0
@@ -154,15 +164,19 @@ class Executor:
             Once, if the target turns out to be cheaper than the surrogate; once, if nothing is trusted.
         """
         with self.guard.call():
-            identity, self.uncovered = self.identify(x), ()
-            answer = self.memory.find(identity)
-            if answer is not None and not (by_target and answer.decision is Decision.SURROGATE):
-                results = self._recall(x, answer)
-                if all(name in results for name in needs):
-                    self.memory.add(identity, Answer(x, answer.decision, results))
-                    self._last_input, self.last_decision = identity, answer.decision
-                    return results
-            results, complaints = self._answer(x, identity, needs, by_target=by_target)
+            return self.answer(x, needs=needs, by_target=by_target)
+
+    def answer(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
+        """Do what `__call__` does, for one who holds the guard already."""
+        identity, self.uncovered = self.identify(x), ()
+        answer = self.memory.find(identity)
+        if answer is not None and not (by_target and answer.decision is Decision.SURROGATE):
+            results = self._recall(x, answer)
+            if all(name in results for name in needs):
+                self.memory.add(identity, Answer(x, answer.decision, results))
+                self._last_input, self.last_decision = identity, answer.decision
+                return results
+        results, complaints = self._answer(x, identity, needs, by_target=by_target)
         if self.when_not_worthwhile != "ignore":
             for complaint in complaints:
                 warnings.warn(complaint, NotWorthwhileWarning, stacklevel=2)
@@ -229,6 +243,7 @@ class Executor:
             [errors[c.name] for c in self.criteria],
             trusted=trusted,
             probability=probability,
+            novelty=1.0 if decision is Decision.SURROGATE else self._novelty(x),
         )
         row.update(
             {self._column("error", watch): errors[watch.name] for watch in (*self.criteria, *self.watches)},
@@ -306,7 +321,13 @@ class Executor:
         return max(telling or [p for _, p in pairs])
 
     def _observe(
-        self, uncertainties: Numbers, errors: Numbers, *, trusted: bool, probability: float
+        self,
+        uncertainties: Numbers,
+        errors: Numbers,
+        *,
+        trusted: bool,
+        probability: float,
+        novelty: float = 1.0,
     ) -> list[Any]:
         """States of the controllers after a call; those that it does not concern stay as they are."""
         version = self._counts["model_version"]
@@ -314,12 +335,18 @@ class Executor:
             state
             if uncertainty is None
             else criterion.controller.observe(
-                state, Observation(uncertainty, trusted, error, probability, version)
+                state, Observation(uncertainty, trusted, error, probability, version, novelty)
             )
             for criterion, state, uncertainty, error in zip(
                 self.criteria, self.states, uncertainties, errors, strict=True
             )
         ]
+
+    def _novelty(self, x: Any) -> float:
+        """What an error at `x` is worth beside those at the latest stored frames."""
+        if self.compare is None:
+            return 1.0
+        return self.compare(x, [frame.x for frame in self.store.frames[-COMPARED:]])
 
     @property
     def _uncertainties(self) -> list[Uncertainty]:
@@ -483,7 +510,7 @@ class Executor:
         def value(values: Mapping[str, float]) -> Any:
             return values[own[0]] if len(own) == 1 else {name: values[name] for name in own}
 
-        notes = [note for report in reports.values() for note in report["notes"]]
+        notes = [f"{name}: {note}" for name, report in reports.items() for note in report["notes"]]
         notes += getattr(self.surrogate, "notes", ())
         if self._blend.n_unknown:
             notes.append(f"the work of {self._blend.n_unknown} switches is not known: switch_work lacks it")
@@ -495,6 +522,7 @@ class Executor:
         return Stats(
             **numbers,
             error_estimate=value({name: report["error_estimate"] for name, report in reports.items()}),
+            error_estimate_se=value({name: report["error_estimate_se"] for name, report in reports.items()}),
             error_upper=value({name: report["error_upper"] for name, report in reports.items()}),
             threshold=value(thresholds),
             n_frames=len(self.store.frames),

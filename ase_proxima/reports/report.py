@@ -134,7 +134,7 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
         if (p <= 0.5).any():  # audits that were all but certain say nothing of the draw
             spread = math.sqrt(float(np.nansum((1 - p) * (residual / p) ** 2))) / n
     controller = _controller_report(run, i, bound)
-    remarks = list(controller["notes"])
+    remarks = [f"{bound.metric}: {note}" for note in controller["notes"]]
     if basis == "flagged calls":
         remarks.append(
             "no audits: the error on trusted calls is extrapolated from the flagged ones, unchecked"
@@ -146,7 +146,8 @@ def _report_bound(run: RunData, i: int, bound: BoundData) -> tuple[dict[str, Any
         "bound": bound.bound,
         "bound_over": over,
         "error_estimate": estimate,
-        "error_estimate_std": spread,
+        "error_estimate_se": spread,
+        "n_audits": int(audited.sum()),
         "error_basis": basis,
         "error_upper": controller["error_upper"],
         "error_seen_mean": float(bound.error[seen].mean()) if seen.any() else math.nan,
@@ -290,8 +291,8 @@ def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, s
     of = f" ({bound['metric']})" if several else ""
     calls = "trusted" if bound["bound_over"] == "trusted" else "all"
     estimate = format_number(bound["error_estimate"], 2)
-    if bound["error_estimate_std"] > 0:
-        estimate += f" ± {format_number(bound['error_estimate_std'], 1)}"
+    if bound["error_estimate_se"] > 0:
+        estimate += f" ± {format_number(bound['error_estimate_se'], 1)}"
     known = bound["error_estimate"] == 0 and not bound["error_basis"]  # no call was trusted
     mean = "mean error" if known else "mean error, estimated"
     return [
@@ -299,12 +300,16 @@ def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, s
             f"bound{of}",
             f"{format_number(bound['bound'])}{unit}, mean of {bound['metric']} error, {calls} calls",
         ),
-        (f"{mean}{of}", f"{estimate}{unit if estimate != '-' else ''}"),
+        (f"{mean}{of}", f"{estimate}{unit if estimate != '-' else ''}{_audits(bound['n_audits'])}"),
         (f"upper limit{of}", _with_unit(bound["error_upper"], unit)),
         (f"bound held?{of}", bound["verdict"]),
         (f"threshold{of}", _with_unit(bound["threshold"], ", in the unit of the uncertainty")),
         (f"alpha{of}", _with_unit(bound["alpha"], f"{unit} per unit of uncertainty")),
     ]
+
+
+def _audits(n: int) -> str:
+    return f", from {n} audit{'s' * (n > 1)}" if n else ""
 
 
 def _with_unit(value: float, unit: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpu_xarch.errors import InputError
 
-__all__ = ["GroupConformal", "group_quantile", "jackknife_plus"]
+__all__ = ["GroupConformal", "group_quantile"]
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ class GroupConformal:
     model that saw none of the calibration groups made all of them (split conformal), the coverage of
     rows of a new exchangeable group is at least `level`. If leave-one-group-out models made them and the
     intervals are put round the model fitted on everything, that is approximate: close where leaving one group
-    out changes little. `jackknife_plus` needs no such assumption.
+    out changes little.
 
     Parameters
     ----------
@@ -164,52 +164,3 @@ def _scales(scale: ArrayLike | None, length: int) -> Floats:
     if not (values > 0).all():
         raise InputError(f"scale must be above 0, got {values.min()}: add a floor to the standard deviation")
     return values
-
-
-def jackknife_plus(
-    fold_predictions: ArrayLike, residuals: ArrayLike, groups: ArrayLike, *, level: float = 0.9
-) -> tuple[Floats, Floats]:
-    """Return intervals from leave-one-group-out models alone: the jackknife+ by groups.
-
-    For every training row i of group k the model fitted without k predicts the new point and is put off by
-    the residual of i, up and down; the ends are quantiles of these, with the weights of `group_quantile`. For
-    exchangeable groups the coverage is at least 2 level - 1 whatever the model, and near `level` in practice.
-
-    Parameters
-    ----------
-    fold_predictions : array_like, shape (n_points, n_groups)
-        Predictions of the models fitted without each group, groups in sorted order of their names.
-    residuals : array_like, shape (n_rows,)
-        Absolute residual of each training row, by the model fitted without its group.
-    groups : array_like, shape (n_rows,)
-        Group of each training row.
-    level : float
-        Nominal coverage.
-
-    Returns
-    -------
-    lower, upper : ndarray, shape (n_points,)
-        Infinite where there are too few groups.
-
-    Raises
-    ------
-    InputError
-        If shapes differ or a value is not finite.
-
-    References
-    ----------
-    Barber, Candes, Ramdas, Tibshirani, Ann. Stat. 49 (2021) 486, Eq. 1.2; doi:10.1214/20-AOS1965
-    """
-    _check_level(level)
-    off = np.abs(_finite("residuals", residuals))
-    codes, n_groups = _grouped(groups, len(off))
-    folds = np.asarray(fold_predictions, dtype=np.float64)
-    if folds.ndim != 2 or folds.shape[1] != n_groups:
-        raise InputError(f"fold_predictions must have shape (n_points, {n_groups}), got {folds.shape}")
-    if not np.isfinite(folds).all():
-        raise InputError("fold_predictions must be finite")
-    lower, upper = np.empty((2, len(folds)))
-    for point, row in enumerate(folds):
-        upper[point] = group_quantile(row[codes] + off, groups, level=level)
-        lower[point] = -group_quantile(off - row[codes], groups, level=level)
-    return lower, upper

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpu_xarch.errors import InputError
 
-__all__ = ["Domain", "FeatureSpace"]
+__all__ = ["Domain", "ExpectedError", "FeatureSpace"]
 
 Floats = NDArray[np.float64]
 _ROWS = 4000
@@ -203,6 +204,74 @@ class Domain:
     def flags(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Return which rows are out of the domain, shape (n_rows,)."""
         return np.asarray(self.distances(X) > self.threshold)
+
+
+#: trees that learn errors, rows of a leaf, share of the features at a split, and folds of groups
+_TREES, _LEAF, _SHARE, _FOLDS = 200, 5, 0.33, 5
+#: an error of the logarithm beyond this is as bad as any
+_WORST = 3.0
+#: share of the median error that every prediction may be off by
+_FLOOR = 0.25
+
+
+@dataclass(frozen=True)
+class ExpectedError:
+    """How far off a prediction is likely to be, learnt from the errors on groups left out.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+    trees : sklearn estimator
+        Expects the absolute error of the logarithm.
+    known : ndarray, shape (n_rows,)
+        What trees that had not seen the group of a training row expect there.
+    floor : float
+        Added to what is expected.
+    """
+
+    space: FeatureSpace
+    trees: Any
+    known: Floats
+    floor: float
+
+    @classmethod
+    def fit(cls, X: ArrayLike, errors: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> ExpectedError:
+        """Learn from rows, shape (n_rows, n_features), and absolute errors of the logarithm, shape (n_rows,).
+
+        Raises
+        ------
+        InputError
+            If shapes differ or a value is not finite.
+
+        Examples
+        --------
+        >>> X = np.repeat(np.linspace(0, 1, 40), 3)[:, None]
+        >>> learnt = ExpectedError.fit(X, X[:, 0] > 0.5, np.repeat(np.arange(40), 3))
+        >>> bool(learnt.expected([[0.9]])[0] > 3 * learnt.expected([[0.1]])[0])
+        True
+        """
+        from sklearn.ensemble import ExtraTreesRegressor
+        from sklearn.model_selection import GroupKFold, cross_val_predict
+
+        rows, wrong = _matrix(X), np.minimum(np.asarray(errors, dtype=np.float64), _WORST)
+        if wrong.shape != (len(rows),) or not np.isfinite(wrong).all():
+            raise InputError(f"errors must be finite, one a row of X, got {wrong.shape} for {len(rows)} rows")
+        labels = np.asarray(groups).astype(str)
+        space = FeatureSpace.fit(rows)
+        placed = space.transform(rows)
+        trees = ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, max_features=_SHARE, random_state=seed)
+        folds = min(_FOLDS, len(set(labels)))
+        known = (
+            cross_val_predict(trees, placed, wrong, groups=labels, cv=GroupKFold(folds))
+            if folds > 1
+            else np.full(len(rows), float(wrong.mean()))
+        )
+        return cls(space, trees.fit(placed, wrong), known, _FLOOR * float(np.median(wrong)) + 1e-3)
+
+    def expected(self, X: ArrayLike) -> Floats:
+        """Return the expected absolute error of the logarithm, shape (n_rows,)."""
+        expected: Floats = self.trees.predict(self.space.transform(X))
+        return expected
 
 
 def _spread_evenly(codes: NDArray[np.intp], rows: int, rng: np.random.Generator) -> NDArray[np.intp]:

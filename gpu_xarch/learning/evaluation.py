@@ -10,7 +10,7 @@ from gpu_xarch.errors import InputError
 from gpu_xarch.learning.fitting import fit_model
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
-from gpu_xarch.learning.splits import groups_of, split
+from gpu_xarch.learning.splits import application_names, groups_of, split
 from gpu_xarch.models import GRIDS, baselines_of, make_model
 from gpu_xarch.models.auto import offset_of
 from gpu_xarch.progress import OnStep, part_of, silent
@@ -54,7 +54,8 @@ class Evaluation:
     ----------
     data : TrainingData
     split : str
-    predictions : dict of str to ndarray, shape (n_rows,)
+    predictions : dict of str to ndarray, shape (n_repeats, n_rows)
+        Each repeat with folds and models of a seed of its own; scores are means over them.
     options : dict of str to list of dict
         The hyper-parameters chosen in each outer fold.
     """
@@ -69,13 +70,13 @@ class Evaluation:
         data, found = self.data, []
         label = data.problem.classifies
         groups = groups_of(data, "application")
-        for name, predicted in self.predictions.items():
-            row: dict[str, Any] = {"model": name, **score(data.y, predicted, classifies=label)}
+        for name in self.predictions:
+            row: dict[str, Any] = {"model": name, **self.score(name)}
             names = ("accuracy",) if label else ("median_ape", "mape", "mae")
             for one in names:
 
-                def statistic(rows: NDArray[np.int64], one: str = one, said: Floats = predicted) -> float:
-                    return score(data.y[rows], said[rows], classifies=label)[one]
+                def statistic(rows: NDArray[np.int64], one: str = one, name: str = name) -> float:
+                    return self.score(name, rows)[one]
 
                 row[f"{one}_low"], row[f"{one}_high"] = bootstrap(statistic, groups, n=draws, seed=seed)
             if not label:
@@ -83,14 +84,21 @@ class Evaluation:
             found.append(row)
         return found
 
+    def score(self, model: str, rows: Any = slice(None)) -> dict[str, float]:
+        """Return the scores of a model over some rows, as means over the repeats."""
+        truth, label = self.data.y[rows], self.data.problem.classifies
+        each = [score(truth, predicted[rows], classifies=label) for predicted in self.predictions[model]]
+        return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
+
     def by(self, column: str, model: str) -> list[dict[str, Any]]:
-        """Return the scores of a model by "application", or any other column of the rows' keys."""
-        data, predicted = self.data, self.predictions[model]
-        found = []
-        for name, rows in sorted(data.keys.groupby(column).indices.items()):
-            part = score(data.y[rows], predicted[rows], classifies=data.problem.classifies)
-            found.append({column: str(name), "model": model, **part})
-        return found
+        """Return the scores of a model by "application", spelt alike everywhere, or by another column of the keys."""
+        names = application_names(self.data) if column == "application" else list(self.data.keys[column])
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            places.setdefault(str(name), []).append(place)
+        return [
+            {column: name, "model": model, **self.score(model, rows)} for name, rows in sorted(places.items())
+        ]
 
     def losses(self, model: str, column: str = "application") -> list[dict[str, Any]]:
         """Return the groups where a model has a larger mean absolute error than old = new."""
@@ -116,20 +124,20 @@ class Evaluation:
             "suite": "suites left out",
         }
         start = f"{model}, {problem.target} {problem.source} -> {problem.dest}, {how[self.split]}: "
-        mine = score(self.data.y, self.predictions[model], classifies=problem.classifies)
+        mine = self.score(model)
         if problem.classifies:
             text = start + f"accuracy {100 * mine['accuracy']:.1f} %"
         else:
             text = start + f"median error {100 * mine['median_ape']:.1f} %"
         if "old" not in self.predictions:
             return text + "; there is no old value to compare with."
-        base = score(self.data.y, self.predictions["old"], classifies=problem.classifies)
+        base = self.score("old")
         if problem.classifies:
             text += f" beside {100 * base['accuracy']:.1f} % of old = new. "
         else:
             text += f" beside {100 * base['median_ape']:.1f} % of old = new. "
         losses = self.losses(model)
-        total = self.data.keys["application"].nunique()
+        total = len(set(application_names(self.data)))
         if not losses:
             return text + f"It loses to old = new on none of {total} applications."
         named = ", ".join(f"{item['application']} ({item['n']})" for item in losses[:12])
@@ -145,6 +153,7 @@ def evaluate(
     folds: int = 10,
     nested: bool = False,
     seed: int = 0,
+    repeats: int = 1,
     n_jobs: int = 1,
     options: dict[str, dict[str, Any]] | None = None,
     on_step: OnStep = silent,
@@ -163,6 +172,8 @@ def evaluate(
     nested : bool
         Choose hyper-parameters on inner folds of each training part, never on the test part.
     seed, n_jobs : int
+    repeats : int
+        How often all is done, each time with the next seed: other folds, and models that are drawn anew.
     options : dict, optional
         Hyper-parameters by model.
     on_step : callable
@@ -177,23 +188,27 @@ def evaluate(
 
     if folds < 2:
         raise InputError(f"at least 2 folds are needed, got {folds}")
+    if repeats < 1:
+        raise InputError(f"repeats must be at least 1, got {repeats}")
     names = [*(name for name in baselines_of(data.problem) if name not in models), *models]
-    predictions = {name: np.full(len(data), np.nan) for name in names}
+    predictions = {name: np.full((repeats, len(data)), np.nan) for name in names}
     chosen: dict[str, list[dict[str, Any]]] = {name: [] for name in names if name in GRIDS and nested}
-    parts = list(split(data, split_by, folds, seed))
+    parts = [
+        (repeat, *part) for repeat in range(repeats) for part in split(data, split_by, folds, seed + repeat)
+    ]
     total = len(parts) * len(names)
-    for fold, (train_rows, test_rows) in enumerate(parts):
+    for fold, (repeat, train_rows, test_rows) in enumerate(parts):
         part = data.rows(train_rows)
         for name in list(predictions):
             done = fold * len(names) + names.index(name)
             told = dict((options or {}).get(name, {}))
             if nested and name in GRIDS:
-                told |= choose_options(part, name, split_by, seed, n_jobs)
+                told |= choose_options(part, name, split_by, seed + repeat, n_jobs)
                 chosen[name].append(told)
             try:
-                model = make_model(name, data.problem, seed=seed, n_jobs=n_jobs, **told)
+                model = make_model(name, data.problem, seed=seed + repeat, n_jobs=n_jobs, **told)
                 fit_model(model, part, part_of(on_step, done, 1, total))
-                predictions[name][test_rows] = model.predict(data.X.iloc[test_rows])
+                predictions[name][repeat, test_rows] = model.predict(data.X.iloc[test_rows])
             except InputError:
                 if name in models:
                     raise

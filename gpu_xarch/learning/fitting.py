@@ -36,11 +36,14 @@ def held_out_predictions(
     data: TrainingData,
     build: Callable[[], Model],
     *,
+    how: str | None = None,
     folds: int = 5,
     seed: int = 0,
     on_step: OnStep = silent,
 ) -> Floats:
     """Predict each row by a model that has not seen its application (or kernel, where there is one application).
+
+    With `how` it is another kind of group that the model has not seen.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def held_out_predictions(
     """
     import numpy as np
 
-    how = held_out_split(data)
+    how = how or held_out_split(data)
     predicted = np.full(len(data), np.nan)
     parts = list(split(data, how, folds, seed))
     for done, (train_rows, test_rows) in enumerate(parts):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.learning.training import Trained, predict, source_values
+from gpu_xarch.learning.conformal import GroupConformal
+from gpu_xarch.learning.domain import Domain, ExpectedError
+from gpu_xarch.learning.training import Trained, inputs_of, predict, source_values
+from gpu_xarch.models import ANY
+from gpu_xarch.models.sheets import is_sheet_column
 from gpu_xarch.progress import OnStep, silent
 from gpu_xarch.specs import canonical_device
 from gpu_xarch.tables.pairs import SOURCE
@@ -15,14 +20,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from gpu_xarch.learning.domain import Domain
-
     Floats = NDArray[np.float64]
 
-__all__ = ["TOLERANCE", "domain_of", "intervals", "predict_table"]
+__all__ = ["TOLERANCE", "expected_error", "flags", "intervals", "predict_table"]
 
 #: relative error up to which a model is said to predict
 TOLERANCE = 0.3
+#: power of the factors of an interval where metrics were imputed, and a logarithm beyond which all is infinite
+IMPUTED_WIDTH, MOST_LOG = 2.0, 700.0
 
 
 def predict_table(
@@ -63,43 +68,63 @@ def predict_table(
     InputError
         If the model is for other GPUs, the table lacks metrics, or the level is out of range.
     """
+    import numpy as np
     import pandas as pd
-
-    from gpu_xarch.models.forest import BoundClassifier
 
     if not 0 < level < 1:
         raise InputError(f"the level must be between 0 and 1, got {level}")
     problem = trained.problem
-    if dest is not None and canonical_device(dest) != problem.dest:
+    if dest is not None and problem.dest not in (ANY, canonical_device(dest)):
         raise InputError(
             f"the model was trained for {problem.dest}, got {canonical_device(dest)}: train one for it"
         )
-    rows, values, imputed = source_values(table, trained, impute=impute)
+    if problem.source == ANY and dest is None:
+        raise InputError("the model is of all pairs of GPUs: name the one to predict with --dest")
+    told = canonical_device(dest) if dest is not None else None
+    rows, values, imputed = source_values(table, trained, dest=told, impute=impute)
     prefix = SOURCE if SOURCE + "device" in table.columns else ""
     columns = {name: rows[name].to_numpy() for name in ("application", "kernel", "input") if name in rows}
     frame = pd.DataFrame(columns)
     frame["simulated"] = rows[prefix + "simulated"].to_numpy(bool)
-    frame["source"], frame["dest"], frame["target"] = problem.source, problem.dest, problem.target
+    frame["source"] = rows[prefix + "device"].to_numpy()
+    frame["dest"], frame["target"] = told or problem.dest, problem.target
     frame["predicted"] = predict(trained, values)
     on_step(1, 3)
-    if isinstance(trained.model, BoundClassifier):
-        frame["probability"] = trained.model.predict_probability(values)
+    filled = _filled(rows, prefix, trained) if imputed else np.zeros(len(rows), dtype=bool)
+    predicted = frame["predicted"].to_numpy()
+    if problem.classifies:
+        frame["probability"] = trained.model.predict_probability(values)  # type: ignore[attr-defined]
     else:
-        frame["low"], frame["high"] = intervals(trained, frame["predicted"].to_numpy(), level)
+        low, high = intervals(trained, predicted, level, values)
+        base = predicted + trained.offset
+        # factors to both ends, to a power: an imputed row is less sure than any that was calibrated on
+        wide = np.where(filled, IMPUTED_WIDTH, 1.0)
+        down, up = (((end + trained.offset) / base) ** wide * base - trained.offset for end in (low, high))
+        frame["low"], frame["high"] = np.maximum(down, 0.0), np.minimum(up, problem.cap_of(values))
     on_step(2, 3)
-    domain = domain_of(trained)
-    frame["out_of_domain"] = domain.flags(values.to_numpy(float))
-    frame.attrs["proven"] = domain.threshold >= 0
+    far, proven = flags(trained, values)
+    frame["out_of_domain"] = far | filled
+    frame.attrs["proven"] = proven
+    frame.attrs["groups_needed"] = math.ceil(round(level / (1.0 - level), 9))
     on_step(3, 3)
     return frame, imputed
 
 
-def intervals(trained: Trained, predicted: Floats, level: float) -> tuple[Floats, Floats]:
-    """Return conformal intervals for rows of applications that were never seen, within physical limits.
+def _filled(rows: pd.DataFrame, prefix: str, trained: Trained) -> NDArray[np.bool_]:
+    """Return which rows lacked a metric that the model takes."""
+    metrics = [prefix + name for name in trained.columns if not is_sheet_column(name)]
+    gaps: NDArray[np.bool_] = rows.reindex(columns=metrics).isna().any(axis=1).to_numpy(bool)
+    return gaps
 
-    They are factors where the target is learnt as a ratio: residuals are taken between logarithms, from models
-    that had not seen the row's application. With too few applications for the level nothing can be promised,
-    and the interval is all that is physically possible.
+
+def intervals(
+    trained: Trained, predicted: Floats, level: float, values: pd.DataFrame | None = None
+) -> tuple[Floats, Floats]:
+    """Return conformal intervals for rows of applications and suites that were never seen, within what is possible.
+
+    They are factors: residuals are taken between logarithms, from models that had not seen the row's
+    application, nor its suite where there are several (the larger of both). With too few applications for
+    the level nothing can be promised, and the interval is all that is physically possible.
 
     Parameters
     ----------
@@ -107,35 +132,45 @@ def intervals(trained: Trained, predicted: Floats, level: float) -> tuple[Floats
     predicted : ndarray, shape (n_rows,)
     level : float
         Coverage, between 0 and 1.
+    values : pandas.DataFrame, shape (n_rows, n_metrics), optional
+        The runs: intervals are then wide where a large error is expected, and narrow elsewhere.
     """
     import numpy as np
 
-    from gpu_xarch.learning.conformal import GroupConformal
-
-    offset = trained.offset
-    truth, guess = (np.log(np.maximum(values, 0.0) + offset) for values in (trained.y, trained.held_out))
-    conformal = GroupConformal.calibrate(truth, guess, trained.groups, level=level)
-    ends = conformal.interval(np.log(np.maximum(predicted, 0.0) + offset))
-    low, high = (np.clip(np.exp(end) - offset, 0.0, trained.problem.cap) for end in ends)
+    offset, errors = trained.offset, trained.errors
+    hard = expected_error(trained) if values is not None else None
+    known = hard.known + hard.floor if hard is not None else None
+    conformal = GroupConformal.calibrate(
+        np.zeros_like(errors), errors, trained.groups, scale=known, level=level
+    )
+    here = None
+    if hard is not None and values is not None:
+        here = hard.expected(inputs_of(trained.model, values)) + hard.floor
+    ends = conformal.interval(np.log(np.maximum(predicted, 0.0) + offset), here)
+    cap = trained.problem.cap if values is None else trained.problem.cap_of(values)
+    low, high = (np.clip(np.exp(np.minimum(end, MOST_LOG)) - offset, 0.0, cap) for end in ends)
     return np.minimum(low, predicted), np.maximum(high, predicted)
 
 
-def domain_of(trained: Trained) -> Domain:
-    """Return the region in which the model has shown, on applications left out, that it predicts.
+def expected_error(trained: Trained) -> ExpectedError:
+    """Return how far off the model is likely to be, by what it looks at and its errors on groups left out."""
+    return ExpectedError.fit(trained.inputs, trained.errors, trained.groups)
 
-    Runs are flagged beyond the distance up to which most applications had a median error within 30 %; where that
-    was never so, or too few were seen to tell, all of them are (a threshold below 0).
+
+def flags(trained: Trained, values: pd.DataFrame) -> tuple[NDArray[np.bool_], bool]:
+    """Return which runs the model has nothing to go by for, and whether there are runs that it has.
+
+    A run is flagged where the expected error is above the tolerance of 30 %, and beyond the distance up to which
+    most applications left out were predicted within it; where that was never so, or too few were seen to tell, all
+    runs are. Distances and expectations are in the features that the model itself looks at.
     """
     import numpy as np
 
-    from gpu_xarch.learning.domain import Domain
-
+    here = inputs_of(trained.model, values)
     if len(set(trained.groups)) < 2:
-        return Domain.fit(trained.X)
-    scale = np.maximum(np.abs(trained.y), trained.offset) if not trained.problem.classifies else 1.0
-    return Domain.fit(
-        trained.X,
-        groups=trained.groups,
-        errors=np.abs(trained.held_out - trained.y) / scale,
-        tolerance=TOLERANCE,
-    )
+        return Domain.fit(trained.inputs).flags(here), True
+    label = trained.problem.classifies
+    errors = np.abs(trained.held_out - trained.y) if label else trained.errors
+    domain = Domain.fit(trained.inputs, groups=trained.groups, errors=errors, tolerance=TOLERANCE)
+    hard = ExpectedError.fit(trained.inputs, errors, trained.groups).expected(here) > TOLERANCE
+    return domain.flags(here) | hard, domain.threshold >= 0

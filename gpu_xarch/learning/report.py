@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
@@ -14,7 +13,7 @@ from gpu_xarch.learning.fitting import fit_model
 from gpu_xarch.learning.plots import bars, learning_curve, predicted_against_true
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.scores import score
-from gpu_xarch.learning.splits import groups_of, held_out_split, split
+from gpu_xarch.learning.splits import held_out_split, split
 from gpu_xarch.learning.training import Trained
 from gpu_xarch.models import make_model
 from gpu_xarch.progress import OnStep, part_of, silent
@@ -147,7 +146,7 @@ def render(
     ]
     if not problem.classifies:
         shown = {
-            name: result.predictions[name] for name in ("old", trained.name) if name in result.predictions
+            name: result.predictions[name][0] for name in ("old", trained.name) if name in result.predictions
         }
         parts += [
             "<h2>Predicted against true</h2>",
@@ -207,11 +206,7 @@ def _scores(result: Evaluation) -> str:
 def _by_application(result: Evaluation, name: str) -> str:
     one = "accuracy" if result.data.problem.classifies else "median_ape"
     shown = [model for model in ("old", name) if model in result.predictions]
-    merged = replace(
-        result.data, keys=result.data.keys.assign(application=groups_of(result.data, "application"))
-    )
-    tidy = Evaluation(merged, result.split, result.predictions)
-    parts = {model: tidy.by("application", model) for model in shown}
+    parts = {model: result.by("application", model) for model in shown}
     names = [row["application"] for row in parts[name]]
     series = {model: [100 * row[one] for row in rows] for model, rows in parts.items()}
     return _svg(bars(names, series, "accuracy, %" if one == "accuracy" else "median error, %"))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.fitting import fit_model, held_out_predictions
-from gpu_xarch.learning.rows import TrainingData
+from gpu_xarch.learning.rows import TrainingData, add_sheets
 from gpu_xarch.learning.scores import score
 from gpu_xarch.learning.splits import groups_of, held_out_split
-from gpu_xarch.models import Model, Problem, make_model
-from gpu_xarch.models.auto import offset_of
+from gpu_xarch.models import ANY, Model, Problem, make_model
+from gpu_xarch.models.mechanism import SMALL, SMALL_RATE, offset_of
+from gpu_xarch.models.sheets import is_sheet_column
 from gpu_xarch.progress import OnStep, part_of, silent
 from gpu_xarch.tables.pairs import SOURCE
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Trained", "predict", "source_values", "train"]
+__all__ = ["Trained", "inputs_of", "predict", "source_values", "train"]
 
 
 @dataclass
@@ -44,8 +45,11 @@ class Trained:
         Facts for the model card: rows, applications, seed, versions, scores.
     X : ndarray, shape (n_rows, n_metrics)
         Training rows, to know what is out of their domain.
-    y, held_out : ndarray, shape (n_rows,)
-        Target, and predictions of models that had not seen the row's application.
+    y, held_out, suite_held_out : ndarray, shape (n_rows,)
+        Target, and predictions of models that had not seen the row's application, and its suite of programs where
+        there are several.
+    inputs : ndarray, shape (n_rows, n_inputs)
+        What the model looks at.
     groups : list of str
         What was left out together: the application of each row, its kernel where there is one application.
     """
@@ -59,12 +63,24 @@ class Trained:
     X: Floats
     y: Floats
     held_out: Floats
+    suite_held_out: Floats
+    inputs: Floats
     groups: list[str]
 
     @property
     def offset(self) -> float:
-        """What keeps logarithms of the target finite."""
-        return offset_of(self.y)
+        """What keeps logarithms of the target finite; below it a throughput is next to nothing."""
+        return offset_of(self.y, SMALL_RATE if self.problem.unit == "bytes/s" else SMALL)
+
+    @property
+    def errors(self) -> Floats:
+        """Absolute error of the logarithm of each training row: the larger of application and suite left out."""
+        import numpy as np
+
+        truth = np.log(np.maximum(self.y, 0.0) + self.offset)
+        guesses = (np.log(np.maximum(one, 0.0) + self.offset) for one in (self.held_out, self.suite_held_out))
+        larger: Floats = np.max([np.abs(guess - truth) for guess in guesses], axis=0)
+        return larger
 
 
 def train(
@@ -93,7 +109,11 @@ def train(
     build = partial(make_model, name, problem, seed=seed, n_jobs=n_jobs, **options)
     model = fit_model(build(), data, part_of(on_step, 0, 1, 6))
     on_step(1, 6)
-    held_out = held_out_predictions(data, build, folds=5, seed=seed, on_step=part_of(on_step, 1, 5, 6))
+    held_out = held_out_predictions(data, build, folds=5, seed=seed, on_step=part_of(on_step, 1, 4, 6))
+    suites = held_out
+    if len(set(data.keys["suite"])) > 1 and not problem.classifies:
+        suites = held_out_predictions(data, build, how="suite", seed=seed)
+    on_step(6, 6)
     card: dict[str, Any] = {
         "target": problem.target,
         "unit": problem.unit,
@@ -122,12 +142,14 @@ def train(
         data.X.to_numpy(float),
         data.y,
         held_out,
+        suites,
+        inputs_of(model, data.X),
         groups_of(data, held_out_split(data)),
     )
 
 
 def source_values(
-    table: pd.DataFrame, trained: Trained, *, impute: bool = False
+    table: pd.DataFrame, trained: Trained, *, dest: str | None = None, impute: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
     """Take the rows and metrics that a model needs out of a table of runs or pairs.
 
@@ -148,15 +170,23 @@ def source_values(
     """
     prefix = SOURCE if SOURCE + "device" in table.columns else ""
     problem = trained.problem
-    rows = table[(table[prefix + "device"] == problem.source).to_numpy(bool)]
+    devices = table[prefix + "device"]
+    here = devices == problem.source if problem.source != ANY else devices != dest
+    rows = table[here.to_numpy(bool)]
     if rows.empty:
         has = ", ".join(sorted(map(str, table[prefix + "device"].unique()))) or "no runs"
         raise InputError(
             f"the model predicts {problem.dest} from {problem.source}, the table has {has}: train one for it"
         )
-    values = rows.reindex(columns=[prefix + name for name in trained.columns]).astype(float)
-    values.columns = trained.columns
+    metrics = [name for name in trained.columns if not is_sheet_column(name)]
+    values = rows.reindex(columns=[prefix + name for name in metrics]).astype(float)
+    values.columns = metrics
     gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
+    own = "dram_throughput" if problem.classifies else problem.target
+    if impute and own in gaps and not problem.same_gpu:
+        raise InputError(
+            f"{gaps[own]} runs lack {own}, the old value itself: that is never imputed, profile it"
+        )
     if gaps and not impute:
         named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(gaps.items())[:6])
         more = f" and {len(gaps) - 6} more" if len(gaps) > 6 else ""
@@ -164,7 +194,16 @@ def source_values(
             f"the runs lack {named}{more}, which the model needs: profile them, or ask for --impute"
         )
     filled = values.fillna(dict(zip(trained.columns, map(float, trained.medians), strict=True)))
-    return rows, filled.reset_index(drop=True), gaps
+    filled = filled.reset_index(drop=True)
+    sheets = add_sheets(filled, problem, rows[prefix + "device"], [dest or problem.dest] * len(rows))
+    return rows, sheets[trained.columns], gaps
+
+
+def inputs_of(model: Model, X: pd.DataFrame) -> Floats:
+    """Return what a model looks at, shape (n_rows, n_inputs): its own features where it tells, else the metrics."""
+    own = getattr(model, "inputs", None)
+    found: Floats = X.to_numpy(float) if own is None else own(X)
+    return found
 
 
 def predict(trained: Trained, values: pd.DataFrame) -> Floats:

@@ -193,7 +193,7 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.carries_ = not self.problem.same_gpu and self.mechanism_.features(X.iloc[:1]) is not None
         if self.carries_:
             left = np.clip(left, -MOST_LEFT, MOST_LEFT)
-        values = self._inputs(X)
+        values = self.inputs(X)
         self.scaler_ = StandardScaler().fit(values)
         self.trees_ = ExtraTreesRegressor(n_estimators, random_state=self.seed, n_jobs=self.n_jobs)
         self.trees_.fit(values, left, sample_weight=weights)
@@ -212,13 +212,14 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         based: Floats = np.log(self.mechanism_.predict(X) + self.offset_)
         return based
 
-    def _inputs(self, X: pd.DataFrame) -> Floats:
+    def inputs(self, X: pd.DataFrame) -> Floats:
+        """Return what trees and machine look at, shape (n_runs, n_inputs)."""
         found = self.mechanism_.features(X) if self.carries_ else None
         return (features_of(self.problem, X) if found is None else found).to_numpy(float)
 
     def _corrected(self, X: pd.DataFrame) -> Floats:
         """Return log(value + offset) with the learnt correction, shape (n_runs,)."""
-        values = self._inputs(X)
+        values = self.inputs(X)
         left = 0.5 * (self.trees_.predict(values) + self.machine_.predict(values))
         if self.carries_:
             far = _mean_of_nearest(cdist(self.scaler_.transform(values), self.reference_)) / self.usual_

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gpu_xarch.metrics import registry
 from gpu_xarch.specs import GpuSpec
+from gpu_xarch.tables.run_time import run_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["make_features"]
 
-_SECTOR = 32.0  # bytes of a transaction
 _LAUNCH_S = 3e-6  # a launch takes a few microseconds, however small the grid
 
 
@@ -120,16 +120,7 @@ def _time(values: pd.DataFrame, source: GpuSpec) -> Floats | None:
     """Seconds of a launch on the source: measured, or traffic over throughput, or instructions over IPC."""
     import numpy as np
 
-    time: Floats = np.full(len(values), np.nan)
-    if "duration" in values.columns:
-        time = values["duration"].to_numpy(float)
-    for name in ("l2_read", "l2_write", "dram_read"):
-        count, rate = f"{name}_transactions", f"{name}_throughput"
-        if count in values.columns and rate in values.columns:
-            moved, speed = values[count].to_numpy(float) * _SECTOR, values[rate].to_numpy(float)
-            known = (moved > 0) & (speed > 0)
-            guess = np.divide(moved, speed, out=np.full(len(values), np.nan), where=known)
-            time = np.where(np.isfinite(time), time, guess)
+    time = run_time(values)
     if {"inst_executed", "ipc"} <= set(values.columns):
         clocks = values["inst_executed"].to_numpy(float) / np.maximum(values["ipc"].to_numpy(float), 1e-3)
         time = np.where(np.isfinite(time), time, clocks / (source.sms * source.boost_hz))

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpu_xarch.errors import CollectError, InputError
@@ -28,6 +28,7 @@ __all__ = [
     "metric_set",
     "ncu_counters",
     "plan_collection",
+    "times_plan",
 ]
 
 #: named sets of metrics; "published" are the 116 that P100 and V100 share
@@ -267,6 +268,24 @@ def _nvprof(
     command += ["--metrics", ",".join(names)]
     missing = tuple(name for name in metrics if name not in names)
     return Plan("nvprof", (*command, *application), out, tuple(application), device, missing)
+
+
+def times_plan(plan: Plan, index: int = 0) -> Plan | None:
+    """Return the plan of a second run for the times of the launches; None where the first run has them.
+
+    nvprof replays kernels while it counts, so it measures times in a run of its own; Nsight Compute gives both.
+
+    Examples
+    --------
+    >>> plan = plan_collection(["./app"], Path("p.csv"), metrics=["ipc"], capability="6.0")
+    >>> times_plan(plan).shell
+    'nvprof --csv --log-file p_trace.csv --devices 0 --print-gpu-trace ./app'
+    """
+    if plan.tool != "nvprof":
+        return None
+    out = plan.out.with_name(f"{plan.out.stem}_trace{plan.out.suffix}")
+    command = ("nvprof", "--csv", "--log-file", str(out), "--devices", str(index), "--print-gpu-trace")
+    return replace(plan, command=(*command, *plan.application), out=out, missing=())
 
 
 def known_capability(name: str) -> tuple[str, str]:

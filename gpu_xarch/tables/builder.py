@@ -160,12 +160,15 @@ class TableBuilder:
         if name not in registry():
             return values
         why, limit = limits(name)
-        most, reasons = np.full(len(values), limit), [why] * len(values)
+        by_device: dict[str, tuple[str, float]] = {}
+        most: float | NDArray[np.float64] = limit
         if name in OF_DEVICE:
-            for place, row in enumerate(self._rows):
-                reasons[place], most[place] = device_limits(row["device"]).get(name, (why, limit))
+            devices = [row["device"] for row in self._rows]
+            by_device = {one: device_limits(one).get(name, (why, limit)) for one in set(devices)}
+            most = np.array([by_device[one][1] for one in devices])
         for place in np.flatnonzero((values < 0.0) | (values > most)).tolist():
-            self._refuse(place, name, values[place], "below zero" if values[place] < 0.0 else reasons[place])
+            reason, _ = by_device.get(self._rows[place]["device"], (why, limit))
+            self._refuse(place, name, values[place], "below zero" if values[place] < 0.0 else reason)
             values[place] = np.nan
         return values
 

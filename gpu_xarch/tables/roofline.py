@@ -6,47 +6,20 @@ second (Williams et al. 2009, doi:10.1145/1498765.1498785).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.specs import GpuSpec, find_gpu, gpus
+from gpu_xarch.tables.run_time import run_time
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-
-__all__ = ["PRECISIONS", "roofline_figure", "roofline_points", "run_time"]
+__all__ = ["PRECISIONS", "roofline_figure", "roofline_points"]
 
 #: metric with the number of operations
 PRECISIONS = {"single": "flop_count_sp", "double": "flop_count_dp"}
-_SECTOR = 32.0  # bytes of a transaction
-_TIMED = ("l2_read", "l2_write", "dram_read", "dram_write")
 _NAMED = 6  # kernels that the figure names
 _MARGIN = 3.0  # of the axes beyond the points and the ridge
-
-
-def run_time(frame: pd.DataFrame) -> Floats:
-    """Return the seconds of a launch, shape (n_runs,): as measured, else by a count and its rate; NaN for neither.
-
-    Examples
-    --------
-    >>> runs = pd.DataFrame({"l2_read_transactions": [1e6, 0.0], "l2_read_throughput": [32e9, 0.0]})
-    >>> run_time(runs).tolist()
-    [0.001, nan]
-    """
-    time = frame["duration"].to_numpy(float).copy() if "duration" in frame else np.full(len(frame), np.nan)
-    for name in _TIMED:
-        count, rate = f"{name}_transactions", f"{name}_throughput"
-        if count in frame and rate in frame:
-            moved, speed = frame[count].to_numpy(float) * _SECTOR, frame[rate].to_numpy(float)
-            known = np.isnan(time) & (moved > 0) & (speed > 0)
-            time[known] = moved[known] / speed[known]
-    return time
 
 
 def _roof(spec: GpuSpec, precision: str) -> float:

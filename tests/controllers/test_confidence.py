@@ -52,7 +52,7 @@ def test_the_limit_covers_the_truth_at_all_times_in_95_of_100_runs(p, foresight,
         for n, (error, seen) in enumerate(zip(errors.tolist(), audited.tolist(), strict=True), start=1):
             state = observe_error(state, predicted, error if seen else None, p, cap)
             true_sum += error
-            if n % 20 == 0 and true_sum / n > upper_limit(state, cap=cap, probability_min=p):
+            if n % 20 == 0 and true_sum / n > upper_limit(state, cap=cap):
                 violated += 1
                 break
     assert violated <= 0.05 * n_runs
@@ -66,22 +66,68 @@ def test_the_limit_approaches_the_mean():
         error = 0.1 * rng.random()
         state = observe_error(state, 0.05, error if rng.random() < 0.5 else None, 0.5, 0.1)
         if n in (200, 2000, 20_000):
-            limits.append(upper_limit(state, cap=0.1, probability_min=0.5))
+            limits.append(upper_limit(state, cap=0.1))
     assert limits[0] > limits[1] > limits[2]
     assert 0.05 < limits[2] < 0.053
 
 
-@given(total=st.floats(0, 100), variation=st.floats(0, 1e4), n=st.integers(1, 10_000))
-def test_the_limit_lies_between_the_mean_and_the_cap(total, variation, n):
-    state = MeanError(n, total, variation)
-    limit = upper_limit(state, cap=2.0, probability_min=0.1)
-    assert min(state.mean, 2.0) <= limit <= 2.0
+@given(total=st.floats(0, 100), variation=st.floats(0, 1e4), n=st.integers(1, 10_000), p=st.floats(1e-3, 1.0))
+def test_the_limit_lies_above_the_mean_and_below_the_cap_or_is_not_known(total, variation, n, p):
+    state = MeanError(n, total, variation, probability_min=p)
+    limit = upper_limit(state, cap=2.0)
+    assert math.isnan(limit) or state.mean <= limit < 2.0
+
+
+def test_smaller_probabilities_of_audits_raise_the_limit():
+    limits = [
+        upper_limit(MeanError(20_000, 100.0, 50.0, probability_min=p), cap=1.0)
+        for p in (1.0, 0.1, 0.01, 0.004)
+    ]
+    assert limits == sorted(limits)
+    assert limits[0] < 0.3 * limits[-1]
+
+
+def test_the_smallest_probability_so_far_is_kept():
+    state = MeanError()
+    for p in (0.5, 0.01, 0.3):
+        state = observe_error(state, 0.1, None, p, cap=1.0)
+    assert state.probability_min == 0.01
+
+
+def test_the_limit_is_known_within_a_run_of_usual_length():
+    """3,000 calls with errors near the bound and a hundredth of them audited; the cap is five times the bound."""
+    rng = np.random.default_rng(0)
+    state = MeanError()
+    for _ in range(3000):
+        error = 0.1 * abs(rng.normal())
+        state = observe_error(state, 0.08, error if rng.random() < 0.01 else None, 0.01, cap=0.5)
+    assert 0.08 < upper_limit(state, cap=0.5) < 0.35
+
+
+def test_the_standard_error_is_the_spread_of_the_estimate_over_runs():
+    estimates, errors = [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        state = MeanError()
+        for _ in range(200):
+            error = abs(rng.normal())
+            state = observe_error(state, 0.8, error if rng.random() < 0.2 else None, 0.2, cap=10.0)
+        estimates.append(state.mean)
+        errors.append(state.standard_error)
+    assert np.mean(errors) == pytest.approx(np.std(estimates), rel=0.15)
+    assert state.n_seen == pytest.approx(40, abs=20)
 
 
 def test_nothing_is_known_before_the_first_call():
-    assert math.isnan(upper_limit(MeanError(), cap=1.0, probability_min=0.1))
+    assert math.isnan(upper_limit(MeanError(), cap=1.0))
     assert math.isnan(MeanError().mean)
+    assert math.isnan(MeanError().estimate)
 
 
-def test_without_audits_only_the_cap_is_known():
-    assert upper_limit(MeanError(100, 1.0, 0.0), cap=5.0, probability_min=0.0) == 5.0
+def test_errors_that_were_all_seen_leave_no_standard_error_by_chance():
+    state = observe_error(MeanError(), 0.1, 0.3, 1.0, cap=1.0)
+    assert math.isnan(state.standard_error)
+
+
+def test_without_audits_there_is_no_limit():
+    assert math.isnan(upper_limit(MeanError(100, 1.0, 0.0, probability_min=0.0), cap=5.0))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ase_proxima.controllers.confidence import LAMBDAS, MeanError, upper_limit
+from ase_proxima.controllers.confidence import THETAS, MeanError, upper_limit
 from ase_proxima.controllers.risk import RiskController
 from ase_proxima.types import Observation
 
@@ -43,7 +43,15 @@ def settled(scale=0.15):
 
 def audited(state, controller, u, e, probability):
     """State after one audited call."""
-    return controller.observe(state, Observation(u, True, e, probability, state.model_version))
+    return controller.observe(state, Observation(u, True, e, probability, 1))
+
+
+def flagged(controller, pairs, novelty=1.0, version=1):
+    """State after flagged calls with these uncertainties and errors."""
+    state = controller.init()
+    for u, e in pairs:
+        state = controller.observe(state, Observation(u, False, e, 1.0, version, novelty))
+    return state
 
 
 def test_the_mean_error_stays_at_its_margin_below_the_bound():
@@ -102,26 +110,75 @@ def test_errors_below_the_bound_that_ranks_nothing_raise_no_alarm():
 
 
 def test_a_surprise_brings_more_audits():
-    """An error far above the expected one makes the next audits as probable as after a change of the model."""
-    controller, state = settled(scale=0.03)
-    u = 0.5 * state.threshold
-    usual = controller.decide(state, u).audit_probability
-    calm = audited(state, controller, u, state.ratio * u, usual)
-    surprised = audited(state, controller, u, 4 * state.ratio_upper * u, usual)
-    probability = {
-        name: controller.decide(s, 0.5 * s.threshold).audit_probability
-        for name, s in (("calm", calm), ("surprised", surprised))
+    """After an error far above the expected one, earlier errors no longer suffice as evidence."""
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = flagged(controller, [(0.04, 0.01)] * 60)
+    u = 0.05
+    calm = audited(state, controller, u, u / 4, 1.0)
+    surprised = audited(
+        state, controller, 1e-6, 4e-6, 1.0
+    )  # far off, though too small to matter for the ratio
+    assert surprised.ratio_upper == pytest.approx(calm.ratio_upper, rel=0.05)
+    assert (
+        controller.decide(surprised, u).audit_probability > 5 * controller.decide(calm, u).audit_probability
+    )
+
+
+def test_a_shift_of_the_uncertainties_brings_more_audits():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = flagged(controller, [(0.1, 0.03)] * 60)
+    probabilities = {}
+    for name, later in (("steady", 0.05), ("shifted", 0.01)):
+        after = state
+        for u in [0.05] * 40 + [later] * 20:
+            after = controller.observe(after, Observation(u, True, None, 0.01, 1))
+        probabilities[name] = controller.decide(after, 0.06).audit_probability
+    assert probabilities["shifted"] > 2 * probabilities["steady"]
+
+
+def test_the_probability_of_an_audit_follows_the_expected_error_over_the_bound():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.0)
+    assert state.ratio_upper == pytest.approx(1.125)
+    at = {
+        x: controller.decide(state, x * BOUND / state.ratio_upper).audit_probability for x in (0.05, 0.3, 0.6)
     }
-    assert probability["calm"] == pytest.approx(usual, rel=0.1)
-    assert probability["surprised"] > 3 * usual
+    assert at == pytest.approx({0.05: 0.002, 0.3: 0.02, 0.6: 0.08})
 
 
-def test_a_new_version_of_the_surrogate_brings_more_audits():
-    controller, state = settled(scale=0.03)
-    u = 0.5 * state.threshold
-    usual = controller.decide(state, u).audit_probability
-    following = controller.observe(state, Observation(u, True, None, usual, 3 * state.model_version))
-    assert controller.decide(following, 0.5 * following.threshold).audit_probability > 2 * usual
+def test_small_uncertainties_among_larger_ones_are_audited_often_enough_to_be_limited():
+    """The smallest probability counts in the upper limit, so it follows the typical call and not the smallest."""
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.05)
+    assert controller.decide(state, 1e-9).audit_probability > 0.01
+
+
+def test_repeated_views_of_one_structure_count_as_one():
+    """Three errors seen make an uncertainty known; three views of one structure do not, nor do they fix the ratio."""
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    pairs = [(0.05, 0.001)] * 3
+    distinct, repeated = flagged(controller, pairs), flagged(controller, pairs, novelty=0.25)
+    assert repeated.ratio_upper > 1.3 * distinct.ratio_upper
+    assert controller.decide(repeated, 0.05).audit_probability > 0.7
+    assert controller.decide(distinct, 0.05).audit_probability < 0.2
+
+
+def test_the_first_audits_spread_over_the_run():
+    """While evidence is missing, audits come at a rate that falls with the calls, one or a few in each octave."""
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    gaps = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        state, steps = controller.init(), []
+        for step in range(200):
+            verdict = controller.decide(state, 0.05)
+            seen = rng.random() < verdict.audit_probability
+            steps += [step] * seen
+            observation = Observation(0.05, True, 0.02 if seen else None, verdict.audit_probability, 1, 0.01)
+            state = controller.observe(state, observation)
+        gaps.append(sum(step < 10 for step in steps) / len(steps))
+        assert len(steps) < 40
+    assert np.mean(gaps) < 0.5
 
 
 def test_errors_of_older_versions_count_less():
@@ -137,17 +194,77 @@ def test_errors_of_older_versions_count_less():
     assert ratios[9] == pytest.approx(0.5, abs=0.2)
 
 
-def test_the_limit_pays_for_every_lambda_it_chooses_among():
-    """Each lambda holds with probability delta over their number; all of delta for one of them would be too low."""
-    state, cap, p, delta = MeanError(n=5000, total=40.0, variation=90.0), 0.5, 0.1, 0.05
-    scale = cap / p
+def test_evidence_of_older_versions_is_less():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = flagged(controller, [(0.05, 0.03)] * 4)
+    later = controller.observe(state, Observation(1e-9, True, 0.0, 1.0, 9))
+    assert (
+        controller.decide(later, 0.05).audit_probability
+        > 2 * controller.decide(state, 0.05).audit_probability
+    )
+
+
+def test_an_error_of_a_million_does_not_send_the_rest_to_the_target():
+    for probability in (1.0, 0.002):
+        rng = np.random.default_rng(3)
+        controller = RiskController(BOUND, prior_ratio=1.0)
+        calls = proportional(rng, 500, 0.3, 0.05)
+        state, _ = play(controller, calls, rng)
+        state = controller.observe(state, Observation(0.05, probability < 1, 1e6, probability, 1))
+        state, _ = play(controller, proportional(rng, 500, 0.3, 0.05), rng, state)
+        _, unseen = play(controller, proportional(rng, 500, 0.3, 0.05), rng, state)
+        assert len(unseen) > 450
+        assert (
+            "an error above 5 times the bound was seen, 1e+06 at call 500: look at that frame"
+            in (controller.report(state)["notes"])
+        )
+
+
+def test_of_several_outliers_the_largest_is_named():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = flagged(controller, [(0.1, 0.1), (0.1, 0.7), (0.1, 30.0), (0.1, 2.0)])
+    (note,) = controller.report(state)["notes"]
+    assert note == "3 errors above 5 times the bound were seen, the largest 30 at call 2: look at that frame"
+
+
+def test_where_nothing_is_trusted_the_note_says_what_is_reachable():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    rng = np.random.default_rng(0)
+    pairs = [(u, 1.1 * u) for u in rng.uniform(0.35, 0.45, 31)]
+    median = f"{1.1 * np.median([u for u, _ in pairs]):.2g}"
+    (note,) = controller.report(flagged(controller, pairs))["notes"]
+    assert note == (
+        f"nothing is trusted at present: errors seen have the median {median}, the bound is 0.1: this surrogate "
+        "cannot reach the bound here"
+    )
+
+
+def test_an_estimate_above_the_bound_is_said_and_lowers_the_threshold():
+    controller, state = settled(scale=0.05)
+    high = state
+    for _ in range(300):
+        high = audited(high, controller, 0.05, 0.4, 1.0)
+    assert high.trusted.estimate > BOUND
+    assert controller.report(high)["notes"][-1] == (
+        f"the estimated mean error {high.trusted.estimate:.2g} stands above the bound 0.1: fewer calls are trusted "
+        "until it is below"
+    )
+    assert controller.decide(high, 0.0).threshold < 0.2 * controller.decide(state, 0.0).threshold
+
+
+def test_the_limit_pays_for_every_theta_it_chooses_among():
+    """Each theta holds with probability delta over their number; all of delta for one of them would be too low."""
+    cap, p, delta = 0.5, 0.1, 0.05
+    state = MeanError(n=50_000, total=400.0, variation=900.0, probability_min=p)
     limits = []
-    for x in LAMBDAS:
-        psi = -math.log1p(-x) - x
-        fall_short = (math.log(len(LAMBDAS) / delta) + psi * state.variation / scale**2) / x
-        limits.append(state.mean + scale * fall_short / state.n)
-    assert len(LAMBDAS) == 20
-    assert upper_limit(state, cap=cap, probability_min=p, delta=delta) == pytest.approx(min(limits))
+    for theta in THETAS:
+        x = theta / p
+        if x < 1:
+            variation = (-math.log1p(-x) - x) * state.variation / (cap / p) ** 2
+            limits.append(state.mean + (math.log(len(THETAS) / delta) + variation) * cap / theta / state.n)
+    assert len(THETAS) == 22
+    assert len(limits) == 16
+    assert upper_limit(state, cap=cap, delta=delta) == pytest.approx(min(limits))
 
 
 @pytest.mark.parametrize(

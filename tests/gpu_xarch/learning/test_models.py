@@ -18,7 +18,7 @@ from gpu_xarch.learning.evaluation import evaluate
 from gpu_xarch.learning.fitting import fit_model, held_out_predictions
 from gpu_xarch.learning.persistence import load_model, save_model
 from gpu_xarch.learning.plots import bars
-from gpu_xarch.learning.prediction import domain_of, intervals, predict_table
+from gpu_xarch.learning.prediction import flags, intervals, predict_table
 from gpu_xarch.learning.report import render
 from gpu_xarch.learning.rows import TrainingData, train_subset, training_data
 from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
@@ -289,7 +289,7 @@ def test_predictions_say_how_sure_they_are(pairs: pd.DataFrame, data: TrainingDa
     metrics = [name for name in far.columns if name[7:] in trained.columns and name.startswith("source.")]
     far[metrics] = far[metrics] * 1e6
     assert predict_table(trained, far)[0]["out_of_domain"].all()
-    assert domain_of(trained).flags(data.X.to_numpy()).mean() < 0.5
+    assert flags(trained, data.X)[0].mean() < 0.5
 
 
 def test_missing_metrics_are_imputed_only_when_asked_and_listed(

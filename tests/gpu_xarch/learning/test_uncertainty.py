@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from gpu_xarch.advice.forest_variance import forest_std, forest_variance, in_bag_counts, tree_predictions
 from gpu_xarch.errors import InputError
-from gpu_xarch.learning.conformal import GroupConformal, group_quantile, jackknife_plus
+from gpu_xarch.learning.conformal import GroupConformal, group_quantile
 from gpu_xarch.learning.domain import Domain, FeatureSpace
 
 
@@ -228,21 +228,6 @@ def test_one_row_a_group_is_split_conformal(n, level):
     assert group_quantile(scores, np.arange(n), level=level) == expected
 
 
-def test_jackknife_plus_covers_new_groups():
-    rng = np.random.default_rng(2)
-    trials, hits = 400, 0
-    for _ in range(trials):
-        offsets = rng.normal(size=13)
-        y = offsets[:, None] + 0.1 * rng.normal(size=(13, 3))
-        seen = y[:12]
-        folds = np.array([np.delete(seen, k, axis=0).mean() for k in range(12)])  # the model is a mean
-        residuals = np.abs(seen - folds[:, None]).ravel()
-        groups = np.repeat([f"{k:02d}" for k in range(12)], 3)
-        lower, upper = jackknife_plus(folds[None], residuals, groups, level=0.8)
-        hits += lower[0] <= y[12, 0] <= upper[0]
-    assert hits / trials == pytest.approx(0.8, abs=0.08)
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -254,8 +239,6 @@ def test_jackknife_plus_covers_new_groups():
         (lambda: GroupConformal.calibrate([1.0], [1.0, 2.0], ["a"]), "y has 1 rows"),
         (lambda: GroupConformal.calibrate([1.0], [1.0], ["a"], scale=[0.0]), "above 0"),
         (lambda: GroupConformal(0.9, 1.0, 9).interval([1.0], [1.0, 2.0]), "scale must have shape"),
-        (lambda: jackknife_plus([[1.0, 2.0]], [1.0], ["a"]), r"\(n_points, 1\)"),
-        (lambda: jackknife_plus([[np.inf]], [1.0], ["a"]), "finite"),
     ],
 )
 def test_wrong_intervals_are_told(call, words):

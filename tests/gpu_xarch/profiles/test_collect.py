@@ -17,6 +17,7 @@ from gpu_xarch.profiles.collect import (
     metric_set,
     ncu_counters,
     plan_collection,
+    times_plan,
 )
 from gpu_xarch.profiles.ingestion import ingest
 from gpu_xarch.tables.runs import load_runs
@@ -140,3 +141,34 @@ def test_failures_of_the_profiler_are_told(tools: Path, tmp_path: Path) -> None:
     plan.out.unlink()
     with pytest.raises(CollectError, match="wrote nothing"):
         collect(plan)
+
+
+NVPROF = r"""
+for word in "$@"; do [ "$word" = --print-gpu-trace ] && trace=1; done
+while [ "$1" != --log-file ]; do shift; done
+echo "==3== NVPROF is profiling process 3, command: ./app -n 5" > "$2"
+if [ -n "$trace" ]; then cat >> "$2" <<'CSV'
+"Start","Duration","Device","Context","Stream","Name"
+ms,us,,,,
+1.5,12.5,"Tesla P100-PCIE-16GB (0)","1","7","saxpy(int) [3]"
+CSV
+else cat >> "$2" <<'CSV'
+"Device","Kernel","Invocations","Metric Name","Metric Description","Min","Max","Avg"
+"Tesla P100-PCIE-16GB (0)","saxpy(int)",1,"ipc","Executed IPC",1.25,1.25,1.25
+CSV
+fi
+"""
+
+
+def test_a_second_run_of_nvprof_gives_the_times(tools: Path, tmp_path: Path) -> None:
+    fake(tools, "nvprof", NVPROF)
+    plan = plan_collection(["./app", "-n", "5"], tmp_path / "p.csv", metrics=["ipc"], capability="6.0")
+    second = times_plan(plan)
+    assert second is not None
+    assert second.out == tmp_path / "p_trace.csv"
+    for one in (plan, second):
+        collect(one)
+    ingest([plan.out, second.out], tmp_path / "runs.parquet")
+    frame = load_runs(tmp_path / "runs.parquet")
+    assert frame[["ipc", "duration"]].to_numpy().tolist() == [[1.25, pytest.approx(12.5e-6)]]
+    assert times_plan(plan_collection(["./a"], tmp_path / "p.csv", metrics=["ipc"], capability="9.0")) is None

@@ -19,7 +19,7 @@ from gpu_xarch import (
     roofline_points,
     write_simulation,
 )
-from gpu_xarch.tables.roofline import run_time
+from gpu_xarch.tables.run_time import run_time
 from proxima_cli.xarch import main
 
 P100 = find_gpu("P100")
