@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from ase_proxima.calculator import ProximaCalculator
+from ase_proxima.confirmation import confirm
 from ase_proxima.decorator import proxima
 from ase_proxima.errors import (
     InputError,
@@ -24,6 +25,7 @@ __all__ = [
     "RunDirectoryError",
     "Stats",
     "TargetError",
+    "confirm",
     "proxima",
 ]
 

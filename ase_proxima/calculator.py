@@ -26,7 +26,7 @@ from ase_proxima.assembly import assemble
 from ase_proxima.blending import Blending
 from ase_proxima.differences import unresolved
 from ase_proxima.errors import InputError, ProximaWarning, RunDirectoryError
-from ase_proxima.executor import Executor
+from ase_proxima.executor import Executor, Guard
 from ase_proxima.identity import electronic_state, fingerprint
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.options import Options
@@ -161,6 +161,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             if run_dir is None
             else RunDirectory.create(run_dir, self._options.describe(), _identity_of(target))
         )
+        self._guard = Guard(self._store.owner)
         self._executor: Executor | None = None
         self._electronic_state: dict[str, Any] | None = None
         self._n_electronic = 0
@@ -193,7 +194,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             calculator = cls(target, **_merge(run.settings, parts))
             calculator._options.check_same(run.settings, run.path)
             run.check_target(_identity_of(target))
-            calculator._store = run
+            calculator._store, calculator._guard = run, Guard(run.owner)
             if run.frames:
                 calculator._check_electrons(run.frames[0].x)
                 calculator._build(run.frames[0].x)
@@ -232,15 +233,19 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         PropertyNotImplementedError
             If a property is asked for that this kind of structure has not, such as the stress of a molecule.
         """
-        super().calculate(atoms, list(properties), list(system_changes))
-        if not _has_stress(self.atoms) and "stress" in properties:
+        with self._guard.call():
+            super().calculate(atoms, list(properties), list(system_changes))
+            self._fill(self.atoms, properties)
+
+    def _fill(self, atoms: Atoms, properties: Sequence[str]) -> None:
+        if not _has_stress(atoms) and "stress" in properties:
             raise PropertyNotImplementedError("stress is defined in a cell with three periodic axes only")
-        self._check_electrons(self.atoms)
+        self._check_electrons(atoms)
         if self._executor is None:
-            self._build(self.atoms)
+            self._build(atoms)
         assert self._executor is not None  # noqa: S101  built above
         self._wanted = tuple(properties)
-        results = self._executor(self.atoms, needs=self._needed(properties), by_target=self._by_target > 0)
+        results = self._executor.answer(atoms, needs=self._needed(properties), by_target=self._by_target > 0)
         self._tell_of_uncovered()
         agreed = {*self._options.properties, *properties, "free_energy"}
         self.results = {
@@ -332,6 +337,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             seed=self._options.seed,
             when_not_worthwhile=self._options.when_not_worthwhile,
             blending=None if self._options.blending is None else Blending(self._options.blending),
+            guard=self._guard,
         )
         if isinstance(self._store, RunDirectory) and self._store.state is not None:
             _restore(self._executor, self._store, self._store.state)
@@ -459,8 +465,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Release the files of the run directory; the target is the caller's to close."""
         if isinstance(self._store, RunDirectory):
             self._store.close()
-            if self._executor is not None:
-                self._executor.guard.close()
+            self._guard.close()
 
 
 def _has_stress(atoms: Atoms) -> bool:

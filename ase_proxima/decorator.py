@@ -113,8 +113,8 @@ def proxima(
 class ProximaFunction(Generic[P, R]):
     """A function that a surrogate answers for where it may; made by `proxima`.
 
-    Scalars come back as `float`, arrays as arrays of floats.  It keeps the latest call's arguments while it
-    runs, so share it between threads with a lock only.
+    Scalars come back as `float`, arrays as arrays of floats.  A call while another one runs, in another thread, is
+    refused.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class ProximaFunction(Generic[P, R]):
         self._signature = inspect.signature(function)
         self._shapes: dict[str, tuple[int, ...]] | None = None
         self._shape: tuple[int, ...] | None = None
-        self._bound: inspect.BoundArguments | None = None
+        self._asked: dict[bytes, inspect.BoundArguments] = {}
         self._store = MemoryStore()
         name, metric = find_metric(options.error_metric)
         ((_, bound),) = options.bounds.items()
@@ -168,9 +168,12 @@ class ProximaFunction(Generic[P, R]):
         TargetError
             If the function fails, retry included.
         """
-        self._bound = self._signature.bind(*args, **kwargs)
-        self._bound.apply_defaults()
-        value = self._executor(self._flatten(self._bound))["value"]
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        x = self._flatten(bound)
+        with self._executor.guard.call():
+            self._asked = {x.tobytes(): bound}
+            value = self._executor.answer(x)["value"]
         return value.copy() if isinstance(value, np.ndarray) else value  # type: ignore[return-value]
 
     def __get__(self, instance: Any, owner: type) -> ProximaFunction[P, R]:
@@ -218,9 +221,9 @@ class ProximaFunction(Generic[P, R]):
             raise InputError(f"argument {name!r} of {self._name} must be finite numbers, got {value!r}")
         return numbers
 
-    def _run_target(self, x: NDArray[np.float64]) -> Results:  # noqa: ARG002  the arguments are kept as they came
-        assert self._bound is not None  # noqa: S101  set by the call
-        returned = self.target(*self._bound.args, **self._bound.kwargs)
+    def _run_target(self, x: NDArray[np.float64]) -> Results:
+        bound = self._asked[x.tobytes()]  # the arguments as they came
+        returned = self.target(*bound.args, **bound.kwargs)
         try:
             if returned is None:
                 raise TypeError("nothing came back")

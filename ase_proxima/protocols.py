@@ -116,12 +116,13 @@ class FrameStore(Protocol):
     ----------
     frames
         The target's results so far, in the order of the calls.
-    on_disk
-        Whether a run can be resumed from it in a later process.
+    owner
+        Identifiers of the process and the thread that may write to it, where it is on disk and a later process can
+        resume from it; None where it is in memory.
     """
 
     frames: list[Frame]
-    on_disk: bool
+    owner: tuple[int, int] | None
 
     def known(self, step: int, x: Any) -> Results | None:
         """Results that an interrupted run had already paid for at this call and input."""

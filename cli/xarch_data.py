@@ -41,7 +41,7 @@ __all__ = ["info", "ingest"]
 @click.option(
     "--decimal",
     type=click.Choice([".", ","]),
-    help="Mark before decimals in Nsight Compute's numbers; found out from each file unless given.",
+    help="Mark before decimals in numbers of Nsight Compute and of tables; found out from each file unless given.",
 )
 @click.option(
     "--show-problems", type=click.IntRange(min=0), default=20, show_default=True, help="How many to print."
@@ -69,7 +69,7 @@ def ingest(
     if (file_format == "table") != (column_map is not None):
         raise InputError("--format table and --map MAP go together: give both or none")
     naming = Naming.of(manifest, app_from, device)
-    reader = table_reader(load_map(column_map)) if column_map is not None else None
+    reader = table_reader(load_map(column_map), decimal=decimal) if column_map is not None else None
     with file_progress("reading") as update:
         report = gpu_xarch.ingest(paths, out, naming=naming, reader=reader, decimal=decimal, on_file=update)
     if as_json:

@@ -48,6 +48,30 @@ def test_the_decorator(tmp_path):
     assert numbers(error)[0] <= 0.01
 
 
+def test_a_relaxation_ends_on_the_target(tmp_path):
+    stopped, confirmed, target = printed("relaxation", tmp_path).splitlines()
+    assert numbers(confirmed)[0] < 0.01 < numbers(stopped)[0] < 0.1
+    assert "confirmed: True" in confirmed
+    made, calls = numbers(target)
+    assert made < calls / 2
+
+
+def test_a_band_with_one_calculator(tmp_path):
+    confirmed, barrier, target = printed("neb", tmp_path).splitlines()
+    assert confirmed == "confirmed: True"
+    assert numbers(barrier)[0] == pytest.approx(
+        0.0111, abs=0.0005
+    )  # planar against relaxed ammonia, EMT itself
+    made, calls = numbers(target)
+    assert made < calls / 3
+
+
+def test_a_hessian(tmp_path):
+    stretch, target = printed("hessian", tmp_path).splitlines()
+    assert numbers(stretch)[0] == pytest.approx(1230.8, abs=1.0)
+    assert numbers(target)[0] >= 12
+
+
 @pytest.mark.slow
 def test_dynamics_of_a_metal(tmp_path):
     runs, temperature = printed("metal_dynamics", tmp_path).splitlines()

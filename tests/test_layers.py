@@ -29,7 +29,7 @@ LOOP = PARTS | {"blending", "controllers", "costs", "runs", "training"}
 RUNNING = LOOP | {"executor", "assembly", "differences", "options", "surrogates", "uncertainty", "targets"}
 ALLOWED = {
     "ase_proxima": {
-        "__init__": {"calculator", "decorator", "errors", "types"},
+        "__init__": {"calculator", "confirmation", "decorator", "errors", "types"},
         "errors": set(),
         "types": {"errors"},
         "protocols": {"types"},
@@ -50,6 +50,7 @@ ALLOWED = {
         "options": LOOP,
         "assembly": LOOP | {"executor", "options", "surrogates", "uncertainty"},
         "calculator": RUNNING,
+        "confirmation": {"calculator", "errors"},
         "decorator": RUNNING,
         "dynamics": RUNNING | {"calculator"},
         "apps": RUNNING | {"calculator"},

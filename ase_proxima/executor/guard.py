@@ -18,8 +18,9 @@ class Guard:
 
     Parameters
     ----------
-    owned : bool
-        Whether the run writes to files, which only the thread that opened them may go on with.
+    owner : tuple of int, optional
+        Identifiers of the process and the thread that opened the run's files, which alone may go on with them; None for
+        a run in memory.
 
     Examples
     --------
@@ -32,10 +33,8 @@ class Guard:
     ase_proxima.errors.InputError: another call is still running: ...
     """
 
-    def __init__(self, *, owned: bool = False) -> None:
-        self._owned = owned
-        self._process = os.getpid()
-        self._thread = threading.get_ident()
+    def __init__(self, owner: tuple[int, int] | None = None) -> None:
+        self._owner = owner
         self._lock = threading.Lock()
         self._broken = ""
 
@@ -48,15 +47,15 @@ class Guard:
         InputError
             If another call is running, this is another process or thread, or an earlier call broke off half-way.
         """
-        if os.getpid() != self._process and self._owned:
+        if self._owner is not None and self._owner[0] != os.getpid():
             raise InputError(
-                f"this run belongs to process {self._process}, and process {os.getpid()} was forked from it: "
+                f"this run belongs to process {self._owner[0]}, and process {os.getpid()} was forked from it: "
                 "make a calculator with a run directory of its own there"
             )
-        if self._owned and threading.get_ident() != self._thread:
+        if self._owner is not None and self._owner[1] != threading.get_ident():
             raise InputError(
                 "this run belongs to another thread, which opened its files: make all calls from that thread, or "
-                "a calculator with a run directory of its own"
+                "make a calculator with a run directory of its own"
             )
         if not self._lock.acquire(blocking=False):
             raise InputError(
@@ -77,7 +76,7 @@ class Guard:
         except BaseException as error:
             remedy = (
                 "close it and resume, which goes on exactly"
-                if self._owned
+                if self._owner is not None
                 else "make a new one, since this one keeps nothing on disk"
             )
             self._broken = f"the run broke off while {what} ({type(error).__name__}): {remedy}"
@@ -89,6 +88,6 @@ class Guard:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Guard:
         """Guard of a copy, which belongs to whoever makes it."""
-        copied = Guard(owned=self._owned)
+        copied = Guard(self._owner)
         copied._broken = self._broken
         return copied

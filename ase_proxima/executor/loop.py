@@ -82,6 +82,8 @@ class Executor:
     blending : Blending, optional
         How the answers pass from target to surrogate and back; None switches from one call to the next, and an audited
         call is then answered by the target.
+    guard : Guard, optional
+        Held by `__call__` for each call; whoever calls `answer` holds it.
     clock : callable
         Seconds, for the time statistics.
     """
@@ -102,6 +104,7 @@ class Executor:
         retries: int = 1,
         when_not_worthwhile: str = "ignore",
         blending: Blending | None = None,
+        guard: Guard | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.target = target
@@ -123,7 +126,7 @@ class Executor:
         self.memory = Memory()
         self.uncovered: tuple[str, ...] = ()
         """What was asked for at the latest call that the surrogate might not answer as no criterion covers it."""
-        self.guard = Guard(owned=store.on_disk)
+        self.guard = Guard(store.owner) if guard is None else guard
         self._last_input = ""
         self._counts = dict.fromkeys(
             ("n_calls", "n_target", "n_surrogate", "n_audit", "model_version", "n_trained"), 0
@@ -161,15 +164,19 @@ class Executor:
             Once, if the target turns out to be cheaper than the surrogate; once, if nothing is trusted.
         """
         with self.guard.call():
-            identity, self.uncovered = self.identify(x), ()
-            answer = self.memory.find(identity)
-            if answer is not None and not (by_target and answer.decision is Decision.SURROGATE):
-                results = self._recall(x, answer)
-                if all(name in results for name in needs):
-                    self.memory.add(identity, Answer(x, answer.decision, results))
-                    self._last_input, self.last_decision = identity, answer.decision
-                    return results
-            results, complaints = self._answer(x, identity, needs, by_target=by_target)
+            return self.answer(x, needs=needs, by_target=by_target)
+
+    def answer(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
+        """Do what `__call__` does, for one who holds the guard already."""
+        identity, self.uncovered = self.identify(x), ()
+        answer = self.memory.find(identity)
+        if answer is not None and not (by_target and answer.decision is Decision.SURROGATE):
+            results = self._recall(x, answer)
+            if all(name in results for name in needs):
+                self.memory.add(identity, Answer(x, answer.decision, results))
+                self._last_input, self.last_decision = identity, answer.decision
+                return results
+        results, complaints = self._answer(x, identity, needs, by_target=by_target)
         if self.when_not_worthwhile != "ignore":
             for complaint in complaints:
                 warnings.warn(complaint, NotWorthwhileWarning, stacklevel=2)

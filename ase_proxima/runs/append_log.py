@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -48,25 +49,35 @@ class AppendLog:
     def __init__(self, path: Path, fields: Sequence[str] = ()) -> None:
         self.path = path
         self._fields = list(fields)
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
 
     def append(self, row: Any) -> None:
         """Write a row, a mapping or a dataclass; on return it survives the end of the process."""
         values = row if isinstance(row, Mapping) else asdict(row)
         if self._file is None:
             self._file = self._open(values)
-        self._file.write(",".join(_text(values[name]) for name in self._fields) + "\n")
-        self._file.flush()
+        self._write(self._file, (_text(values[name]) for name in self._fields))
 
-    def _open(self, fields: Iterable[str]) -> IO[str]:
+    def _write(self, file: IO[bytes], cells: Iterable[str]) -> None:
+        """Write a line past all buffers: what fails is not tried again when the file is closed."""
+        line = (",".join(cells) + "\n").encode()
+        while line:
+            line = line[file.write(line) :]
+
+    def _open(self, fields: Iterable[str]) -> IO[bytes]:
         whole = whole_lines(self.path)
         header = next(csv.reader(whole.decode(errors="replace").splitlines()[:1]), [])
-        file = self.path.open("a", newline="")
+        file = self.path.open("ab", buffering=0)
         file.truncate(len(whole))
         self._fields = header or self._fields or list(fields)
         if not header:
-            file.write(",".join(self._fields) + "\n")
+            self._write(file, self._fields)
         return file
+
+    def sync(self) -> None:
+        """Bring all rows to the disk, beyond the reach of a power cut."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; the next row opens it again."""

@@ -9,7 +9,9 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,16 +40,44 @@ FORMAT = 2
 
 KEPT_VERSIONS = 2
 BEFORE_THE_FIRST_CALL = re.compile(
-    r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(-wal|-shm|-journal)?"
+    r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
 )
 """Names of all that is in a run directory by then."""
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a JSON file in one move, so that a reader finds the old one or the new one."""
+    """Replace a JSON file in one move, so that a reader finds the old one or the new one, after a power cut too."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(data))
+    _replace(temporary, path)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Move a file, or a folder of files, to its place once all of it is on the disk."""
+    for item in sorted(temporary.rglob("*")) if temporary.is_dir() else ():
+        _sync(item)
+    _sync(temporary)
     os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Tell in one line what cannot be written; nothing that was written before is lost."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise RunDirectoryError(
+            f"{path} cannot be written ({error}): make room or mend it, then resume the run"
+        ) from error
 
 
 def discard_unstarted(path: Path) -> bool:
@@ -91,7 +121,7 @@ class MemoryStore:
     1
     """
 
-    on_disk = False
+    owner: tuple[int, int] | None = None
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -136,8 +166,6 @@ class RunDirectory:
         Rows of the calls after the latest checkpoint, on opening.
     """
 
-    on_disk = True
-
     def __init__(
         self,
         path: Path,
@@ -146,6 +174,7 @@ class RunDirectory:
         state: Mapping[str, Any] | None,
     ) -> None:
         self.path = path
+        self.owner: tuple[int, int] | None = (os.getpid(), threading.get_ident())
         self.settings = dict(settings)
         self.target = dict(target)
         self.state = state
@@ -155,9 +184,11 @@ class RunDirectory:
         self._lock = _lock(path)
         try:
             self._database = _connect(path / "frames.db")
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             self._lock.close()
-            raise RunDirectoryError(f"{path / 'frames.db'} is damaged: {error}") from error
+            raise RunDirectoryError(
+                f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
+            ) from error
         self._steps = AppendLog(path / "steps.csv")
 
     @classmethod
@@ -270,8 +301,17 @@ class RunDirectory:
         return frame.results if frame is not None and same_input(frame.x, x) else None
 
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
-        """Add a frame to the database, with the numbers and words of its call."""
+        """Add a frame to the database, with the numbers and words of its call, or nothing of it."""
         self.frames.append(frame)
+        with _writing(self.path / "frames.db"):
+            try:
+                self._write_frame(frame, record)
+                self._database.connection.commit()
+            except BaseException:  # an interrupt too leaves no half of a frame to be committed later
+                self._database.connection.rollback()
+                raise
+
+    def _write_frame(self, frame: Frame, record: Mapping[str, Any]) -> None:
         if self.known(frame.step, frame.x) is not None:
             del self._pending[frame.step]
             return
@@ -289,20 +329,21 @@ class RunDirectory:
         }
         known |= {"step": frame.step, "checksum": checksum(frame)}
         self._database.write(atoms, key_value_pairs=known)
-        self._database.connection.commit()
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add the row of one call to steps.csv."""
-        self._steps.append(row)
+        with _writing(self._steps.path):
+            self._steps.append(row)
 
     def save_model(self, version: int, surrogate: Surrogate) -> None:
         """Write a version of the surrogate, and forget the versions that no resume can need."""
         folder, temporary = self.path / "models" / f"{version:06d}", self.path / "models" / "new"
-        for stale in (folder, temporary):
-            shutil.rmtree(stale, ignore_errors=True)
-        temporary.mkdir()
-        surrogate.save(temporary)
-        os.replace(temporary, folder)
+        with _writing(folder):
+            for stale in (folder, temporary):
+                shutil.rmtree(stale, ignore_errors=True)
+            temporary.mkdir()
+            surrogate.save(temporary)
+            _replace(temporary, folder)
         shutil.rmtree(self.path / "models" / f"{version - KEPT_VERSIONS:06d}", ignore_errors=True)
 
     def model_folder(self, version: int) -> Path:
@@ -323,7 +364,9 @@ class RunDirectory:
         if self.frames:
             self.target.setdefault("electronic_state", electronic_state(self.frames[0].x))
         saved = {"format": FORMAT, "settings": self.settings, "target": self.target, "run": state}
-        write_json(self.path / "state.json", saved)
+        with _writing(self.path / "state.json"):
+            self._steps.sync()
+            write_json(self.path / "state.json", saved)
 
     def check_target(self, target: Mapping[str, Any]) -> None:
         """Raise a `RunDirectoryError` where a target is not that of the run, by its name and parameters."""
@@ -337,15 +380,17 @@ class RunDirectory:
     def save_failed(self, step: int, x: Any) -> str:
         """Write a structure on which the target failed."""
         folder = self.path / "failed"
-        folder.mkdir(exist_ok=True)
-        return _write_failed(folder, step, x)
+        with _writing(folder):
+            folder.mkdir(exist_ok=True)
+            return _write_failed(folder, step, x)
 
     def close(self) -> None:
         """Release the files; closing twice does nothing."""
         if self._lock.closed:
             return
         self._steps.close()
-        self._database.__exit__(None, None, None)
+        self._database.connection.close()  # what was not committed is half of something
+        self._database.connection = None
         self._lock.close()
 
     def __enter__(self) -> RunDirectory:
@@ -356,17 +401,30 @@ class RunDirectory:
 
 
 def _connect(path: Path) -> Any:
-    database = ase.db.connect(path)
+    """Open the database, made beforehand under another name where there is none: its tables are there or it is not.
+
+    ASE's own lock file is not used, as it outlives a process that was killed; one that was left is removed.
+    """
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    if not path.exists():
+        new = path.with_name(path.name + ".new")
+        for stale in path.parent.glob(new.name + "*"):
+            stale.unlink()
+        ase.db.connect(new, type="db", use_lock_file=False).count()
+        _replace(new, path)
+    database = ase.db.connect(path, use_lock_file=False)
     with database:
         # A write-ahead log makes a commit cheap, and still safe from the death of the process.
         database.connection.execute("PRAGMA journal_mode=WAL")
     database.__enter__()
-    database.connection.execute("PRAGMA synchronous=NORMAL")
+    # Each commit reaches the disk before the checkpoint that counts on it.
+    database.connection.execute("PRAGMA synchronous=FULL")
     return database
 
 
 def _lock(path: Path) -> IO[str]:
-    file = (path / "lock").open("a")
+    with _writing(path / "lock"):
+        file = (path / "lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -58,10 +58,13 @@ class Separators:
         The mark before decimals; empty where nothing shows it, so that no number with a mark can be taken.
     why : str
         In that case, what is missing.
+    contradicts : bool
+        Some numbers show one mark and some the other.
     """
 
     decimal: str
     why: str = ""
+    contradicts: bool = False
 
 
 def find_separators(numbers: Iterable[str]) -> Separators:
@@ -85,5 +88,6 @@ def find_separators(numbers: Iterable[str]) -> Separators:
     if not counts[more]:
         return Separators("", "no number of the file shows which")
     if counts[less] > _DAMAGE * counts[more]:
-        return Separators("", f"{counts['.']} numbers of the file show one and {counts[',']} the other")
+        why = f"{counts['.']} numbers of the file show one and {counts[',']} the other"
+        return Separators("", why, contradicts=True)
     return Separators(more)

@@ -36,6 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from gpu_xarch.errors import InputError
+from gpu_xarch.profiles.readers.rows import split_row
+from gpu_xarch.profiles.readers.separators import Separators, find_separators, told_by
 from gpu_xarch.profiles.readers.source import DamagedFileError, open_lines
 from gpu_xarch.tables.records import Problem, Run
 from gpu_xarch.units import NVPROF_SUFFIXES, parse_nvprof
@@ -159,16 +161,50 @@ def _rule(name: str, metric: str, rule: object) -> MetricRule:
     return found
 
 
-def table_reader(mapping: TableMap) -> Callable[[Path], Iterator[Run | Problem]]:
-    """Return a reader of CSV tables with these columns."""
+def table_reader(
+    mapping: TableMap, *, decimal: str | None = None
+) -> Callable[[Path], Iterator[Run | Problem]]:
+    """Return a reader of CSV tables with these columns.
+
+    Parameters
+    ----------
+    mapping : TableMap
+    decimal : str, optional
+        The mark before decimals, "." or ","; unless given it is "," in a table whose numbers show it (``71,04``).
+    """
 
     def read(path: Path) -> Iterator[Run | Problem]:
-        yield from _read(path, mapping)
+        found = Separators(decimal) if decimal is not None else find_separators(_numbers(path, mapping))
+        if found.contradicts:
+            message = f"of the marks in its numbers, {found.why}: give --decimal . or --decimal ,"
+            yield Problem(str(path), 0, "ambiguous", message, fatal=True)
+            return
+        yield from _read(path, mapping, european=found.decimal == ",")
 
     return read
 
 
-def _read(path: Path, mapping: TableMap) -> Iterator[Run | Problem]:
+def _numbers(path: Path, mapping: TableMap) -> Iterator[str]:
+    """Yield the cells of a table that are no roles of its rows."""
+    roles = {role["column"] for role in mapping.roles.values() if "column" in role}
+    places: list[int] | None = None
+    try:
+        for _, line in open_lines(path):
+            fields = split_row(line.rstrip("\r\n")) or []
+            if places is None:
+                places = [place for place, name in enumerate(fields) if name not in roles]
+            else:
+                yield from (fields[place] for place in places if place < len(fields))
+    except DamagedFileError:
+        return
+
+
+def _american(text: str) -> str:
+    """Return a European number with a point before its decimals, any other text as it is."""
+    return text.replace(".", "").replace(",", ".") if told_by(text) else text
+
+
+def _read(path: Path, mapping: TableMap, *, european: bool) -> Iterator[Run | Problem]:
     file = str(path)
     header: list[str] | None = None
     runs = 0
@@ -196,6 +232,8 @@ def _read(path: Path, mapping: TableMap) -> Iterator[Run | Problem]:
                 )
                 yield Problem(file, number, "row", message)
                 continue
+            if european:
+                fields = [_american(field) for field in fields]
             for item in _row(file, number, dict(zip(header, fields, strict=True)), mapping):
                 runs += isinstance(item, Run)
                 yield item

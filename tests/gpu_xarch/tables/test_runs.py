@@ -258,6 +258,24 @@ def test_a_table_of_somebody_else(profiles: Any, tmp_path: Path) -> None:
     assert [problem.line for problem in report.problems] == [3, 4]
 
 
+def test_a_table_of_a_european_locale(profiles: Any, tmp_path: Path) -> None:
+    rule = tmp_path / "map.json"
+    rule.write_text(
+        '{"device": {"column": "gpu"}, "kernel": {"column": "k"}, "input": {"column": "n"},'
+        '"metrics": {"duration": {"column": "t", "unit": "us"}, "ipc": "i"}}'
+    )
+    text = 'gpu,k,n,t,i\nTesla-P100,f,1.5,"1.234,5","0,875"\nTesla-P100,g,2.5,"2.345","0,5"\n'
+    ingest(profiles.write(text), tmp_path / "runs.parquet", reader=table_reader(load_map(str(rule))))
+    frame = load_runs(tmp_path / "runs.parquet").sort_values("kernel")
+    assert frame["duration"].tolist() == pytest.approx([1.2345e-3, 2.345e-3])
+    assert frame["ipc"].tolist() == [0.875, 0.5]
+    mixed = profiles.write(text.replace('"0,5"', '"0.5"'), "mixed.csv")
+    (problem,) = table_reader(load_map(str(rule)))(mixed)
+    assert (problem.kind, problem.fatal) == ("ambiguous", True)
+    told = list(table_reader(load_map(str(rule)), decimal=".")(mixed))
+    assert [item.kind for item in told if not hasattr(item, "values")] == ["number", "number"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["nonsense", "[]", '{"metrics": {}}', '{"device": {"column": "a"}, "kernel": {"column": "b"}, "metrics": {"x": {}}}',  # noqa: E501

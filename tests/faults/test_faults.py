@@ -1,0 +1,54 @@
+"""A process killed before or half-way through any call that changes its run directory, or a disk that is full."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+COMPILER = shutil.which("gcc") or shutil.which("cc")
+
+pytestmark = pytest.mark.skipif(
+    COMPILER is None or sys.platform != "linux", reason="needs Linux and a C compiler"
+)
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    """Runs the driver under the preloaded library, and returns its lines."""
+    library = tmp_path_factory.mktemp("library") / "faults.so"
+    build = [COMPILER, "-O1", "-shared", "-fPIC", "-o", library, HERE / "faults.c", "-ldl"]
+    subprocess.run(build, check=True, capture_output=True)
+
+    def run(folder, mode, *ks):
+        done = subprocess.run(
+            [sys.executable, HERE / "driver.py", folder, mode, *map(str, ks)],
+            env={**os.environ, "LD_PRELOAD": str(library)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
+@pytest.mark.parametrize("mode", ["before", "half", "full"])
+def test_a_run_goes_on_exactly_after_a_fault_at_any_call(drive, tmp_path, mode):
+    (counted,) = drive(tmp_path, "before")
+    assert counted["n"] > 300
+    sample = sorted({*range(1, 16), *range(16, counted["n"] + 1, 29), counted["n"]})
+    outcomes = drive(tmp_path, mode, *sample)
+    assert len(outcomes) == len(sample)
+    assert [outcome for outcome in outcomes if not outcome["held"]] == []
+    if mode == "full":
+        refusals = [outcome["first"] for outcome in outcomes if outcome["first"] != "done"]
+        assert len(refusals) > len(sample) / 2
+        assert all(refusal.startswith("refused: ") and "/run" in refusal for refusal in refusals)
+        assert not any("\n" in refusal for refusal in refusals)
+    else:
+        assert all(outcome["first"] == "" for outcome in outcomes)
