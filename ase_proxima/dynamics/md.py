@@ -41,8 +41,7 @@ FRICTION_FS = 100.0
 THERMOSTAT_FS, BAROSTAT_FS = 100.0, 1000.0
 """Damping times at constant pressure, as in `ase_proxima.dynamics.coexistence`."""
 NVE_BLENDING = 10
-"""Calls of a ramp at constant energy: the drift of 108 aluminium atoms is -0.35 meV an atom in 4.5 ps, with switches
-at once +1.84 (`benchmarks/nve.py`)."""
+"""Calls of a ramp at constant energy; the ledger of such ramps closes to 0.001 meV an atom (`benchmarks/nve.py`)."""
 PROGRESS_INTERVAL_S = 0.3
 
 RESULT = "result/"
