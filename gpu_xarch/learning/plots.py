@@ -32,8 +32,11 @@ def predicted_against_true(y: Floats, predicted: Mapping[str, Floats], unit: str
     axes = figure.add_subplot()
     positive = y[y > 0]
     wide = len(positive) > 0 and positive.max() / positive.min() > 30
-    for (name, values), marker in zip(predicted.items(), "o+x^svd", strict=False):
-        axes.plot(y, values, marker, label=name, alpha=0.6, markersize=5, linestyle="none")
+    # old = new below, what the models say above
+    for order, ((name, values), marker) in enumerate(
+        zip(predicted.items(), "+ox^svd", strict=False), start=2
+    ):
+        axes.plot(y, values, marker, label=name, alpha=0.6, markersize=5, linestyle="none", zorder=order)
     ends = (
         np.array([positive.min() if wide else min(y.min(), 0.0), y.max()])
         if len(positive)

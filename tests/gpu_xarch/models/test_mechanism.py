@@ -1,0 +1,90 @@
+"""The mechanism: what a kernel keeps, and what changes with the GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpu_xarch import find_gpu
+from gpu_xarch.models import make_model, make_problem
+from gpu_xarch.models.mechanism import LIMITS, PARAMETERS, carry_over, describe
+from gpu_xarch.models.sheets import sheet_columns, sheets_of
+
+SOURCE, DEST = "GTX 950", "GTX 1080 Ti"
+
+
+def kernel(
+    time_s: float = 1e-2, throughput: float = 1e6, ipc: float = 2.0, warps: float = 1e6
+) -> pd.DataFrame:
+    gpu = find_gpu(SOURCE)
+    instructions = ipc * gpu.sms * gpu.boost_hz * time_s
+    return pd.DataFrame(
+        {
+            "inst_executed": [instructions],
+            "inst_per_warp": [instructions / warps],
+            "ipc": [ipc],
+            "achieved_occupancy": [0.9],
+            "duration": [time_s],
+            "dram_throughput": [throughput],
+            "stall_memory_dependency": [0.0],
+        }
+    )
+
+
+def outcome(runs: pd.DataFrame, source: str = SOURCE, dest: str = DEST):
+    sheets = sheets_of(source, dest, runs)
+    return carry_over(describe(runs, sheets[0]), *sheets)
+
+
+def test_a_kernel_on_its_own_gpu_stays_as_it_is() -> None:
+    found = outcome(kernel(), SOURCE, SOURCE)
+    assert found.ipc == pytest.approx([2.0], rel=0.01)
+    assert found.time_s == pytest.approx([1e-2], rel=0.01)
+    assert found.traffic == pytest.approx([1.0])
+
+
+def test_the_time_of_a_compute_bound_kernel_goes_with_multiprocessors_and_clock() -> None:
+    source, dest = find_gpu(SOURCE), find_gpu(DEST)
+    speed = dest.sms * dest.boost_hz / (source.sms * source.boost_hz)
+    found = outcome(kernel())
+    assert found.time_s == pytest.approx([1e-2 / speed], rel=0.03)
+    model = make_model("mechanism", make_problem("duration", SOURCE, DEST))
+    predicted = model.fit(kernel(), np.array([1e-2 / speed])).predict(kernel())
+    assert predicted == pytest.approx([1e-2 / speed], rel=0.03)
+
+
+def test_a_stream_is_bound_by_the_memory_of_both() -> None:
+    found = outcome(kernel(throughput=0.88 * find_gpu(SOURCE).bandwidth, ipc=0.5))
+    moved = 0.88 * find_gpu(SOURCE).bandwidth * 1e-2
+    assert LIMITS[found.limit[0]] == "memory"
+    assert moved / found.time_s[0] == pytest.approx(0.75 * find_gpu(DEST).bandwidth, rel=0.1)
+
+
+def test_data_that_fit_the_larger_cache_cause_less_traffic() -> None:
+    small, large = kernel(1e-4, 1e10), kernel(1e-1, 1e10)  # 1 MB and 1 GB
+    assert outcome(small).traffic[0] < 0.6
+    assert outcome(large).traffic[0] > 0.99
+    assert outcome(small, DEST, SOURCE).traffic[0] > 1.5
+
+
+def test_a_grid_of_few_blocks_leaves_fewer_warps_on_each_multiprocessor() -> None:
+    many, few = outcome(kernel(warps=1e5)), outcome(kernel(warps=384))
+    assert few.resident[0] < 0.5 * many.resident[0]
+    assert few.ipc[0] < 0.7 * many.ipc[0]
+
+
+def test_rows_that_bring_their_own_data_sheets_are_predicted_as_their_pair_is() -> None:
+    runs = pd.concat([kernel(), kernel(throughput=9e10)], ignore_index=True)
+    one = make_model("mechanism", make_problem("ipc", SOURCE, DEST)).fit(runs, np.array([2.0, 1.5]))
+    many = make_model("mechanism", make_problem("ipc", "any", "any"))
+    sheets = [sheet_columns("source", [SOURCE] * 2), sheet_columns("dest", [DEST] * 2)]
+    rows = pd.concat([runs, *sheets], axis=1)
+    many.fit(rows, np.array([2.0, 1.5]))
+    np.testing.assert_allclose(many.predict(rows), one.predict(runs))
+
+
+def test_constants_stay_near_their_start_where_pairs_are_few() -> None:
+    wild = make_model("mechanism", make_problem("ipc", SOURCE, DEST), stiffness=1e9)
+    wild.fit(kernel(), np.array([7.9]))
+    np.testing.assert_allclose(wild.parameters_, [one.start for one in PARAMETERS], atol=1e-6)
