@@ -42,6 +42,12 @@ def test_calculator(tmp_path, monkeypatch):
     names["atoms"].calc.close()
 
 
+def test_surrogates(tmp_path, monkeypatch):
+    calc = play("docs/surrogates.md", tmp_path, monkeypatch)["atoms"].calc
+    assert calc.stats.n_calls == 1
+    assert type(calc.surrogate).__name__ == "BayesianSoap"
+
+
 def test_costs(tmp_path, monkeypatch):
     names = play("docs/costs.md", tmp_path, monkeypatch)
     assert np.isfinite(names["atoms"].get_potential_energy())

@@ -164,12 +164,14 @@ def trimer_p_values():
     return p_values, min(len(theirs[0]), len(mine[0]))
 
 
+@pytest.mark.slow
 def test_three_particles_agree_with_the_plain_chain():
     p_values, n_samples = trimer_p_values()
     assert n_samples > 150
     assert min(p_values) > ALPHA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no surrogate term", "always accepted"])
 def test_three_particles_notice_a_wrong_ratio(name, monkeypatch):
     monkeypatch.setattr(exact, "correction", WRONG[name])

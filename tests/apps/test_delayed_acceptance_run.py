@@ -109,6 +109,7 @@ def models(folder):
     return {file: file.read_bytes() for file in sorted((folder / "burn-in" / "models").rglob("*.json"))}
 
 
+@pytest.mark.slow
 def test_the_exact_energy_comes_out_though_the_surrogate_knows_nothing_of_where_the_molecule_is(
     paid, tmp_path
 ):
@@ -153,6 +154,7 @@ def test_the_surrogate_is_trained_in_the_burn_in_and_never_after(paid, tmp_path,
     assert predicted == [row.proposed_surrogate_energy for row in chain if row.asked]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "file", "lengths"),
     [
