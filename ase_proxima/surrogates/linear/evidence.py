@@ -18,6 +18,8 @@ __all__ = [
     "solve",
 ]
 
+JITTERS = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6)
+"""Shares of the largest diagonal element that are added to a matrix, one after the other until it can be factorised."""
 PROBES = 32
 """Draws that estimate how many parameters the labels of each kind fix; their sum is known exactly."""
 
@@ -150,10 +152,33 @@ def solve(sums: Mapping[str, NormalEquations], hyper: Hyperparameters, block: np
         precision += hyper.noise[kind] * part.gram
         moment += hyper.noise[kind] * part.moment
     diagonal = np.arange(n_features)
-    # Rounding in the sums can push small eigenvalues below zero.
-    precision[diagonal, diagonal] += hyper.prior[block] + 1e-14 * precision[diagonal, diagonal].max()
-    factor = cholesky(precision, lower=True, overwrite_a=True, check_finite=False)
+    precision[diagonal, diagonal] += hyper.prior[block]
+    factor = _factorise(precision)
     return Posterior(cho_solve((factor, True), moment, check_finite=False), factor)
+
+
+def _factorise(matrix: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factor of a matrix whose small eigenvalues rounding may have pushed below zero.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If it is not positive definite to one part in a million.
+
+    Examples
+    --------
+    >>> _factorise(np.array([[4.0, 4.0], [4.0, 4.0 - 1e-12]])).round(3).tolist()
+    [[2.0, 0.0], [2.0, 0.0]]
+    """
+    diagonal = np.diag(matrix).copy()
+    for jitter in JITTERS:
+        np.fill_diagonal(matrix, diagonal + jitter * diagonal.max())
+        try:
+            factor: np.ndarray = cholesky(matrix, lower=True, check_finite=False)
+            return factor
+        except np.linalg.LinAlgError as error:
+            failure = error
+    raise failure
 
 
 def log_evidence(
@@ -221,8 +246,8 @@ class LabelledRows:
         noise = np.array([hyper.noise[kind] for kind in self._kinds])
         covariance = np.tensordot(1.0 / hyper.prior, self._products, 1)
         diagonal = np.arange(len(self._y))
-        covariance[diagonal, diagonal] += 1.0 / noise[self._of_kind] + 1e-14 * covariance.max()
-        factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+        covariance[diagonal, diagonal] += 1.0 / noise[self._of_kind]
+        factor = _factorise(covariance)
         log_det = 2.0 * float(np.log(np.diag(factor)).sum())
         inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
