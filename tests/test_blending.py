@@ -138,15 +138,15 @@ def follow(atoms, calc, n_steps):
     rows = []
     for _ in dynamics.irun(n_steps):
         energy = atoms.get_potential_energy() + atoms.get_kinetic_energy()
-        rows.append((energy, calc.stats.switch_work, calc.last_decision))
+        rows.append((energy, calc.switch_work, calc.last_decision))
     energies, work, decisions = zip(*rows, strict=True)
     return np.array(energies), np.array(work), decisions
 
 
 def test_energy_minus_the_ledger_is_conserved_where_energy_is_not():
     atoms, calc = oscillator(blending=10)
-    energies, work, decisions = follow(atoms, calc, 3000)
-    assert calc.stats.n_switches > 20
+    energies, work, decisions = follow(atoms, calc, 1500)
+    assert calc.stats.n_switches > 10
     assert {Decision.TARGET, Decision.AUDIT, Decision.SURROGATE} == set(decisions)
     offset = np.ptp(energies)
     assert offset > 2e-3
@@ -183,12 +183,12 @@ def test_answers_are_mixed_by_their_shares_and_their_errors_count_for_as_much(tm
 
 def test_a_blended_run_resumes_to_the_last_bit(tmp_path):
     def structures():
-        for z in 0.12 * np.cos(np.linspace(0, 12, 160)):
+        for z in 0.12 * np.cos(np.linspace(0, 8, 100)):
             yield Atoms("H", [[0.0, 0.0, z]])
 
     _, whole = oscillator(blending=5)
     expected = [whole.get_property("forces", atoms)[0, 2] for atoms in structures()]
-    for stop in (3, 9, 14, 60):
+    for stop in (3, 14, 40):
         _, first = oscillator(blending=5, run_dir=tmp_path / str(stop))
         given = [first.get_property("forces", atoms)[0, 2] for atoms in list(structures())[:stop]]
         first.close()
