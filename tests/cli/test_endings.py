@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -19,9 +20,9 @@ from proxima_cli.endings import OneLineCommand, exit_code
 from proxima_cli.output import echo_table
 
 SCRIPTS = {
-    path.stem.replace("_", "-"): f"proxima_cli.{path.stem}"
-    for path in sorted((Path(__file__).resolve().parents[2] / "cli").glob("*.py"))
-    if "cls=" in path.read_text() and path.stem != "endings"
+    script.name: script.value.partition(":")[0]
+    for script in entry_points(group="console_scripts")
+    if script.value.startswith("proxima_cli.")
 }
 
 
