@@ -21,7 +21,7 @@ from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.training import make_training_policy, never_trains
 
-__all__ = ["Options", "make_controller"]
+__all__ = ["Options", "check_surrogate_name", "make_controller"]
 
 SURROGATES = ("auto", "gradient_gp", "bayesian_soap", "soap_ridge")
 UNCERTAINTIES = ("auto", "posterior", "coulomb", "ensemble")
@@ -176,6 +176,17 @@ class Options:
                     f"{path} was made with {name} = {saved!r}, now it is {value!r}: "
                     "resume with the same settings, or choose another run directory"
                 )
+
+
+def check_surrogate_name(name: str) -> None:
+    """Raise an `InputError` where no surrogate has this name.
+
+    Examples
+    --------
+    >>> check_surrogate_name("gradient_gp")
+    """
+    if name not in SURROGATES:
+        raise InputError(f"unknown surrogate {name!r}: use one of {', '.join(SURROGATES)}")
 
 
 def _positive(bound: Any) -> float:
