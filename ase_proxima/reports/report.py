@@ -260,6 +260,12 @@ def report_rows(report: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
                 ("temperature", f"{settings.get('temperature_K', math.nan):g} K"),
                 ("target", str(settings.get("target"))),
                 ("strategy", str(settings.get("strategy"))),
+                *(
+                    [("surrogate", str(chosen))]
+                    if (chosen := settings.get("surrogate", "auto")) != "auto"
+                    else []
+                ),
+                *([("prior", str(prior))] if (prior := settings.get("prior")) else []),
             ]
         )
     sections.append(exact_rows(report["exact"]) if report["exact"] else _call_rows(report))
