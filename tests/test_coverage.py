@@ -241,6 +241,45 @@ def test_a_displaced_atom_is_answered_by_the_target_with_one_warning():
     assert "with calc.target_only():" in str(caught[0].message)
 
 
+@pytest.mark.filterwarnings("ignore:structures differ by less:ase_proxima.ProximaWarning")
+@pytest.mark.parametrize("centre_first", [True, False])
+def test_displaced_atoms_are_noticed_when_the_centre_was_long_ago_or_never_asked_for(centre_first):
+    benzene = molecule("C6H6")
+    nearest = NearestFrame()
+    calc = wrap(
+        HarmonicWells(benzene.positions),
+        surrogate=nearest,
+        uncertainty=nearest,
+        controller=FixedController(10.0),
+    )
+    (away,) = shaken(benzene, 1, 0.2)
+    calc.get_property("forces", benzene if centre_first else away)
+    decisions = []
+    for atom, axis in np.ndindex(12, 3):
+        for shift in (0.01, -0.01):
+            atoms = benzene.copy()
+            atoms.positions[atom, axis] += shift
+            calc.get_property("forces", atoms)
+            decisions.append(calc.last_decision)
+    assert set(decisions[0 if centre_first else 3 :]) == {Decision.TARGET}
+
+
+def test_a_relaxation_along_an_axis_is_no_finite_difference():
+    carbon_dioxide, nearest = molecule("CO2"), NearestFrame()
+    calc = wrap(
+        HarmonicWells(carbon_dioxide.positions),
+        surrogate=nearest,
+        uncertainty=nearest,
+        controller=FixedController(10.0),
+    )
+    for k in range(6):
+        atoms = carbon_dioxide.copy()
+        atoms.positions[1, 2] += 0.01 * (5 - k)
+        atoms.positions[2, 2] -= 0.01 * (5 - k)
+        calc.get_property("forces", atoms)
+    assert calc.stats.n_target == 1
+
+
 def test_within_target_only_the_surrogate_says_nothing():
     calc = ready(HarmonicWells(WATER.positions))
     structures = list(shaken(WATER, 6))
