@@ -9,6 +9,9 @@ from ase.build import bulk, fcc100, molecule
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState
+from ase.filters import FrechetCellFilter
+from ase.io import read, write
+from ase.optimize import FIRE
 from ase.units import GPa
 
 from ase_proxima import Decision, InputError, ProximaCalculator, ProximaWarning
@@ -42,6 +45,7 @@ def shaken(start, n, size=0.02, seed=0):
         yield atoms
 
 
+@pytest.mark.filterwarnings("ignore:structures differ by less:ase_proxima.ProximaWarning")
 @pytest.mark.parametrize(("name", "modulus"), [("Cu", 132.0), ("Al", None)])
 def test_an_equation_of_state_is_right_to_a_few_mev_an_atom_and_3_percent(name, modulus):
     cells = [strained(bulk(name, cubic=True), scale * np.eye(3)) for scale in np.linspace(0.9, 1.1, 21)]
@@ -72,6 +76,28 @@ def test_elastic_constants_are_right_since_the_target_answers_what_the_bound_doe
     with pytest.warns(ProximaWarning, match="differ by less than the error bound resolves"):
         stresses = [calc.get_property("stress", atoms)[3] for atoms in cells]
     assert np.polyfit(shears, stresses, 1)[0] / GPa == pytest.approx(31.8, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strain", "volume"), [(0.05, 15.9), (-0.05, 15.9)])
+def test_a_relaxed_cell_has_its_volume_and_little_true_stress(strain, volume):
+    atoms = strained(bulk("Al", cubic=True) * (2, 2, 2), (1 + strain) * np.eye(3))
+    atoms.rattle(0.1, seed=5)
+    atoms.calc = wrap()
+    assert FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=0.02, steps=150)
+    assert atoms.get_volume() / 32 == pytest.approx(volume, rel=0.01)
+    assert np.abs(EMT().get_property("stress", atoms)).max() < 0.3 * GPa
+    assert atoms.calc.stats.n_target_runs < atoms.calc.stats.n_calls / 2
+
+
+def test_what_was_not_agreed_on_is_in_no_file_written_from_the_results(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=1)
+    atoms.calc = wrap(properties=["energy", "forces"])
+    atoms.get_potential_energy()
+    write(tmp_path / "cell.extxyz", atoms)
+    assert "stress" not in (tmp_path / "cell.extxyz").read_text()
+    assert set(read(tmp_path / "cell.extxyz").calc.results) == {"energy", "forces", "free_energy"}
 
 
 def test_results_are_cut_to_the_properties_agreed_on():
