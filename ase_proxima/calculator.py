@@ -23,10 +23,10 @@ from ase.calculators.calculator import (
 )
 
 from ase_proxima.assembly import assemble
-from ase_proxima.blending import Blending
-from ase_proxima.differences import unresolved
 from ase_proxima.errors import InputError, ProximaWarning, RunDirectoryError
 from ase_proxima.executor import Executor, Guard
+from ase_proxima.executor.blending import Blending
+from ase_proxima.executor.differences import unresolved
 from ase_proxima.identity import electronic_state, fingerprint
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.options import Options

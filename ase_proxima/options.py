@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from ase_proxima.blending import Blending
 from ase_proxima.controllers.baseline import BaselineController
 from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.controllers.linear import LinearController
@@ -17,6 +16,7 @@ from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
 from ase_proxima.costs import WHEN_NOT_WORTHWHILE
 from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.executor.blending import Blending
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.training import make_training_policy, never_trains

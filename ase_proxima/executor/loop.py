@@ -11,16 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ase_proxima.blending import (
-    Blending,
-    BlendState,
-    energy_gap,
-    energy_of,
-    largest_ratio,
-    mix,
-    retrained,
-    settle,
-)
 from ase_proxima.costs import (
     FAIR_NUMBER,
     Costs,
@@ -30,6 +20,16 @@ from ase_proxima.costs import (
     present_speedup,
 )
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError, TargetError
+from ase_proxima.executor.blending import (
+    Blending,
+    BlendState,
+    energy_gap,
+    energy_of,
+    largest_ratio,
+    mix,
+    retrained,
+    settle,
+)
 from ase_proxima.executor.criteria import Criterion, SeenErrors, Watch, count_error, summarise_errors
 from ase_proxima.executor.guard import Guard
 from ase_proxima.executor.memory import REMEMBERED, Answer, Memory
