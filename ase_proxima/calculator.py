@@ -23,10 +23,10 @@ from ase.calculators.calculator import (
 )
 
 from ase_proxima.assembly import assemble
-from ase_proxima.blending import Blending
-from ase_proxima.differences import unresolved
 from ase_proxima.errors import InputError, ProximaWarning, RunDirectoryError
 from ase_proxima.executor import Executor, Guard
+from ase_proxima.executor.blending import Blending
+from ase_proxima.executor.differences import unresolved
 from ase_proxima.identity import electronic_state, fingerprint
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.options import Options
@@ -322,6 +322,10 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     def _build(self, atoms: Atoms) -> None:
         """Choose the parts for this kind of structure and put them together."""
+        if isinstance(
+            self._options.prior, str
+        ):  # as for a target: its properties and electrons, for this structure
+            self._prior = adapt(parse_target(self._options.prior, atoms=atoms), role="prior")
         prior = None if self._prior is None else self._ask_prior
         parts = assemble(self._options, atoms, prior)
         self._executor = Executor(

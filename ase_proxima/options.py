@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from ase_proxima.blending import Blending
 from ase_proxima.controllers.baseline import BaselineController
 from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.controllers.linear import LinearController
@@ -17,11 +16,12 @@ from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
 from ase_proxima.costs import WHEN_NOT_WORTHWHILE
 from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.executor.blending import Blending
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.training import make_training_policy, never_trains
 
-__all__ = ["Options", "make_controller"]
+__all__ = ["Options", "check_surrogate_name", "make_controller"]
 
 SURROGATES = ("auto", "gradient_gp", "bayesian_soap", "soap_ridge")
 UNCERTAINTIES = ("auto", "posterior", "coulomb", "ensemble")
@@ -176,6 +176,17 @@ class Options:
                     f"{path} was made with {name} = {saved!r}, now it is {value!r}: "
                     "resume with the same settings, or choose another run directory"
                 )
+
+
+def check_surrogate_name(name: str) -> None:
+    """Raise an `InputError` where no surrogate has this name.
+
+    Examples
+    --------
+    >>> check_surrogate_name("gradient_gp")
+    """
+    if name not in SURROGATES:
+        raise InputError(f"unknown surrogate {name!r}: use one of {', '.join(SURROGATES)}")
 
 
 def _positive(bound: Any) -> float:

@@ -17,12 +17,11 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-from ase import Atoms, units
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.md.langevin import Langevin
-from surrogates import MGO, STILLINGER_WEBER, Ions, slab_with_nitrogen
+from surrogates import MGO, STILLINGER_WEBER, Ions, langevin, slab_with_nitrogen
 
 from ase_proxima import Decision, ProximaCalculator
 
@@ -68,8 +67,6 @@ def simulate(name: str, n_steps: int, seed: int) -> dict[str, Any]:
     """Run the dynamics; return the row of the run."""
     system = SYSTEMS[name]
     atoms, exact, rng = system.make(), system.target(), np.random.default_rng(seed)
-    thermal = np.sqrt(atoms.get_masses() * units.kB * system.temperatures[0])
-    atoms.set_momenta(thermal[:, None] * rng.normal(size=(len(atoms), 3)))
     calculator = ProximaCalculator(
         system.target(),
         error_bound=system.bound,
@@ -78,14 +75,7 @@ def simulate(name: str, n_steps: int, seed: int) -> dict[str, Any]:
         when_not_worthwhile="ignore",
     )
     atoms.calc = calculator
-    dynamics = Langevin(
-        atoms,
-        system.timestep * units.fs,
-        temperature_K=system.temperatures[0],
-        friction=FRICTION_PER_FS / units.fs,
-        fixcm=False,
-        rng=rng,
-    )
+    dynamics = langevin(atoms, system.temperatures[0], system.timestep, FRICTION_PER_FS, rng)
     errors = []
 
     def compare() -> None:

@@ -332,6 +332,22 @@ SYSTEMS = {
 }
 
 
+def langevin(
+    atoms: Atoms, temperature_K: float, timestep_fs: float, friction_per_fs: float, rng: np.random.Generator
+) -> Langevin:
+    """Draw the velocities of `atoms`; return the dynamics."""
+    thermal = np.sqrt(atoms.get_masses() * units.kB * temperature_K)
+    atoms.set_momenta(thermal[:, None] * rng.normal(size=(len(atoms), 3)))
+    return Langevin(
+        atoms,
+        timestep_fs * units.fs,
+        temperature_K=temperature_K,
+        friction=friction_per_fs / units.fs,
+        rng=rng,
+        fixcm=False,
+    )
+
+
 def sample(name: str) -> list[Atoms]:
     """Frames of a system in the order of its trajectory, from the cache or made now."""
     path = CACHE / f"{name.replace(' ', '_')}.extxyz"
@@ -339,17 +355,8 @@ def sample(name: str) -> list[Atoms]:
         return read(path, ":")
     system, rng = SYSTEMS[name], np.random.default_rng(1)
     atoms = system.make()
-    thermal = np.sqrt(atoms.get_masses() * units.kB * system.temperature)
-    atoms.set_momenta(thermal[:, None] * rng.normal(size=(len(atoms), 3)))
     atoms.calc = system.target()
-    dynamics = Langevin(
-        atoms,
-        system.timestep * units.fs,
-        temperature_K=system.temperature,
-        friction=FRICTION_PER_FS / units.fs,
-        rng=rng,
-        fixcm=False,
-    )
+    dynamics = langevin(atoms, system.temperature, system.timestep, FRICTION_PER_FS, rng)
     dynamics.run(system.start)
     frames = []
     for _ in range(N_TRAIN + N_TEST):

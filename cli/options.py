@@ -18,8 +18,10 @@ __all__ = [
     "jobs_option",
     "json_option",
     "plot_option",
+    "prior_option",
     "seed_option",
     "split_names",
+    "surrogate_option",
     "version_option",
 ]
 
@@ -111,6 +113,19 @@ jobs_option = click.option(
     default=1,
     show_default=True,
     help="What is done side by side, a core each.",
+)
+
+
+prior_option = click.option(
+    "--prior", help="Calculator whose answers the surrogate corrects, such as xtb:GFN2."
+)
+
+surrogate_option = click.option(
+    "--surrogate",
+    type=click.Choice(["auto", "gradient_gp", "bayesian_soap", "soap_ridge"]),
+    default="auto",
+    show_default=True,
+    help="What learns; see the docs of ProximaCalculator.",
 )
 
 

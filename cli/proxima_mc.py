@@ -14,7 +14,15 @@ import click
 
 from ase_proxima.errors import InputError, ProximaError
 from proxima_cli.endings import ResumableCommand, tell
-from proxima_cli.options import HELP_NAMES, MOST_NUMBERS, NumberList, json_option, version_option
+from proxima_cli.options import (
+    HELP_NAMES,
+    MOST_NUMBERS,
+    NumberList,
+    json_option,
+    prior_option,
+    surrogate_option,
+    version_option,
+)
 from proxima_cli.output import echo_json, show_table, write_figure
 from proxima_cli.side_by_side import ProcessDiedError, run_all
 
@@ -49,6 +57,8 @@ WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
     default="proxima",
     help="How the surrogate is used.",
 )
+@surrogate_option
+@prior_option
 @click.option("--threshold", type=float, help="Threshold of the fixed strategy.  [default: 0.3]")
 @click.option("--retrain-interval", type=int, help="Frames between trainings, fixed strategy.  [default: 50]")
 @click.option(
@@ -206,11 +216,13 @@ def _reference(reference: Path | None, name: str) -> str | None:
 def _check_target(settings: RunSettings) -> None:
     """Start the target once, so that a wrong one is found before any run begins."""
     from ase_proxima.apps.structures import unit_doubt
-    from ase_proxima.targets import parse_target, target_state
+    from ase_proxima.targets import check_prior, parse_target, target_state
 
     structure = settings.structure()
     target = parse_target(settings.target, atoms=structure)
-    target_state(target, structure)
+    state = target_state(target, structure)
+    if settings.prior is not None:
+        check_prior(settings.prior, structure, state)
     doubt = unit_doubt(structure)
     if doubt:
         click.echo(f"warning: {doubt}", err=True)

@@ -10,7 +10,7 @@ import click
 
 from ase_proxima.errors import InputError
 from proxima_cli.endings import ResumableCommand
-from proxima_cli.options import json_option, plot_option
+from proxima_cli.options import json_option, plot_option, prior_option, surrogate_option
 from proxima_cli.output import echo_json, progress_bar, write_figure
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ __all__ = ["md"]
 @click.option("--steps", type=click.IntRange(min=1), default=1000, help="Steps in all.")
 @click.option("--timestep", "timestep_fs", type=float, default=1.0, help="In fs.")
 @click.option("--pressure", "pressure_GPa", type=float, default=0.0, help="In GPa, for npt and npt-z.")
-@click.option("--prior", help="Calculator whose answers the surrogate corrects, such as xtb:GFN2.")
+@surrogate_option
+@prior_option
 @click.option(
     "--blending",
     type=click.IntRange(min=0),

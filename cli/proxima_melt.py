@@ -10,7 +10,15 @@ import click
 
 from ase_proxima.errors import InputError
 from proxima_cli.endings import ResumableCommand
-from proxima_cli.options import HELP_NAMES, NumberList, jobs_option, json_option, plot_option, version_option
+from proxima_cli.options import (
+    HELP_NAMES,
+    NumberList,
+    jobs_option,
+    json_option,
+    plot_option,
+    prior_option,
+    version_option,
+)
 from proxima_cli.output import echo_json, echo_table, progress_bar, write_figure
 
 if TYPE_CHECKING:
@@ -71,7 +79,7 @@ class _Temperatures(NumberList):
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of models that proxima train deepmd made, for the strategies committee and fixed.",
 )
-@click.option("--prior", help="Calculator whose answers the surrogate corrects, such as xtb:GFN2.")
+@prior_option
 @click.option("--quick", is_flag=True, help="A small cell, fewer runs and shorter ones of the pure phases.")
 @click.option(
     "--starts",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ase_proxima import Decision, InputError, ProximaCalculator
-from ase_proxima.blending import Blending, BlendState, largest_ratio, mix, retrained, settle
+from ase_proxima.executor.blending import Blending, BlendState, largest_ratio, mix, retrained, settle
 from ase_proxima.runs.store import read_steps
 from ase_proxima.surrogates.committee import Committee
 from ase_proxima.testing import HarmonicWells

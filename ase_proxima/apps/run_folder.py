@@ -16,7 +16,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.store import discard_unstarted, write_json
-from ase_proxima.targets import ElectronicState, parse_target, target_state
+from ase_proxima.targets import ElectronicState, check_prior, parse_target, target_state
 
 __all__ = ["open_run", "read_summary", "refuse_other_settings"]
 
@@ -74,9 +74,10 @@ def open_run(
     exact = parse_target(target, atoms=atoms)
     try:
         state = target_state(exact, atoms)
+        if arguments.get("prior") is not None:
+            check_prior(arguments["prior"], atoms, state)
         if going_on:
             _refuse_other_state(state, run_dir)
-        if going_on:
             calculator = ProximaCalculator.resume(run_dir, exact, **arguments)
         else:
             calculator = ProximaCalculator(exact, run_dir=run_dir, **arguments)

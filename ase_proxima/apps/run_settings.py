@@ -19,7 +19,8 @@ from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.apps.run_folder import refuse_other_settings
 from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.targets import ElectronicState, resolve_state, with_state
+from ase_proxima.options import check_surrogate_name
+from ase_proxima.targets import ElectronicState, refuse_same, resolve_state, with_state
 
 __all__ = [
     "STRATEGIES",
@@ -59,6 +60,8 @@ class RunSettings:
     charge, multiplicity
         Of the molecule, beside what its structure and the target say, which must not contradict them; None for
         nothing.
+    surrogate, prior
+        Names, see `ProximaCalculator`; of the strategy proxima alone.
     """
 
     molecule: str
@@ -73,6 +76,8 @@ class RunSettings:
     reference: str | None = None
     charge: int | None = None
     multiplicity: int | None = None
+    surrogate: str = "auto"
+    prior: str | None = None
 
     def check(self) -> None:
         """Raise an `InputError` for what can be known to be wrong before the run."""
@@ -87,6 +92,14 @@ class RunSettings:
             raise InputError(f"a retrain interval must be at least 1, got {self.retrain_interval}")
         if not self.seed >= 0:
             raise InputError(f"the seed must not be negative, got {self.seed}")
+        check_surrogate_name(self.surrogate)
+        if self.strategy != "proxima" and (self.surrogate != "auto" or self.prior is not None):
+            raise InputError(
+                f"a surrogate or prior of one's own goes with the strategy proxima, got {self.strategy!r}: leave them "
+                "out, or choose proxima"
+            )
+        if self.prior is not None:
+            refuse_same(self.target, self.prior)
         structure = self.structure()
         if self.reference is not None:
             other = read_settings(Path(self.reference)).structure()
@@ -131,7 +144,7 @@ def make_arguments(settings: RunSettings) -> dict[str, Any]:
         return {**common, **published, "controller": controller, "training": settings.retrain_interval}
     if settings.strategy == "baseline":
         return {**common, "controller": "baseline", "properties": ("energy",)}
-    return common
+    return {**common, "surrogate": settings.surrogate, "prior": settings.prior}
 
 
 def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_carlo.Positions]]:

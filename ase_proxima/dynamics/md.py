@@ -24,11 +24,11 @@ from ase.md.verlet import VelocityVerlet
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.dynamics.coexistence import thermalise, z_barostat
-from ase_proxima.dynamics.strategies import bounded, check_strategy, strategy_parts
+from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.identity import same_input
 from ase_proxima.runs.store import discard_unstarted, write_json
-from ase_proxima.targets import parse_target
+from ase_proxima.targets import check_prior, parse_target, refuse_same, target_state
 from ase_proxima.types import Stats
 
 __all__ = ["ENSEMBLES", "MDSettings", "Progress", "read_md", "run_md"]
@@ -64,7 +64,7 @@ class MDSettings:
     ----------
     target
         See `parse_target`.
-    error_bound, error_metric, prior, blending
+    error_bound, error_metric, prior, surrogate, blending
         See `ProximaCalculator`; a metric of None is its default.
     ensemble
         "nve"; "nvt" (Langevin); "npt" (isotropic) and "npt-z" (along z only), after Martyna, Tobias and Klein.
@@ -94,10 +94,13 @@ class MDSettings:
     strategy: str = "proxima"
     threshold: float | None = None
     models: str | None = None
+    surrogate: str = "auto"
 
     def check(self, atoms: Atoms) -> None:
         """Raise an `InputError` for what can be known to be wrong before the run."""
-        check_strategy(self.strategy, self.threshold, self.models)
+        check_strategy(self.strategy, self.threshold, self.models, surrogate=self.surrogate)
+        if self.prior is not None:
+            refuse_same(self.target, self.prior)
         if self.ensemble not in ENSEMBLES:
             raise InputError(f"unknown ensemble {self.ensemble!r}: use one of {', '.join(ENSEMBLES)}")
         if not 0 < self.timestep_fs < math.inf:
@@ -177,8 +180,15 @@ def run_md(
     if going_on:
         _check_same(atoms, settings, run_dir)
     parts = strategy_parts(
-        settings.strategy, threshold=settings.threshold, models=settings.models, prior=settings.prior
+        settings.strategy,
+        threshold=settings.threshold,
+        models=settings.models,
+        prior=settings.prior,
+        surrogate=settings.surrogate,
     )
+    if settings.prior is not None:
+        with closing(parse_target(settings.target, atoms=atoms)) as target:
+            check_prior(settings.prior, atoms, target_state(target, atoms))
     if settings.error_metric is not None:
         parts["error_metric"] = settings.error_metric
     with bounded(

@@ -12,13 +12,16 @@ from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning
+from ase_proxima.options import check_surrogate_name
 
 __all__ = ["STRATEGIES", "bounded", "check_strategy", "closing", "strategy_parts"]
 
 STRATEGIES = ("proxima", "fixed", "committee", "baseline")
 
 
-def check_strategy(strategy: str, threshold: float | None, models: str | None) -> None:
+def check_strategy(
+    strategy: str, threshold: float | None, models: str | None, *, surrogate: str = "auto"
+) -> None:
     """Raise an `InputError` where a strategy is unknown, or lacks what it needs.
 
     Examples
@@ -33,10 +36,21 @@ def check_strategy(strategy: str, threshold: float | None, models: str | None) -
         raise InputError("the strategy committee needs the folder of its models: give --models")
     if models is not None and strategy not in ("committee", "fixed"):
         raise InputError(f"models go with the strategies committee and fixed, got {strategy!r}")
+    check_surrogate_name(surrogate)
+    if surrogate != "auto" and (strategy == "baseline" or models is not None):
+        raise InputError(
+            f"a surrogate by name goes with the strategies proxima and fixed without models, got {surrogate!r} with "
+            f"{strategy!r}: leave one of them out"
+        )
 
 
 def strategy_parts(
-    strategy: str, *, threshold: float | None = None, models: str | None = None, prior: str | None = None
+    strategy: str,
+    *,
+    threshold: float | None = None,
+    models: str | None = None,
+    prior: str | None = None,
+    surrogate: str = "auto",
 ) -> dict[str, Any]:
     """Arguments of `ProximaCalculator` that make up a strategy.
 
@@ -49,7 +63,7 @@ def strategy_parts(
         In the unit of the uncertainty.
     models
         Folder of trained models.
-    prior
+    prior, surrogate
         See `ProximaCalculator`.
 
     Examples
@@ -58,6 +72,8 @@ def strategy_parts(
     {'controller': 'fixed:0.1'}
     """
     parts: dict[str, Any] = {} if prior is None else {"prior": prior}
+    if surrogate != "auto":
+        parts["surrogate"] = surrogate
     if models is not None:
         from ase_proxima.surrogates.deepmd import load_committee
 

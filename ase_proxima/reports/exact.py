@@ -19,6 +19,7 @@ from ase_proxima.reports.formatting import (
 from ase_proxima.reports.run_table import (
     electrons_in_words,
     failed_caption,
+    learner_in_words,
     unreliable_caption,
     unreliable_mark,
 )
@@ -96,6 +97,7 @@ def exact_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         [
             "training calls: burn-in and trials; acc.: share of the target calls that accepted;",
             "ESS: effective number of samples of the radius of gyration",
+            *dict.fromkeys(words for run in summaries if (words := learner_in_words(run))),
             *dict.fromkeys(words for run in summaries if (words := electrons_in_words(run))),
             *failed_caption(summaries),
             *unreliable_caption(summaries),

@@ -16,7 +16,14 @@ from ase_proxima.reports.formatting import (
     format_with_error,
 )
 
-__all__ = ["electrons_in_words", "failed_caption", "run_table", "unreliable_caption", "unreliable_mark"]
+__all__ = [
+    "electrons_in_words",
+    "failed_caption",
+    "learner_in_words",
+    "run_table",
+    "unreliable_caption",
+    "unreliable_mark",
+]
 
 RUN_COLUMNS = (
     "T\n(K)",
@@ -88,6 +95,7 @@ def run_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     table.caption = "\n".join(
         [
             *(["; ".join(common)] if common else []),
+            *dict.fromkeys(words for run in summaries if (words := learner_in_words(run))),
             f"target calls: flagged calls and audits;{estimated}",
             "baseline: what the target would have cost on every call",
             *failed_caption(summaries),
@@ -109,6 +117,18 @@ def electrons_in_words(summary: Mapping[str, Any]) -> str:
     if charge is None:
         return ""
     return f"charge {charge}" + ("" if multiplicity is None else f", multiplicity {multiplicity}")
+
+
+def learner_in_words(summary: Mapping[str, Any]) -> str:
+    """Surrogate and prior that were chosen for a run, by its summary.json; nothing where none was.
+
+    Examples
+    --------
+    >>> learner_in_words({"surrogate": "auto", "prior": "xtb:GFN1"})
+    'prior: xtb:GFN1'
+    """
+    chosen = [("surrogate", summary.get("surrogate", "auto")), ("prior", summary.get("prior"))]
+    return "; ".join(f"{name}: {value}" for name, value in chosen if value not in (None, "auto"))
 
 
 def failed_caption(summaries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -238,7 +238,7 @@ def test_a_longer_run_goes_on_from_a_finished_one(paid, tmp_path):
 
 
 def test_the_number_of_inner_steps_is_chosen_and_cut_where_the_surrogate_is_poor(paid, tmp_path):
-    summary = run(SETTINGS, 5, tmp_path / "run")
+    summary = run(replace(SETTINGS, burn_in=20), 5, tmp_path / "run")
     trials, chain = rows(tmp_path / "run")
     tried = [len(row.inner) for row in trials[1:]]
     assert len(tried) % 8 == 0

@@ -12,10 +12,13 @@ import ase.db
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from click.testing import CliRunner
 
 from ase_proxima.apps.monte_carlo_run import Progress
+from ase_proxima.targets import parse_target
 from ase_proxima.types import Stats
+from proxima_cli.proxima import main as proxima
 from proxima_cli.proxima_mc import _ProgressBars, main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "monte-carlo.md"
@@ -171,6 +174,23 @@ def test_plots_are_written(tmp_path):
         ),
         (["--strategy", "fixed", "--retrain-interval", "0", "--seed", "1,2"], "must be at least 1, got 0"),
         (["--strategy", "hope"], "'hope' is not one of"),
+        (["--surrogate", "hope"], "'hope' is not one of"),
+        (["--prior", "emd"], "unknown target 'emd'"),
+        (["--prior", "xtb"], "the prior 'xtb' is the target 'xtb:GFN2'"),
+        (["--prior", "xtb:gfn2-xtb"], "the prior 'xtb:gfn2-xtb' is the target 'xtb:GFN2'"),
+        (
+            ["--prior", "xtb:GFN1", "--strategy", "published"],
+            "goes with the strategy proxima, got 'published'",
+        ),
+        (
+            ["--surrogate", "soap_ridge", "--strategy", "baseline"],
+            "with the strategy proxima, got 'baseline'",
+        ),
+        (["--prior", "emt", "--charge", "1"], "target 'emt' does not know of the charge 1"),
+        (
+            ["--prior", "xtb:GFN1,charge=2"],
+            "would compute CH4 with charge 2, multiplicity 1, the target with charge 0",
+        ),
         (["--out", __file__], "is no folder: choose another --out"),
         (["--resume"], "--resume needs --out"),
         (["--reference", "nowhere"], "nowhere is no Monte Carlo run"),
@@ -251,6 +271,46 @@ def test_resuming_with_other_settings_names_the_setting(tmp_path):
     result = run(*FAST, "--out", tmp_path / "r", "--resume", "--perturb", "0.01")
     assert result.exit_code == 2
     assert "was made with perturb = 0.003, now it is 0.01" in result.stderr
+
+
+H2 = ["--molecule", "H2", "--target", "xtb:GFN2", "--steps", "20"]
+
+
+def test_a_prior_is_corrected_in_the_charge_of_the_run(tmp_path):
+    ion = [*H2, "--charge", "1", "--prior", "xtb:GFN1", "--out", tmp_path / "r"]
+    result = run(*ion)
+    assert result.exit_code == 0, result.output
+    assert "prior: xtb:GFN1" in result.stdout
+    saved = json.loads((tmp_path / "r" / "simulation.json").read_text())["monte_carlo"]
+    assert (saved["surrogate"], saved["prior"], saved["charge"]) == ("auto", "xtb:GFN1", 1)
+    [*_, kept] = sorted((tmp_path / "r" / "models").glob("*/prior.json"))
+    frame = next(ase.db.connect(tmp_path / "r" / "frames.db").select()).toatoms()
+    first = json.loads(kept.read_text())["values"][0]["energy"]
+    for charge, same in ((1, True), (0, False)):
+        bare = Atoms(frame.numbers, frame.positions)
+        bare.calc = parse_target(f"xtb:GFN1,charge={charge}")
+        assert (bare.get_potential_energy() == pytest.approx(first, abs=1e-6)) == same
+    refused = run(*ion[:-4], "--out", tmp_path / "r", "--resume")
+    assert refused.exit_code == 2
+    assert "was made with prior = 'xtb:GFN1', now it is None" in refused.stderr
+    report = CliRunner().invoke(proxima, ["report", str(tmp_path / "r")])
+    assert re.search(r"prior +xtb:GFN1", report.stdout)
+
+
+def test_a_run_with_a_prior_resumes_to_the_same_chain(tmp_path):
+    ours = ["--prior", "xtb:GFN1", "--surrogate", "bayesian_soap"]
+    for steps, *more in ((20, "whole"), (9, "part"), (20, "part", "--resume")):
+        result = run(*H2[:-1], steps, *ours, "--out", tmp_path / more[0], *more[1:])
+        assert result.exit_code == 0, result.output
+    assert "surrogate: bayesian_soap; prior: xtb:GFN1" in result.stdout
+    chains = [(tmp_path / name / "chain.csv").read_text() for name in ("whole", "part")]
+    assert chains[0] == chains[1]
+
+
+def test_the_surrogate_asked_for_is_the_one_that_learns(tmp_path):
+    assert run(*H2, "--surrogate", "soap_ridge", "--out", tmp_path / "r").exit_code == 0
+    settings = json.loads((tmp_path / "r" / "state.json").read_text())["settings"]
+    assert settings["surrogate"] == "soap_ridge"
 
 
 def test_a_target_that_fails_leaves_the_other_runs_alone(tmp_path, monkeypatch):

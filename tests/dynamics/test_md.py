@@ -124,12 +124,24 @@ def test_without_a_temperature_the_momenta_of_the_structure_are_taken(tmp_path):
         ({"interval": 0}, "interval must be at least 1"),
         ({"strategy": "fixed"}, "the strategy fixed needs one"),
         ({"models": "here"}, "models go with the strategies committee and fixed, got 'proxima'"),
+        ({"surrogate": "hope"}, "unknown surrogate 'hope': use one of auto, gradient_gp"),
+        ({"surrogate": "gradient_gp", "strategy": "baseline"}, "got 'gradient_gp' with 'baseline'"),
+        ({"prior": "EMT"}, "the prior 'EMT' is the target 'emt'"),
     ],
 )
 def test_settings_that_cannot_be_are_told_in_one_line(more, message, tmp_path):
     with pytest.raises(InputError, match=message):
         run_md(crystal(), settings(**more), 1, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_surrogate_asked_for_is_that_of_the_run(tmp_path):
+    run_md(crystal(), settings(surrogate="bayesian_soap"), 1, tmp_path / "run")
+    assert (
+        json.loads((tmp_path / "run" / "state.json").read_text())["settings"]["surrogate"] == "bayesian_soap"
+    )
+    with pytest.raises(RunDirectoryError, match="made with surrogate = 'bayesian_soap', now it is 'auto'"):
+        run_md(crystal(), settings(), 2, tmp_path / "run", resume=True)
 
 
 def test_a_barostat_needs_a_periodic_structure_that_is_free():

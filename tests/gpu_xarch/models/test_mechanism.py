@@ -8,7 +8,7 @@ import pytest
 
 from gpu_xarch import find_gpu
 from gpu_xarch.models import make_model, make_problem
-from gpu_xarch.models.mechanism import LIMITS, PARAMETERS, carry_over, describe
+from gpu_xarch.models.kernel import LIMITS, PARAMETERS, carry_over, describe
 from gpu_xarch.models.sheets import sheet_columns, sheets_of
 
 SOURCE, DEST = "GTX 950", "GTX 1080 Ti"
