@@ -15,7 +15,7 @@ STIFFNESS = 1.0
 """eV/Å²: what a second derivative of the energy must be known to. Bonds have 10 to 50, metals 2 to 10."""
 
 ELASTICITY = 0.2
-"""eV/Å³, 32 GPa: the same for elastic constants; it is C44 of aluminium, of metals that have 20 to 200 GPa. With 0.3 the
+"""eV/Å³, 32 GPa: the same for elastic constants; it is C44 of aluminium, and metals have 20 to 200. With 0.3 the
 surrogate answered 8 of 21 cells in steps of 1 % of cubic Al, with energies off by up to 7 meV an atom."""
 
 MOST_STRAIN = 0.03
