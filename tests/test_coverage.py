@@ -13,11 +13,13 @@ from ase.filters import FrechetCellFilter
 from ase.io import read, write
 from ase.optimize import FIRE
 from ase.units import GPa
+from ase.vibrations import Vibrations
 
 from ase_proxima import Decision, InputError, ProximaCalculator, ProximaWarning
 from ase_proxima.controllers import FixedController
 from ase_proxima.executor import Watch
 from ase_proxima.metrics import find_metric
+from ase_proxima.targets import parse_target
 from ase_proxima.testing import HarmonicWells, NearestFrame
 
 pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")
@@ -288,6 +290,25 @@ def test_displaced_atoms_are_noticed_when_the_centre_was_long_ago_or_never_asked
             calc.get_property("forces", atoms)
             decisions.append(calc.last_decision)
     assert set(decisions[0 if centre_first else 3 :]) == {Decision.TARGET}
+
+
+@pytest.mark.xtb
+@pytest.mark.slow
+def test_vibrations_of_benzene_without_a_word_of_the_user_s_are_those_of_the_target(tmp_path):
+    pytest.importorskip("tblite")
+
+    def frequencies(calculator, name):
+        atoms = molecule("C6H6")
+        atoms.calc = calculator
+        vibrations = Vibrations(atoms, name=str(tmp_path / name))
+        vibrations.run()
+        return vibrations.get_frequencies()
+
+    calc = wrap(parse_target("xtb:GFN2"))
+    with pytest.warns(ProximaWarning, match="differ by less than the error bound resolves"):
+        found = frequencies(calc, "wrapped")
+    assert np.abs(found - frequencies(parse_target("xtb:GFN2"), "plain")).max() < 1.0
+    assert calc.stats.n_calls == 73
 
 
 def test_a_relaxation_along_an_axis_is_no_finite_difference():
