@@ -2,8 +2,8 @@
 
     python benchmarks/properties.py [ROW ...] [--out benchmarks/results/properties.csv]
 
-Rows: eos-Cu eos-Al c44-Al vibrations-H2O vibrations-C6H6 rotation-C2H6. The molecules are GFN2-xTB (extra `xtb`), the
-metals EMT; the bound is 0.05 eV/Å of the largest force, everything else by default.
+Rows: eos-Cu eos-Al c44-Al cell-Al vibrations-H2O vibrations-C6H6 rotation-C2H6. The molecules are GFN2-xTB (extra
+`xtb`), the metals EMT; the bound is 0.05 eV/Å of the largest force, everything else by default.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState
+from ase.filters import FrechetCellFilter
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE
 from ase.units import GPa
@@ -56,6 +57,16 @@ def shear_modulus(calculator: BaseCalculator) -> float:
         atoms.set_cell(start.cell @ deformation, scale_atoms=True)
         stresses.append(calculator.get_property("stress", atoms)[3])
     return float(np.polyfit(shears, stresses, 1)[0] / GPa)
+
+
+def relaxed_volume(calculator: BaseCalculator) -> float:
+    """Volume in Å³ an atom of 32 rattled atoms of aluminium whose cell was strained by 5 %, relaxed."""
+    atoms = bulk("Al", cubic=True) * (2, 2, 2)
+    atoms.rattle(0.1, seed=0)
+    atoms.set_cell(atoms.cell * 1.05, scale_atoms=True)
+    atoms.calc = calculator
+    FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=0.02, steps=200)
+    return float(atoms.get_volume()) / len(atoms)
 
 
 def stretch(name: str, calculator: BaseCalculator) -> float:
@@ -102,6 +113,7 @@ ROWS: dict[str, tuple[str, Make, Callable[[BaseCalculator], float]]] = {
     "eos-Cu": ("GPa", EMT, lambda calculator: equation_of_state("Cu", calculator)),
     "eos-Al": ("GPa", EMT, lambda calculator: equation_of_state("Al", calculator)),
     "c44-Al": ("GPa", EMT, shear_modulus),
+    "cell-Al": ("Å³/atom", EMT, relaxed_volume),
     "vibrations-H2O": ("1/cm", lambda: parse_target("xtb:GFN2"), lambda calc: stretch("H2O", calc)),
     "vibrations-C6H6": ("1/cm", lambda: parse_target("xtb:GFN2"), lambda calc: stretch("C6H6", calc)),
     "rotation-C2H6": ("meV", lambda: parse_target("xtb:GFN2"), rotation),

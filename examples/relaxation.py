@@ -12,8 +12,8 @@ from ase_proxima import ProximaCalculator, confirm
 
 FMAX = 0.01
 
-atoms = molecule("CH4")
-atoms.rattle(0.1, seed=3)
+atoms = molecule("C2H4")
+atoms.rattle(0.1, seed=2)
 atoms.calc = ProximaCalculator(EMT(), error_bound=0.05, when_not_worthwhile="ignore")
 
 optimizer = BFGS(atoms, logfile=None)

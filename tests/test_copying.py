@@ -36,7 +36,7 @@ def shake(atoms, n, seed):
 
 @pytest.mark.parametrize("n_before", [0, 25])
 def test_a_deep_copy_goes_on_as_the_original_does_and_independently(n_before):
-    atoms = make_atoms(audit_rate=0.3)
+    atoms = make_atoms(audit_rate=1.0)
     shake(atoms, n_before, seed=0)
     runs_before = atoms.calc.target.n_runs
     other = copy.deepcopy(atoms)

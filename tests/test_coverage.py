@@ -9,12 +9,17 @@ from ase.build import bulk, fcc100, molecule
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState
+from ase.filters import FrechetCellFilter
+from ase.io import read, write
+from ase.optimize import FIRE
 from ase.units import GPa
+from ase.vibrations import Vibrations
 
 from ase_proxima import Decision, InputError, ProximaCalculator, ProximaWarning
 from ase_proxima.controllers import FixedController
 from ase_proxima.executor import Watch
 from ase_proxima.metrics import find_metric
+from ase_proxima.targets import parse_target
 from ase_proxima.testing import HarmonicWells, NearestFrame
 
 pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")
@@ -42,6 +47,7 @@ def shaken(start, n, size=0.02, seed=0):
         yield atoms
 
 
+@pytest.mark.filterwarnings("ignore:structures differ by less:ase_proxima.ProximaWarning")
 @pytest.mark.parametrize(("name", "modulus"), [("Cu", 132.0), ("Al", None)])
 def test_an_equation_of_state_is_right_to_a_few_mev_an_atom_and_3_percent(name, modulus):
     cells = [strained(bulk(name, cubic=True), scale * np.eye(3)) for scale in np.linspace(0.9, 1.1, 21)]
@@ -72,6 +78,28 @@ def test_elastic_constants_are_right_since_the_target_answers_what_the_bound_doe
     with pytest.warns(ProximaWarning, match="differ by less than the error bound resolves"):
         stresses = [calc.get_property("stress", atoms)[3] for atoms in cells]
     assert np.polyfit(shears, stresses, 1)[0] / GPa == pytest.approx(31.8, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strain", "volume"), [(0.05, 15.9), (-0.05, 15.9)])
+def test_a_relaxed_cell_has_its_volume_and_little_true_stress(strain, volume):
+    atoms = strained(bulk("Al", cubic=True) * (2, 2, 2), (1 + strain) * np.eye(3))
+    atoms.rattle(0.1, seed=5)
+    atoms.calc = wrap()
+    assert FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=0.02, steps=150)
+    assert atoms.get_volume() / 32 == pytest.approx(volume, rel=0.01)
+    assert np.abs(EMT().get_property("stress", atoms)).max() < 0.3 * GPa
+    assert atoms.calc.stats.n_target_runs < atoms.calc.stats.n_calls / 2
+
+
+def test_what_was_not_agreed_on_is_in_no_file_written_from_the_results(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=1)
+    atoms.calc = wrap(properties=["energy", "forces"])
+    atoms.get_potential_energy()
+    write(tmp_path / "cell.extxyz", atoms)
+    assert "stress" not in (tmp_path / "cell.extxyz").read_text()
+    assert set(read(tmp_path / "cell.extxyz").calc.results) == {"energy", "forces", "free_energy"}
 
 
 def test_results_are_cut_to_the_properties_agreed_on():
@@ -239,6 +267,64 @@ def test_a_displaced_atom_is_answered_by_the_target_with_one_warning():
                     assert calc.last_decision is Decision.TARGET
     assert len(caught) == 1
     assert "with calc.target_only():" in str(caught[0].message)
+
+
+@pytest.mark.filterwarnings("ignore:structures differ by less:ase_proxima.ProximaWarning")
+@pytest.mark.parametrize("centre_first", [True, False])
+def test_displaced_atoms_are_noticed_when_the_centre_was_long_ago_or_never_asked_for(centre_first):
+    benzene = molecule("C6H6")
+    nearest = NearestFrame()
+    calc = wrap(
+        HarmonicWells(benzene.positions),
+        surrogate=nearest,
+        uncertainty=nearest,
+        controller=FixedController(10.0),
+    )
+    (away,) = shaken(benzene, 1, 0.2)
+    calc.get_property("forces", benzene if centre_first else away)
+    decisions = []
+    for atom, axis in np.ndindex(12, 3):
+        for shift in (0.01, -0.01):
+            atoms = benzene.copy()
+            atoms.positions[atom, axis] += shift
+            calc.get_property("forces", atoms)
+            decisions.append(calc.last_decision)
+    assert set(decisions[0 if centre_first else 3 :]) == {Decision.TARGET}
+
+
+@pytest.mark.xtb
+@pytest.mark.slow
+def test_vibrations_of_benzene_without_a_word_of_the_user_s_are_those_of_the_target(tmp_path):
+    pytest.importorskip("tblite")
+
+    def frequencies(calculator, name):
+        atoms = molecule("C6H6")
+        atoms.calc = calculator
+        vibrations = Vibrations(atoms, name=str(tmp_path / name))
+        vibrations.run()
+        return vibrations.get_frequencies()
+
+    calc = wrap(parse_target("xtb:GFN2"))
+    with pytest.warns(ProximaWarning, match="differ by less than the error bound resolves"):
+        found = frequencies(calc, "wrapped")
+    assert np.abs(found - frequencies(parse_target("xtb:GFN2"), "plain")).max() < 1.0
+    assert calc.stats.n_calls == 73
+
+
+def test_a_relaxation_along_an_axis_is_no_finite_difference():
+    carbon_dioxide, nearest = molecule("CO2"), NearestFrame()
+    calc = wrap(
+        HarmonicWells(carbon_dioxide.positions),
+        surrogate=nearest,
+        uncertainty=nearest,
+        controller=FixedController(10.0),
+    )
+    for k in range(6):
+        atoms = carbon_dioxide.copy()
+        atoms.positions[1, 2] += 0.01 * (5 - k)
+        atoms.positions[2, 2] -= 0.01 * (5 - k)
+        calc.get_property("forces", atoms)
+    assert calc.stats.n_target == 1
 
 
 def test_within_target_only_the_surrogate_says_nothing():

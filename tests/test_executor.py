@@ -381,6 +381,37 @@ def test_a_failed_audit_is_not_answered_by_the_surrogate_the_next_time(tmp_path,
     assert len(failing) == run.stats.n_target_runs
 
 
+def test_a_rejected_failure_leaves_its_random_number_to_no_other_input(tmp_path, monkeypatch):
+    """Each input has the number that follows in the stream, after a resume too."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    inputs, probability = walk(60), 0.3
+
+    def fail(x):
+        raise RuntimeError("no audit converges")
+
+    def audited(run, x):
+        try:
+            run(x)
+        except TargetError:
+            return True
+        return run.last_decision is Decision.AUDIT
+
+    def new(store, seed, target):
+        options = {"training": NeverTraining(), "retries": 0, "store": store, "seed": seed}
+        return make(Auditing(probability), target=target, surrogate=Exact(), **options)
+
+    expected = (np.random.default_rng(4).random(60) < probability).tolist()
+    run = new(RowStore(), 4, fail)
+    assert [audited(run, x) for x in inputs[:45]] == expected[:45]
+    assert sum(expected[:45]) >= 5
+    assert not expected[44]
+    state = run.store.states[-1]
+    rows = run.store.rows[state["counts"]["n_calls"] :]
+    resumed = new(RowStore(), 99, square)
+    resumed.restore(state, [{k: str(v) for k, v in row.items()} for row in rows])
+    assert [audited(resumed, x) for x in inputs[45:]] == expected[45:]
+
+
 def test_a_run_goes_on_from_any_checkpoint():
     """Checkpoint and rows after it give back decisions, counts and state, whatever the call at which it ended."""
     inputs = walk(150, seed=3)

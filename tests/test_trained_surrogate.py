@@ -60,7 +60,7 @@ def test_a_surrogate_that_came_trained_is_audited_as_any_other():
         calc.get_property("energy", atoms)
     assert surrogate.n_frames == 40
     assert calc.stats.n_surrogate > 100
-    assert calc.stats.n_audit > 3
+    assert calc.stats.n_audit >= 3  # as many as make its uncertainty known
 
 
 def test_never_trained_and_never_fitted_is_one_clear_line():

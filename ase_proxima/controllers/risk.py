@@ -66,8 +66,8 @@ class RiskController:
     audit_least, audit_most : float
         Smallest and largest probability of an audit, in units of `audit_rate`.
     n_near : float
-        Errors to be seen at half an uncertainty or above before that uncertainty counts as known; repeated views of
-        one structure count as one.
+        Errors to be seen at half an uncertainty or above before that uncertainty counts as known, and at any before the
+        ratio does; repeated views of one structure count as one.
     first_gap : float
         Audits that wait for those come with the probability `first_gap / (first_gap + trusted calls so far)`, so that
         the first ones spread over a run, whatever its time step.
@@ -124,9 +124,8 @@ class RiskController:
         if not (self.audit_rate > 0 and state.threshold > 0):
             return 0.0
         latest = state.seen[-(self.window // 2) :]
-        near = [
-            w if 2 * seen[0] > uncertainty else 0.0 for seen, w in zip(latest, _weights(latest), strict=True)
-        ]
+        weights = _weights(latest)
+        near = [w if 2 * seen[0] > uncertainty else 0.0 for seen, w in zip(latest, weights, strict=True)]
         first = max(len(near) - state.fresh, 0)
         evidence = min(sum(near[:first]), self.n_near - 1.0) + sum(near[first:])
         missing = max(1.0 - evidence / self.n_near, 0.0) * self.first_gap / (self.first_gap + state.calm)
@@ -135,7 +134,10 @@ class RiskController:
             for u in (uncertainty, 0.5 * state.typical)
         )
         usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
-        return min(max(usual, missing * min(1.0, risk)), 1.0)
+        believed = (
+            sum(weights) >= self.n_near
+        )  # before, the ratio is what a prior says, or a trained surrogate
+        return min(max(usual, missing * (min(1.0, risk) if believed else 1.0)), 1.0)
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""

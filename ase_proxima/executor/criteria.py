@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -143,10 +142,12 @@ def count_error(seen: SeenErrors, error: float | None) -> SeenErrors:
     )
 
 
-def summarise_errors(seen: Mapping[str, SeenErrors], watched: Sequence[Watch]) -> dict[str, ErrorsSeen]:
-    """Number, median, mean and largest of the errors of each metric that were seen at all."""
-    return {
-        watch.name: ErrorsSeen(errors.n, median(errors.latest), errors.total / errors.n, errors.largest)
-        for watch in watched
-        if (errors := seen[watch.name]).n
-    }
+def summarise_errors(seen: SeenErrors) -> ErrorsSeen:
+    """Number, median, mean and largest of the errors of a metric, of which there must be one at least.
+
+    Examples
+    --------
+    >>> summarise_errors(SeenErrors(2, 0.4, 0.3, (0.1, 0.3)))
+    ErrorsSeen(n=2, median=0.2, mean=0.2, largest=0.3)
+    """
+    return ErrorsSeen(seen.n, median(seen.latest), seen.total / seen.n, seen.largest)

@@ -36,7 +36,7 @@ from ase_proxima.executor.memory import REMEMBERED, Answer, Memory
 from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.training import never_trains
-from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats, Verdict
+from ase_proxima.types import Decision, ErrorsSeen, Frame, Observation, Prediction, Results, Stats, Verdict
 
 __all__ = ["Executor"]
 
@@ -137,7 +137,7 @@ class Executor:
         self._seen = {watch.name: SeenErrors() for watch in (*self.criteria, *self.watches)}
         self._came_trained = never_trains(training)
         self._needs_checkpoint = False
-        self._uniform: float | None = None
+        self._drawn: tuple[str, float] | None = None
         self._unverified: Frame | None = None
 
     def __call__(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
@@ -196,6 +196,7 @@ class Executor:
     ) -> tuple[Results, list[str]]:
         """Decide, ask who has to answer, and write down the call: all is known before anything is written."""
         start, before = self.clock(), dict(self._times)
+        self._drop_number(identity)
         prediction, uncertainties = self._predict(x, trusted=False)
         verdicts = self._decide(uncertainties)
         if self._agree(verdicts) and self._is_due(trusted=True):
@@ -220,9 +221,9 @@ class Executor:
             if not trusted or self.blending.is_ramp(self._blend, blend):
                 probability = 1.0
         if trusted:
-            if self._uniform is None:  # else left from a call on which the target failed: it is the same call
-                self._uniform = float(self.rng.random())
-            decision = Decision.AUDIT if self._uniform < probability else Decision.SURROGATE
+            if self._drawn is None:  # else left from a call on which the target failed: it is the same call
+                self._drawn = identity, float(self.rng.random())
+            decision = Decision.AUDIT if self._drawn[1] < probability else Decision.SURROGATE
         errors: dict[str, float | None] = dict.fromkeys(self._seen)
         if decision is Decision.SURROGATE:
             if self._unverified is not None:
@@ -260,6 +261,15 @@ class Executor:
             self.last_decision, self._last_input = decision, identity
             self.memory.add(identity, Answer(x, decision, results))
             return results, self._finish(decision, row, before, start)
+
+    def _drop_number(self, identity: str) -> None:
+        """Forget the random number of an audit on which the target failed, where another input comes next.
+
+        It was small enough for an audit, and would ask for one there with more than its probability.
+        """
+        if self._drawn is not None and self._drawn[0] != identity:
+            self._drawn = None
+            self.checkpoint()  # no row tells a resume that the number was drawn
 
     def _measure(self, x: Any, target: Results, surrogate: Results, weight: float) -> dict[str, float | None]:
         """Errors of all criteria and watches, times the share that the surrogate has in the answer."""
@@ -436,7 +446,7 @@ class Executor:
 
         Returns what shows for the first time: that the target is cheaper, that nothing is trusted.
         """
-        self._uniform = None
+        self._drawn = None
         self._counts["n_calls"] += 1
         self._counts[f"n_{decision.value}"] += 1
         spent = {name: self._times[name] - before[name] for name in _TIMES}
@@ -459,9 +469,13 @@ class Executor:
         """Say of each bound what can be reached, where nothing was trusted after a fair number of calls."""
         if self._counts["n_calls"] < FAIR_NUMBER or self._costs.n_trusted:
             return []
-        seen = summarise_errors(self._seen, self.criteria)
+        seen = self._errors_seen(self.criteria)
         bounds = {c.name: c.bound for c in self.criteria if c.name in seen and math.isfinite(c.bound)}
         return [complain_of_distrust(self._counts["n_calls"], bounds, seen)] if bounds else []
+
+    def _errors_seen(self, watched: Sequence[Watch]) -> dict[str, ErrorsSeen]:
+        """Errors of each metric that were seen at all."""
+        return {w.name: summarise_errors(self._seen[w.name]) for w in watched if self._seen[w.name].n}
 
     def _column(self, what: str, watch: Watch) -> str:
         """Name of a column: the plain one where the user set one bound, else with the name of the metric."""
@@ -530,7 +544,7 @@ class Executor:
             switch_work=self.switch_work,
             speedup_present=present_speedup(self._costs),
             speedup_long_run=long_run_speedup(self._costs),
-            errors_seen=summarise_errors(self._seen, (*self.criteria, *self.watches)),
+            errors_seen=self._errors_seen((*self.criteria, *self.watches)),
             notes=tuple(dict.fromkeys(notes)),
         )
 

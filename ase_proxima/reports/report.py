@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from rich.table import Table
 from ase_proxima.apps.delayed_acceptance_summary import SHORT_CHAIN, report_exact
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
 from ase_proxima.costs import long_run_speedup, present_speedup
+from ase_proxima.executor.criteria import SeenErrors, count_error, summarise_errors
+from ase_proxima.metrics import METRIC_UNITS
 from ase_proxima.options import make_controller
 from ase_proxima.reports.exact import exact_rows
 from ase_proxima.reports.formatting import (
@@ -56,7 +60,8 @@ def report_run(run: RunData) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON values: counts of calls, one entry a bound under `bounds`, times in s, what the chain of a Monte Carlo
+        JSON values: counts of calls, one entry a bound under `bounds`, errors of every property under
+        `errors_seen`, times in s, what the chain of a Monte Carlo
         run gives under `monte_carlo` (None for other runs), what `report_exact` gives under `exact` (None for other
         runs), `notes`.  What is not known is NaN or None; an exact run has no bounds and no speedups.
     """
@@ -91,6 +96,7 @@ def report_run(run: RunData) -> dict[str, Any]:
         "share_trusted": float(run.trusted.mean()),
         "model_version": int(run.model_version[-1]),
         "bounds": bounds,
+        "errors_seen": {} if exact else _report_errors(run),
         "monte_carlo": chain,
         "exact": exact,
         **_report_times(run, summary),
@@ -98,6 +104,16 @@ def report_run(run: RunData) -> dict[str, Any]:
         "speedup_long_run": long_run_speedup(costs),
         **(dict.fromkeys(SPEEDUPS, math.nan) if exact else {}),
         "notes": list(dict.fromkeys(notes)),
+    }
+
+
+def _report_errors(run: RunData) -> dict[str, dict[str, Any]]:
+    """Errors of each metric that were seen, as in `Stats.errors_seen`, with their unit."""
+    seen = {name: reduce(count_error, errors.tolist(), SeenErrors()) for name, errors in run.errors.items()}
+    return {
+        name: {**asdict(summarise_errors(errors)), "unit": METRIC_UNITS.get(name, "")}
+        for name, errors in seen.items()
+        if errors.n
     }
 
 
@@ -270,6 +286,8 @@ def report_rows(report: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
         )
     sections.append(exact_rows(report["exact"]) if report["exact"] else _call_rows(report))
     sections += [_bound_rows(bound, several=len(report["bounds"]) > 1) for bound in report["bounds"]]
+    if report["errors_seen"]:
+        sections.append([(f"errors seen ({name})", _seen(e)) for name, e in report["errors_seen"].items()])
     if report["monte_carlo"]:
         rows = _chain_rows(report["monte_carlo"])
         sections.append(rows[:-1] if report["exact"] else rows)  # whose acceptance is that of the target
@@ -312,6 +330,12 @@ def _bound_rows(bound: Mapping[str, Any], *, several: bool) -> list[tuple[str, s
         (f"threshold{of}", _with_unit(bound["threshold"], ", in the unit of the uncertainty")),
         (f"alpha{of}", _with_unit(bound["alpha"], f"{unit} per unit of uncertainty")),
     ]
+
+
+def _seen(errors: Mapping[str, Any]) -> str:
+    numbers = [f"{what} {format_number(errors[what], 2)}" for what in ("median", "mean", "largest")]
+    unit = f" {errors['unit']}" if errors["unit"] else ""
+    return f"{errors['n']:,}: {', '.join(numbers)}{unit}"
 
 
 def _audits(n: int) -> str:

@@ -101,6 +101,9 @@ class RunData:
         Fingerprint of the input of each call.
     target, audit, surrogate
         Whether the call was flagged, audited, or answered by the surrogate.
+    errors
+        Errors seen, by metric: of the bounds, of those that they imply, and of what is only watched; NaN where a call
+        saw none.
     chain
         Steps of a Monte Carlo run; None for other runs.
     """
@@ -119,6 +122,7 @@ class RunData:
     audit_probability: Floats
     times: Mapping[str, Floats]
     bounds: tuple[BoundData, ...]
+    errors: Mapping[str, Floats]
     chain: ChainData | None
 
     @property
@@ -171,6 +175,8 @@ def read_run(path: str | Path) -> RunData:
     unknown = set(decisions.tolist()) - {decision.value for decision in Decision}
     if unknown:
         raise RunDirectoryError(f"{columns.path} is damaged: {sorted(unknown)[0]!r} is no decision")
+    structures = tuple(columns.text("structure"))
+    bounds = _read_bounds(columns, settings)
     return RunData(
         path=path,
         settings=settings,
@@ -178,14 +184,15 @@ def read_run(path: str | Path) -> RunData:
         simulation=_read_json(path / "simulation.json"),
         summary=_read_json(path / "summary.json"),
         step=columns.integers("step"),
-        structures=tuple(columns.text("structure")),
+        structures=structures,
         model_version=columns.integers("model_version"),
         target=decisions == Decision.TARGET.value,
         audit=decisions == Decision.AUDIT.value,
         surrogate=decisions == Decision.SURROGATE.value,
         audit_probability=columns.numbers("audit_probability"),
         times={name: columns.numbers(name) for name in TIMES},
-        bounds=_read_bounds(columns, settings),
+        bounds=bounds,
+        errors=_read_errors(columns, bounds),
         chain=_read_chain(path),
     )
 
@@ -288,6 +295,14 @@ def _read_bounds(columns: _Columns, settings: Mapping[str, Any]) -> tuple[BoundD
         )
         for name, value in bounds.items()
     )
+
+
+def _read_errors(columns: _Columns, bounds: tuple[BoundData, ...]) -> dict[str, Floats]:
+    """Errors of every metric; a column of their own have those that are not the only bound's."""
+    prefix = "error_"
+    others = [name.removeprefix(prefix) for name in columns.names if name.startswith(prefix)]
+    own = {bound.metric: bound.error for bound in bounds}
+    return {**own, **{name: columns.numbers(prefix + name) for name in others if name not in own}}
 
 
 def running_estimate(run: RunData, bound: BoundData) -> tuple[Floats, str]:

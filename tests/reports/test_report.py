@@ -4,6 +4,7 @@ import io
 import json
 import math
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -48,6 +49,22 @@ def emt_run(tmp_path_factory):
     stats = atoms.calc.stats
     atoms.calc.close()
     return path, stats
+
+
+def test_a_report_has_the_errors_of_every_property_that_the_run_saw(emt_run):
+    path, stats = emt_run
+    report = report_run(read_run(path))
+    assert set(stats.errors_seen) == {"energy", "force_max"}
+    for name, unit in (("energy", "eV"), ("force_max", "eV/Å")):
+        seen = report["errors_seen"][name]
+        assert seen["unit"] == unit
+        for what, value in asdict(stats.errors_seen[name]).items():
+            assert seen[what] == pytest.approx(value)
+    [line] = [line for line in text_of(report_table(report)).splitlines() if "(force_max)" in line]
+    largest = stats.errors_seen["force_max"].largest
+    assert f"{stats.errors_seen['force_max'].n}: median" in line
+    assert float(line.split("largest ")[1].split()[0]) == pytest.approx(largest, rel=0.1)
+    assert "NaN" not in json.dumps(report["errors_seen"])
 
 
 def test_a_report_counts_what_the_run_counted(emt_run):

@@ -315,7 +315,7 @@ def test_metrics_that_some_runs_lack_are_left_out_and_named(runs):
         (60, {"source": "K40"}, "no runs of the GPU 'K40'"),
         (200, {}, "nothing left to profile"),
         (5, {}, "needs 20 runs"),
-        (60, {"metric": "bogus"}, "no target.bogus"),
+        (60, {"metric": "bogus"}, "no dest.bogus"),
     ],
 )
 def test_wrong_tables_are_told(runs, n, options, words):
