@@ -41,7 +41,7 @@ __all__ = ["ProximaCalculator"]
 
 _INITIAL = ("initial_charges", "initial_magmoms")
 
-REPEATED = 0.03
+REPEATED = 0.01
 """Root mean square displacement of a coordinate, in Å, below which a structure repeats an earlier one as evidence."""
 OFFERED = ("energy", "forces", "stress")
 """Properties that surrogates can learn."""

@@ -134,9 +134,7 @@ class RiskController:
             for u in (uncertainty, 0.5 * state.typical)
         )
         usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
-        believed = (
-            sum(weights) >= self.n_near
-        )  # before, the ratio is what a prior says, or a trained surrogate
+        believed = len(latest) >= self.n_near  # before, the ratio is what a prior or a trained surrogate says
         return min(max(usual, missing * (min(1.0, risk) if believed else 1.0)), 1.0)
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
