@@ -51,9 +51,7 @@ def test_the_decorator(tmp_path):
 def test_a_relaxation_ends_on_the_target(tmp_path):
     stopped, confirmed, target = printed("relaxation", tmp_path).splitlines()
     assert numbers(confirmed)[0] < 0.01
-    assert (
-        numbers(confirmed)[0] <= numbers(stopped)[0] < 0.1
-    )  # where the surrogate stops is within its bound only
+    assert numbers(confirmed)[0] <= numbers(stopped)[0]  # no bound on a mean holds the last value
     assert "confirmed: True" in confirmed
     made, calls = numbers(target)
     assert made < calls / 2

@@ -119,7 +119,10 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
     assert any(killed)
     finished = 1 + killed.count(False)  # each of which measures the baseline with three energies
     extra = paid.stat().st_size - 3 * finished * (strategy == "proxima") - n_paid
-    assert 0 <= extra <= sum(killed)  # a kill may hit the target at work, whose result nobody has seen
+    repeats = len(kills)  # each resume has the target repeat a stored frame before the surrogate answers
+    assert (
+        0 <= extra <= sum(killed) + repeats
+    )  # a kill may hit the target at work, whose result nobody has seen
 
 
 class DiedError(Exception):
