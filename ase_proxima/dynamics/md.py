@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -27,6 +26,7 @@ from ase_proxima.dynamics.coexistence import thermalise, z_barostat
 from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.identity import same_input
+from ase_proxima.runs.append_log import read_rows
 from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import check_prior, parse_target, refuse_same, target_state
 from ase_proxima.types import Stats
@@ -232,15 +232,7 @@ def _bare(atoms: Atoms) -> Atoms:
 
 def _check_same(atoms: Atoms, settings: MDSettings, run_dir: Path) -> None:
     """Raise a `RunDirectoryError` that says in what a run that is there differs."""
-    try:
-        saved = json.loads((run_dir / "dynamics.json").read_text())
-        start = ase.io.read(run_dir / "start.json")
-    except FileNotFoundError as error:
-        raise RunDirectoryError(
-            f"{run_dir} is no run of molecular dynamics: it has no {error.filename}"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{run_dir} is damaged: {error}") from error
+    saved, start = _read_start(run_dir)
     for name, value in asdict(settings).items():
         if saved.get(name) != value:
             raise RunDirectoryError(
@@ -410,15 +402,29 @@ def read_md(run_dir: Path) -> tuple[MDSettings, list[dict[str, str]], Atoms]:
     RunDirectoryError
         If the folder is no run of molecular dynamics.
     """
+    saved, start = _read_start(run_dir)
     try:
-        settings = MDSettings(**json.loads((run_dir / "dynamics.json").read_text()))
-        text = (run_dir / "md.csv").read_text()
-        start = ase.io.read(run_dir / "start.json")
+        settings = MDSettings(**saved)
+    except TypeError as error:
+        raise RunDirectoryError(f"{run_dir} is damaged: {error}") from error
+    if not (run_dir / "md.csv").exists():
+        raise RunDirectoryError(f"{run_dir} is no run of molecular dynamics: it has no md.csv")
+    return settings, read_rows(run_dir / "md.csv"), start
+
+
+def _read_start(run_dir: Path) -> tuple[dict[str, Any], Atoms]:
+    """Settings and starting structure as they were written.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is no run of molecular dynamics, or one of its files is damaged.
+    """
+    try:
+        return json.loads((run_dir / "dynamics.json").read_text()), ase.io.read(run_dir / "start.json")
     except FileNotFoundError as error:
         raise RunDirectoryError(
-            f"{run_dir} is no run of molecular dynamics: there is no {error.filename}"
+            f"{run_dir} is no run of molecular dynamics: it has no {error.filename}"
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RunDirectoryError(f"{run_dir} is damaged: {error}") from error
-    whole = text[: text.rfind("\n") + 1]
-    return settings, list(csv.DictReader(io.StringIO(whole))), start

@@ -111,9 +111,9 @@ class BestOfSeveral:
             if n + 1 >= self.min_frames and len(self._alive) > 1:
                 for name in self._alive:
                     self.candidates[name].fit(frames[: n + 1])
-            self._frames.append(frames[n])
         self._frames = list(frames)
-        self.candidates[self.chosen].fit(frames)
+        if len(self._alive) == 1:
+            self.candidates[self.chosen].fit(frames)
 
     def _compare(self, frame: Frame) -> None:
         """Add the errors at a frame that no candidate has seen, and choose."""

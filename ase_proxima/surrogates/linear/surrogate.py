@@ -154,6 +154,8 @@ class BayesianSoap:
             raise InputError("BayesianSoap needs at least one frame, got none")
         known = len(self._frames) if continues(self._frames, frames) else 0
         labels = [read_labels(frame) for frame in frames[known:]]
+        if not labels:
+            return
         if not known:
             self._reset()
         start = _latest_start(frames)
