@@ -127,6 +127,17 @@ surrogate_option = click.option(
     show_default=True,
     help="What learns; see the docs of ProximaCalculator.",
 )
+strategy_option = click.option(
+    "--strategy",
+    type=click.Choice(["proxima", "fixed", "committee", "baseline"]),
+    default="proxima",
+    help="How a surrogate is used.",
+)
+models_option = click.option(
+    "--models",
+    type=click.Path(file_okay=False),
+    help="Folder of models that proxima train deepmd made, for the strategies committee and fixed.",
+)
 
 
 def version_option(command: Callable[..., Any]) -> Callable[..., Any]:

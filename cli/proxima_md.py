@@ -10,7 +10,15 @@ import click
 
 from ase_proxima.errors import InputError
 from proxima_cli.endings import ResumableCommand
-from proxima_cli.options import json_option, plot_option, prior_option, surrogate_option
+from proxima_cli.options import (
+    json_option,
+    models_option,
+    plot_option,
+    prior_option,
+    seed_option,
+    strategy_option,
+    surrogate_option,
+)
 from proxima_cli.output import echo_json, progress_bar, write_figure
 
 if TYPE_CHECKING:
@@ -45,20 +53,11 @@ __all__ = ["md"]
     type=click.IntRange(min=0),
     help="Calls of a ramp between target and surrogate, 0 for none.  [default: 10 in nve, else 0]",
 )
-@click.option(
-    "--strategy",
-    type=click.Choice(["proxima", "fixed", "committee", "baseline"]),
-    default="proxima",
-    help="How a surrogate is used.",
-)
+@strategy_option
 @click.option("--threshold", type=float, help="Threshold of the fixed strategy, in the unit of the metric.")
-@click.option(
-    "--models",
-    type=click.Path(file_okay=False),
-    help="Folder of models that proxima train deepmd made, for the strategies committee and fixed.",
-)
+@models_option
 @click.option("--interval", type=click.IntRange(min=1), default=10, help="Steps between two frames kept.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all that is random.")
+@seed_option
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/md-TIME]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @plot_option

@@ -15,8 +15,11 @@ from proxima_cli.options import (
     NumberList,
     jobs_option,
     json_option,
+    models_option,
     plot_option,
     prior_option,
+    seed_option,
+    strategy_option,
     version_option,
 )
 from proxima_cli.output import echo_json, echo_table, progress_bar, write_figure
@@ -67,18 +70,9 @@ class _Temperatures(NumberList):
 @click.option("--target", default="emt", help="What gives the exact forces; see the docs.")
 @click.option("--error-bound", default=0.03, help="Mean error to hold, in the unit of the metric.")
 @click.option("--error-metric", default="force_mae", help="See the docs of ProximaCalculator.")
-@click.option(
-    "--strategy",
-    type=click.Choice(["proxima", "fixed", "committee", "baseline"]),
-    default="proxima",
-    help="How a surrogate is used.",
-)
+@strategy_option
 @click.option("--threshold", type=float, help="Threshold of the fixed strategy, in eV/Å.")
-@click.option(
-    "--models",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of models that proxima train deepmd made, for the strategies committee and fixed.",
-)
+@models_option
 @prior_option
 @click.option("--quick", is_flag=True, help="A small cell, fewer runs and shorter ones of the pure phases.")
 @click.option(
@@ -86,7 +80,7 @@ class _Temperatures(NumberList):
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of another study of the same cell, whose half-melted starts are taken.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of all that is random.")
+@seed_option
 @jobs_option
 @click.option(
     "--executor", type=click.Choice(["loky", "threading", "dask"]), default="loky", help="Of --jobs."
@@ -104,7 +98,7 @@ def main(
     temperatures: tuple[float, ...] | None,
     runs: int | None,
     steps: int,
-    models: Path | None,
+    models: str | None,
     quick: bool,
     starts: Path | None,
     jobs: int,
@@ -135,7 +129,7 @@ def main(
         size=size or (QUICK["size"] if quick else MeltingSettings.size),
         temperatures_K=temperatures,
         most_steps=steps,
-        models=None if models is None else str(models),
+        models=None if models is None else str(Path(models)),
         phase_steps=QUICK["phase_steps"] if quick else MeltingSettings.phase_steps,
         **settings,
     )
