@@ -89,6 +89,25 @@ class FigureFile(click.Path):
         return file
 
 
+class ThreadCount(click.ParamType):
+    """Number of parallel jobs as joblib counts them: -1 is all cores, -2 all but one.
+
+    Examples
+    --------
+    >>> ThreadCount().convert("-1", None, None)
+    -1
+    """
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a number that is not zero."""
+        number: int = click.INT.convert(value, param, ctx)
+        if not number:
+            self.fail("0 is no number of jobs: write 1 or more, or -1 for all cores", param, ctx)
+        return number
+
+
 def split_names(text: str) -> list[str]:
     """Return the names in a list with commas.
 
@@ -107,6 +126,13 @@ plot_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all that is random."
 )
+model_seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),  # what scikit-learn takes
+    default=0,
+    show_default=True,
+    help="Seed of all that is random.",
+)
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -114,8 +140,9 @@ jobs_option = click.option(
     show_default=True,
     help="What is done side by side, a core each.",
 )
-
-
+threads_option = click.option(
+    "--jobs", type=ThreadCount(), default=1, show_default=True, help="Parallel jobs; -1 for all cores."
+)
 prior_option = click.option(
     "--prior", help="Calculator whose answers the surrogate corrects, such as xtb:GFN2."
 )

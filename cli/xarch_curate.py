@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.options import FILE, NumberList, json_option, split_names
+from proxima_cli.options import FILE, NumberList, json_option, model_seed_option, split_names, threads_option
 from proxima_cli.output import echo_json, echo_table, number, step_progress
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["curate", "next_", "portability"]
 
 _STRATEGIES = ["variance", "diversity", "density", "random"]
-_jobs_option = click.option("--jobs", type=int, default=1, show_default=True, help="Threads; -1 for all.")
-_seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of splits, forests and picks."
-)
 
 
 @click.command()
@@ -55,8 +51,8 @@ _seed_option = click.option(
 @click.option(
     "--test-share", type=float, default=0.3, show_default=True, help="Share of the pairs kept for the test."
 )
-@_seed_option
-@_jobs_option
+@model_seed_option
+@threads_option
 @json_option
 def curate(
     pairs: Path,
@@ -171,8 +167,8 @@ def _figures(curve: pd.DataFrame, parts: pd.DataFrame, title: str) -> dict[str, 
     help="Columns that make a run of one GPU the same as a run of the other.",
 )
 @click.option("--out", type=FILE, help="CSV to write.")
-@_seed_option
-@_jobs_option
+@model_seed_option
+@threads_option
 @json_option
 def next_(
     table: Path,

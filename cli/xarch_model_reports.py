@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from proxima_cli.options import FILE, json_option
+from proxima_cli.options import FILE, json_option, model_seed_option
 from proxima_cli.output import echo_json, echo_table, number, percent, step_progress, write_text
 from proxima_cli.xarch_models import load_data, problem_options
 
@@ -25,7 +25,7 @@ __all__ = ["report", "select"]
 )
 @click.option("--most", type=int, default=9, show_default=True, help="Metrics at most.")
 @click.option("--candidates", type=int, default=15, show_default=True, help="Metrics to try, by importance.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of models and folds.")
+@model_seed_option
 @json_option
 def select(
     target: str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxima_cli.options import FILE, json_option, split_names
+from proxima_cli.options import FILE, json_option, model_seed_option, split_names, threads_option
 from proxima_cli.output import echo_json, echo_table, json_text, number, percent, step_progress, write_text
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def load_data(
     help="Which model.",
 )
 @click.option("--out", type=FILE, help="Model file to write; TARGET-SOURCE-DEST.skops unless given.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the model and the folds.")
-@click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs; workers of nas.")
+@model_seed_option
+@threads_option
 @click.option("--budget", type=click.IntRange(min=1), help="nas: candidates to try (100).")
 @click.option("--best", type=click.IntRange(min=1), help="nas: how many to train again and average (50).")
 @click.option(
@@ -271,8 +271,8 @@ def _cell(value: object) -> str:
     help="How often, each time with folds of another seed.",
 )
 @click.option("--nested", is_flag=True, help="Choose hyper-parameters on inner folds of each training part.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of models, folds and bootstrap.")
-@click.option("--jobs", type=int, default=1, show_default=True, help="Parallel jobs.")
+@model_seed_option
+@threads_option
 @click.option("--by-application", is_flag=True, help="Print the scores of each application too.")
 @click.option("--out", type=FILE, help="JSON file for the scores, by application too.")
 @json_option

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import gpu_xarch
+from proxima_cli.options import model_seed_option
 from proxima_cli.output import file_progress
 
 __all__ = ["simulate"]
@@ -26,7 +27,7 @@ __all__ = ["simulate"]
 @click.option(
     "--noise", type=float, default=0.01, show_default=True, help="Spread of the run time, as a share."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
+@model_seed_option
 @click.option("--times", is_flag=True, help="Write traces with the times of the launches, too.")
 @click.option(
     "--runs-per-file",

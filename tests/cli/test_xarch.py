@@ -203,6 +203,17 @@ def test_every_command_and_option_is_documented(page: str) -> None:
                 assert f"`{option}" in part or f" {option} " in part, f"xarch {name} {option}"
 
 
+@pytest.mark.parametrize(("option", "value"), [("--seed", "-1"), ("--seed", "4294967296"), ("--jobs", "0")])
+def test_seeds_and_jobs_that_no_model_takes_are_one_line_in_every_command(option: str, value: str) -> None:
+    taking = [name for name, command in commands().items() if any(option in p.opts for p in command.params)]
+    assert {"train", "evaluate", "curate", "next"} <= set(taking)
+    for name in taking:
+        done = CliRunner().invoke(main, [name, option, value])
+        assert done.exit_code == 2, name
+        assert done.stderr.startswith(f"error: Invalid value for '{option}': "), (name, done.stderr)
+        assert done.stderr.count("\n") == 1
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from proxima_cli.xarch import main\n"
