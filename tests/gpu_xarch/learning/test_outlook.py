@@ -32,7 +32,7 @@ def test_a_predicted_time_brings_ipc_traffic_and_the_limit(pairs: pd.DataFrame) 
     np.testing.assert_allclose(frame["time"], frame["predicted"])
     np.testing.assert_allclose(frame["old_time"], pairs["source.duration"])
     assert np.median(np.abs(frame["ipc"] / pairs["dest.ipc"] - 1)) < 0.15
-    assert np.median(np.abs(frame["dram_throughput"] / pairs["dest.dram_throughput"] - 1)) < 0.1
+    assert np.median(np.abs(frame["dram_throughput"] / pairs["dest.dram_throughput"] - 1)) < 0.2
     assert set(frame["limit"]) <= set(LIMITS)
     bound = frame["memory_bound"] == 1
     assert (frame["bandwidth_fraction"] > 0.75).eq(bound).all()
