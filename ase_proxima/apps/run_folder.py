@@ -81,8 +81,8 @@ def open_run(
         if arguments.get("prior") is not None:
             check_prior(arguments["prior"], atoms, state)
         if going_on:
-            _refuse_other_start(atoms, run_dir)
             _refuse_other_state(state, run_dir)
+            _refuse_other_start(atoms, run_dir)
             calculator = ProximaCalculator.resume(run_dir, exact, **arguments)
         else:
             calculator = ProximaCalculator(exact, run_dir=run_dir, share=share, **arguments)
