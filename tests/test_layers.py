@@ -52,6 +52,7 @@ ALLOWED = {
     },
     "gpu_xarch": {
         "errors": set(),
+        "parallel": {"errors"},
         "progress": set(),
         "units": {"errors"},
         "specs": {"errors", "units"},
