@@ -291,6 +291,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "nothing.skops")
 
 
+@pytest.mark.slow
 def test_predictions_say_how_sure_they_are(pairs: pd.DataFrame, data: TrainingData) -> None:
     trained = train(data, "boosting", max_iter=40)
     frame, imputed = predict_table(trained, pairs, dest="V100", level=0.8)
@@ -365,6 +366,7 @@ def test_the_classifier_foresees_the_change(pairs: pd.DataFrame) -> None:
     assert fit_model(make_model("auto", problem), one_class).predict(found.X).max() == 0.0
 
 
+@pytest.mark.slow
 def test_a_few_metrics_meet_the_budget_of_all(pairs: pd.DataFrame) -> None:
     names = ["dram_throughput", "inst_executed", "sm_efficiency"]
     throughput = training_data(pairs, make_problem("dram_throughput", "P100", "V100"), metrics=names)
@@ -395,6 +397,7 @@ def test_a_learning_curve_falls_where_there_is_something_to_learn(few: TrainingD
     assert learning(few, "forest", shares=(1e-9,))[0] == [10]  # no fewer than ten rows
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_that_stands_alone(few: TrainingData) -> None:
     trained = train(few, "boosting")
     page = render(trained, few, folds=2)
@@ -432,6 +435,7 @@ def rises(told: list[tuple[float, float]], total: float) -> bool:
     return done == sorted(done) and done[-1] == total and {of for _, of in told} == {total}
 
 
+@pytest.mark.slow
 def test_long_computations_tell_how_far_they_are(few: TrainingData) -> None:
     told: list[tuple[float, float]] = []
 
