@@ -77,7 +77,7 @@ class _Temperatures(NumberList):
 @click.option("--threshold", type=float, help="Threshold of the fixed strategy, in eV/Å.")
 @models_option
 @prior_option
-@click.option("--quick", is_flag=True, help="A small cell, fewer runs and shorter ones of the pure phases.")
+@click.option("--quick", is_flag=True, help="A small cell, and shorter runs of the pure phases.")
 @click.option(
     "--starts",
     type=click.Path(path_type=Path, file_okay=False),
