@@ -167,7 +167,7 @@ class Preparation:
         The liquid is taken to have the solid's heat capacity.
         """
         solid = self.solid_at(temperature_K).energy
-        return solid + 0.5 * self.heat / self.n_atoms + 1.5 * units.kB * temperature_K
+        return solid + 0.5 * self.heat / self.n_atoms + 1.5 * float(units.kB) * temperature_K
 
     @property
     def heat(self) -> float:
