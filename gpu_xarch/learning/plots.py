@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bars", "error_by_size", "predicted_against_true"]
 
+#: height of a learning curve's axes over its largest error
+ROOM = 1.15
+
 
 def predicted_against_true(y: Floats, predicted: Mapping[str, Floats], unit: str) -> Figure:
     """Plot predictions of models over true values, on logarithmic axes where the values span decades.
@@ -94,6 +97,8 @@ def error_by_size(sizes: Sequence[int], errors: Mapping[str, Sequence[float]], l
         axes.plot(list(sizes), list(values), "o-", label=name)
     axes.set_xlabel("training rows")
     axes.set_ylabel(label)
-    axes.set_ylim(bottom=0)
-    axes.legend()
+    axes.set_ylim(
+        0, ROOM * max((max(values) for values in errors.values() if len(values)), default=1.0) or 1.0
+    )
+    axes.legend(loc="lower right")
     return figure

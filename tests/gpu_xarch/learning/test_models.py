@@ -410,7 +410,7 @@ def test_the_report_is_one_page_that_stands_alone(few: TrainingData) -> None:
         "old",
         "Importance",
         "<th>MAE, 1/cycle</th><th>MSE, (1/cycle)²</th>",
-        "held_out_applications: mae, 1/cycle",
+        "applications left out (90 %)",
         trained.columns[0],
     ):
         assert words in page
