@@ -79,7 +79,8 @@ def report_md(run_dir: Path) -> dict[str, Any]:
         "blending": settings.calls_of_a_ramp,
         "rdf": rdf,
         "msd": msd,
-        "diffusion_A2_per_fs": diffusion(msd),
+        # a molecule alone only turns
+        "diffusion_A2_per_fs": diffusion(msd) if start.pbc.any() else None,
         "columns": {name: values.tolist() for name, values in columns.items()},
     }
 
@@ -196,7 +197,7 @@ def plot_md(report: Mapping[str, Any]) -> Figure:
             axes.plot(x, y, color=color, lw=1, label=label)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         if any(label for *_, label in lines):
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(lines))
     for axes in figure.axes[len(panels) :]:
         axes.set_axis_off()
     return figure
