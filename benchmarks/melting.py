@@ -169,6 +169,8 @@ def main(part: str, runs: int, temp: float | None, models: str | None, only: str
         small = [study for study in points(runs) if study.settings["size"] == 3]
         if all((folder_of(study.name, work) / "row.json").exists() for study in small):
             write(pooled(small, work))
+            summary = json.loads((folder_of(small[1].name, work) / "summary.json").read_text())
+            plot_melting(summary).savefig(RESULTS / "melting.png", dpi=110)
 
 
 def write(row: dict[str, Any]) -> None:
