@@ -100,9 +100,9 @@ class Observation:
         The probability with which the error was seen: 1 on a flagged call, the audit rate on a trusted one.
     model_version
         The version of the surrogate that predicted; 0 before the first training.
-    novelty
-        What an error that was seen is worth as evidence: 1 at an input unlike those seen before, less where it repeats
-        one of them.
+    distance
+        How far the input lies from those that the target has answered, in any unit; infinite where that is not known. An
+        error seen nearer to them than most calls are is worth less as evidence.
     """
 
     uncertainty: float
@@ -110,7 +110,7 @@ class Observation:
     error: float | None
     probability: float
     model_version: int
-    novelty: float = 1.0
+    distance: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,14 @@ SYSTEMS = {
         (1200.0,),
         1.0,
     ),
+    "BN64 600 K": System(
+        lambda: bulk("BN", "zincblende", cubic=True, a=3.672) * 2,
+        manybody(
+            "tersoff_brenner", "TersoffBrenner", "Matsunaga_Fisher_Matsubara_Jpn_J_Appl_Phys_39_48_B_C_N"
+        ),
+        (600.0,),
+        1.0,
+    ),
     "KCl64 600 K": System(
         lambda: bulk("KCl", "rocksalt", cubic=True, a=6.29) * 2,
         lambda: Ions(KCL, {"K": 1.0, "Cl": -1.0}),

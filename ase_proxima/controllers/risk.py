@@ -100,6 +100,7 @@ class RiskController:
     shift: float = 3.0
     alarm_pairs: int = 20
     delta: float = 0.05
+    earn: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.error_bound > 0:
@@ -124,7 +125,7 @@ class RiskController:
         if not (self.audit_rate > 0 and state.threshold > 0):
             return 0.0
         latest = state.seen[-(self.window // 2) :]
-        weights = _weights(latest)
+        weights = _weights(latest, state.afar)
         near = [w if 2 * seen[0] > uncertainty else 0.0 for seen, w in zip(latest, weights, strict=True)]
         first = max(len(near) - state.fresh, 0)
         evidence = min(sum(near[:first]), self.n_near - 1.0) + sum(near[first:])
@@ -135,7 +136,8 @@ class RiskController:
         )
         usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
         believed = len(latest) >= self.n_near  # before, the ratio is what a prior or a trained surrogate says
-        return min(max(usual, missing * (min(1.0, risk) if believed else 1.0)), 1.0)
+        early = self.first_gap / (self.first_gap + state.calm) * min(1.0, risk)
+        return min(max(usual, early, missing * (min(1.0, risk) if believed else 1.0)), 1.0)
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
@@ -143,10 +145,12 @@ class RiskController:
         limit = self.cap * self.error_bound
         counted = error if error is None or error < limit else limit  # NaN counts as the limit
         trusted, spent, calm, fresh = state.trusted, state.spent, state.calm, state.fresh
-        quiet = state.quiet + 1
+        quiet, afar = state.quiet + 1, state.afar
         if observation.trusted:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calm += 1
+            if math.isfinite(observation.distance):
+                afar += (observation.distance - afar) / min(trusted.n, SETTLE)
             expected = min(state.ratio * uncertainty, limit)
             spent += expected
             if counted is not None:
@@ -155,11 +159,13 @@ class RiskController:
         recent, seen, outliers = state.recent, state.seen, state.outliers
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]
-            if error is not None and counted is not None and math.isfinite(error):
+            if error is not None and math.isfinite(error):
                 if error > self.surprise * state.ratio_upper * uncertainty:
                     calm = fresh = 0
                 fresh, quiet = fresh + 1, 0
-                new = (uncertainty, counted, observation.model_version, observation.novelty)
+                # an error that was expected to be above the cap says what the ratio is as any other does
+                known = min(error, self.cap * max(self.error_bound, state.ratio * uncertainty))
+                new = (uncertainty, known, observation.model_version, observation.distance)
                 seen = (*seen, new)[-self.window :]
                 if error > limit:
                     outliers = _count(outliers, error, state.n_calls)
@@ -169,6 +175,7 @@ class RiskController:
             seen=seen,
             recent=recent,
             trusted=trusted,
+            afar=afar,
             spent=spent,
             calm=calm,
             fresh=fresh,
@@ -186,7 +193,7 @@ class RiskController:
         older versions count less, the more the surrogate has changed since.
         """
         pairs = [seen[:2] for seen in state.seen]
-        weights = _weights(state.seen)
+        weights = _weights(state.seen, state.afar)
         ratio, latest = (
             fit_ratio(pairs[-n:], weights=weights[-n:], reference=state.threshold, prior=self.prior_ratio)
             for n in (self.window, self.latest)
@@ -197,7 +204,9 @@ class RiskController:
             aim = self.margin * self.error_bound
             saved = aim * state.trusted.n - state.spent
             allowance = min(max(aim + saved / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound)
-            threshold = largest_threshold(state.recent, allowance / upper, self.spread)
+            earned = min(state.trusted.n / self.horizon, 1.0) ** self.earn if self.earn else 1.0
+            spread = 1.0 + (self.spread - 1.0) * earned
+            threshold = largest_threshold(state.recent, allowance / upper, spread)
         alarm = self._is_uninformative(state)
         below = [u for u in state.recent if u < threshold]
         shifted = self._has_shifted(state)
@@ -274,10 +283,19 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _weights(errors: Sequence[Seen]) -> list[float]:
-    """What each error is worth: less where its input repeats an earlier one, or where its version is an older one."""
+def _weights(errors: Sequence[Seen], afar: float) -> list[float]:
+    """What each error is worth as evidence.
+
+    Less where its version is an older one; and less where its input was nearer to those known than the trusted calls are
+    by the mean, `afar`, as the square of the distance, but for the farthest, which is the best evidence of all.
+    """
+    known = [distance for _, _, _, distance in errors if math.isfinite(distance)]
+    full = min(afar, max(known)) if known else 0.0
     latest = errors[-1][2] + 1 if errors else 1
-    return [novelty * ((version + 1) / latest) ** 2 for _, _, version, novelty in errors]
+    return [
+        ((version + 1) / latest) ** 2 * (min(1.0, distance / full) ** 2 if full > 0 else 1.0)
+        for _, _, version, distance in errors
+    ]
 
 
 def _count(outliers: Outliers, error: float, call: int) -> Outliers:

@@ -10,8 +10,9 @@ __all__ = ["Outliers", "RiskState", "Seen"]
 
 
 Seen = tuple[float, float, int, float]
-"""One error that was seen: the uncertainty; the error, up to the cap; the version of the surrogate that predicted; what
-it is worth as evidence, 1, or less where the input repeats an earlier one."""
+"""One error that was seen: the uncertainty; the error, up to `cap` times the larger of the bound and what was
+expected; the version of the surrogate that predicted; the distance from the
+inputs that the target had answered, infinite where not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class RiskState:
         Uncertainties of the latest calls.
     typical
         Mean of `recent` below the threshold.
+    afar
+        Running mean of the distance of trusted calls from the inputs that the target had answered; 0 where not known.
     trusted
         Estimated errors of the trusted calls, without bias.
     spent
@@ -72,6 +75,7 @@ class RiskState:
     seen: tuple[Seen, ...] = ()
     recent: tuple[float, ...] = ()
     typical: float = 0.0
+    afar: float = 0.0
     trusted: MeanError = field(default_factory=MeanError)
     spent: float = 0.0
     calm: int = 0
