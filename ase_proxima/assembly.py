@@ -10,12 +10,12 @@ from ase import Atoms
 from ase_proxima import surrogates, uncertainty
 from ase_proxima.errors import InputError
 from ase_proxima.executor import Criterion, Watch
-from ase_proxima.identity import fingerprint
+from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.options import Options, make_controller
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.training import make_training_policy
+from ase_proxima.types.identity import fingerprint
 
 __all__ = ["Parts", "assemble"]
 

@@ -26,15 +26,15 @@ from ase_proxima.errors import InputError, ProximaWarning, RunDirectoryError
 from ase_proxima.executor import Executor, Guard
 from ase_proxima.executor.blending import Blending
 from ase_proxima.executor.differences import unresolved
+from ase_proxima.executor.options import Options
 from ase_proxima.executor.reach import Nearest
-from ase_proxima.identity import electronic_state, fingerprint
 from ase_proxima.metrics import ErrorMetric, find_metric
-from ase_proxima.options import Options
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore, RunDirectory
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.types import Decision, Results, Stats
+from ase_proxima.types.identity import electronic_state, fingerprint
 
 __all__ = ["ProximaCalculator"]
 

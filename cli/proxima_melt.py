@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from ase_proxima.errors import InputError
 from proxima_cli.endings import ResumableCommand
+from proxima_cli.executors import executor_option, open_place
 from proxima_cli.options import (
     HELP_NAMES,
     NumberList,
@@ -82,9 +84,7 @@ class _Temperatures(NumberList):
 )
 @seed_option
 @jobs_option
-@click.option(
-    "--executor", type=click.Choice(["loky", "threading", "dask"]), default="loky", help="Of --jobs."
-)
+@executor_option("processes")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the study.  [default: runs/melt-TIME]"
 )
@@ -102,7 +102,7 @@ def main(
     quick: bool,
     starts: Path | None,
     jobs: int,
-    executor: str,
+    where: str,
     out: Path | None,
     resume: bool,
     plot: Path | None,
@@ -133,8 +133,13 @@ def main(
         phase_steps=QUICK["phase_steps"] if quick else MeltingSettings.phase_steps,
         **settings,
     )
-    _connect(executor)
-    with progress_bar("melting") as update:
+    with ExitStack() as stack:
+        executor = None
+        if where != "processes":
+            place = stack.enter_context(open_place(where, jobs))
+            place.check_files({"--models": study.models})
+            executor, jobs = place.executor, place.n_workers
+        update = stack.enter_context(progress_bar("melting"))
 
         def show(progress: Progress) -> None:
             update(progress.doing, progress.n_done, progress.n_runs)
@@ -142,8 +147,8 @@ def main(
         result = melt(
             study,
             runs or (QUICK["runs"] if quick else 24),
-            out,
-            starts=starts,
+            out.absolute(),
+            starts=None if starts is None else starts.absolute(),
             resume=resume,
             jobs=jobs,
             executor=executor,
@@ -158,14 +163,3 @@ def main(
         click.echo(f"runs and their snapshots in {out}")
     if plot is not None:
         write_figure(plot_melting(result), plot)
-
-
-def _connect(executor: str) -> None:
-    """Start, or find by its configuration, the cluster that Dask is to use."""
-    if executor != "dask":
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError("--executor dask needs Dask: pip install 'ase-proxima[distributed]'") from error
-    Client()

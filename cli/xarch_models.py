@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxima_cli.executors import executor_option, fan_out
 from proxima_cli.options import FILE, json_option, model_seed_option, split_names, threads_option
 from proxima_cli.output import echo_json, echo_table, json_text, number, percent, step_progress, write_text
 
@@ -81,6 +82,7 @@ def load_data(
 @click.option("--out", type=FILE, help="Model file to write; TARGET-SOURCE-DEST.skops unless given.")
 @model_seed_option
 @threads_option
+@executor_option(None)
 @click.option("--budget", type=click.IntRange(min=1), help="nas: candidates to try (100).")
 @click.option("--best", type=click.IntRange(min=1), help="nas: how many to train again and average (50).")
 @click.option(
@@ -107,6 +109,7 @@ def train(
     out: Path | None,
     seed: int,
     jobs: int,
+    where: str | None,
     budget: int | None,
     best: int | None,
     evaluator: str | None,
@@ -133,9 +136,9 @@ def train(
     if options and name != "nas":
         spelt = "search-dir" if "folder" in options else next(iter(options))
         raise InputError(f"--{spelt} is an option of --model nas, got --model {name}")
-    with step_progress(f"training {name}") as update:
+    with fan_out(where, jobs) as n_jobs, step_progress(f"training {name}") as update:
         rows = load_data(target, source, dest, data, metrics)
-        trained = fit(rows, name, seed=seed, n_jobs=jobs, on_step=update, **options)
+        trained = fit(rows, name, seed=seed, n_jobs=n_jobs, on_step=update, **options)
     out = out or _model_file(trained.problem)
     save_model(trained, out)
     if as_json:
@@ -273,6 +276,7 @@ def _cell(value: object) -> str:
 @click.option("--nested", is_flag=True, help="Choose hyper-parameters on inner folds of each training part.")
 @model_seed_option
 @threads_option
+@executor_option(None)
 @click.option("--by-application", is_flag=True, help="Print the scores of each application too.")
 @click.option("--out", type=FILE, help="JSON file for the scores, by application too.")
 @json_option
@@ -289,6 +293,7 @@ def evaluate(
     nested: bool,
     seed: int,
     jobs: int,
+    where: str | None,
     by_application: bool,
     out: Path | None,
     as_json: bool,
@@ -296,7 +301,7 @@ def evaluate(
     """Score models on rows that they did not see, beside old = new and the other baselines."""
     from gpu_xarch.learning.evaluation import evaluate as cross_validate
 
-    with step_progress("evaluating") as update:
+    with fan_out(where, jobs) as n_jobs, step_progress("evaluating") as update:
         rows = load_data(target, source, dest, data, metrics)
         result = cross_validate(
             rows,
@@ -306,7 +311,7 @@ def evaluate(
             repeats=repeats,
             nested=nested,
             seed=seed,
-            n_jobs=jobs,
+            n_jobs=n_jobs,
             on_step=update,
         )
     with step_progress("drawing intervals"):

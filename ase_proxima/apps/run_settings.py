@@ -19,7 +19,7 @@ from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.apps.run_folder import refuse_other_settings
 from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.options import check_surrogate_name
+from ase_proxima.executor.options import check_surrogate_name
 from ase_proxima.targets import ElectronicState, refuse_same, resolve_state, with_state
 
 __all__ = [

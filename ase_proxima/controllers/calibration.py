@@ -152,7 +152,9 @@ def fit_ratio(
     return Ratio(max(r.mean for r in estimates), max(r.upper for r in estimates))
 
 
-def _ratio(weighted: Sequence[tuple[float, float, float]], prior: float, prior_weight: float, z: float) -> Ratio:
+def _ratio(
+    weighted: Sequence[tuple[float, float, float]], prior: float, prior_weight: float, z: float
+) -> Ratio:
     """Ratio from (weight, uncertainty, error), the prior being worth `prior_weight` of them."""
     sum_u = math.fsum(w * u for w, u, _ in weighted)
     mean_u = sum_u / math.fsum(w for w, _, _ in weighted) if sum_u > 0 else 1.0

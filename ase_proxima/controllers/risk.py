@@ -15,7 +15,9 @@ from ase_proxima.types import Observation, Verdict
 __all__ = ["RiskController", "RiskState"]
 
 SETTLE = 10
-"""Trusted calls after which the threshold is set anew though no error was seen; uncertainties in the latest mean."""
+"""Trusted calls after which the threshold is set anew though no error was seen; distances in their running mean."""
+BELIEVED = 3
+"""Errors to be seen before audits follow the expected error."""
 LEAST_ALLOWANCE = 0.05
 """Share of its aim below which a debt does not press the allowance, so that the way out stays open."""
 RANKED, RANKED_AGAIN = 0.1, 0.3
@@ -48,7 +50,9 @@ class RiskController:
     margin : float
         Share of the bound that is aimed at.
     spread : float
-        No call is trusted whose expected error exceeds the allowance by this factor.
+        No call is trusted whose expected error exceeds the allowance by this factor, nor by more than 1 at first: the
+        factor grows with the trusted calls, over `horizon` of them, as until then others that make up for it are only hoped
+        for.
     horizon : int
         Trusted calls over which savings are spent and debts paid.
     window : int
@@ -65,16 +69,11 @@ class RiskController:
         Expected error over the bound at which audits have the probability `audit_rate`.
     audit_least, audit_most : float
         Smallest and largest probability of an audit, in units of `audit_rate`.
-    n_near : float
-        Errors to be seen at half an uncertainty or above before that uncertainty counts as known, and at any before the
-        ratio does; repeated views of one structure count as one.
     first_gap : float
-        Audits that wait for those come with the probability `first_gap / (first_gap + trusted calls so far)`, so that
-        the first ones spread over a run, whatever its time step.
+        Audits of calls whose expected error is `audit_risk` of the bound or more have at least the probability
+        `first_gap / (first_gap + trusted calls so far)`: what goes wrong after n calls is noticed after a share of n.
     surprise : float
-        An error above this multiple of the expected one makes earlier errors no evidence for `n_near`.
-    shift : float
-        So does a change of the mean uncertainty by this factor.
+        An error above this multiple of the expected one starts that count of calls anew.
     alarm_pairs : int
         Errors to be seen before it is judged whether the uncertainty ranks them.
     delta : float
@@ -94,13 +93,10 @@ class RiskController:
     audit_risk: float = 0.3
     audit_least: float = 0.1
     audit_most: float = 5.0
-    n_near: float = 3.0
     first_gap: float = 3.0
     surprise: float = 2.5
-    shift: float = 3.0
     alarm_pairs: int = 20
     delta: float = 0.05
-    earn: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.error_bound > 0:
@@ -121,31 +117,24 @@ class RiskController:
         return Verdict(trusts, probability, state.threshold, state.ratio)
 
     def _audit_probability(self, state: RiskState, uncertainty: float) -> float:
-        """Probability of an audit: the larger the expected error, and the less was seen at such uncertainties."""
+        """Probability of an audit: the larger the expected error, and the fewer calls were trusted so far."""
         if not (self.audit_rate > 0 and state.threshold > 0):
             return 0.0
-        latest = state.seen[-(self.window // 2) :]
-        weights = _weights(latest, state.afar)
-        near = [w if 2 * seen[0] > uncertainty else 0.0 for seen, w in zip(latest, weights, strict=True)]
-        first = max(len(near) - state.fresh, 0)
-        evidence = min(sum(near[:first]), self.n_near - 1.0) + sum(near[first:])
-        missing = max(1.0 - evidence / self.n_near, 0.0) * self.first_gap / (self.first_gap + state.calm)
         risk, typical_risk = (
             (state.ratio_upper * u / (self.audit_risk * self.error_bound)) ** 2
             for u in (uncertainty, 0.5 * state.typical)
         )
         usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
-        believed = len(latest) >= self.n_near  # before, the ratio is what a prior or a trained surrogate says
-        early = self.first_gap / (self.first_gap + state.calm) * min(1.0, risk)
-        return min(max(usual, early, missing * (min(1.0, risk) if believed else 1.0)), 1.0)
+        # before some were seen, the expected error is what a prior or a trained surrogate says of itself
+        believed = min(1.0, risk) if len(state.seen) >= BELIEVED else 1.0
+        return min(max(usual, believed * self.first_gap / (self.first_gap + state.calm)), 1.0)
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
         uncertainty, error = observation.uncertainty, observation.error
         limit = self.cap * self.error_bound
         counted = error if error is None or error < limit else limit  # NaN counts as the limit
-        trusted, spent, calm, fresh = state.trusted, state.spent, state.calm, state.fresh
-        quiet, afar = state.quiet + 1, state.afar
+        trusted, spent, calm, afar = state.trusted, state.spent, state.calm, state.afar
         if observation.trusted:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calm += 1
@@ -161,8 +150,7 @@ class RiskController:
             recent = (*recent, uncertainty)[-self.horizon // 2 :]
             if error is not None and math.isfinite(error):
                 if error > self.surprise * state.ratio_upper * uncertainty:
-                    calm = fresh = 0
-                fresh, quiet = fresh + 1, 0
+                    calm = 0
                 # an error that was expected to be above the cap says what the ratio is as any other does
                 known = min(error, self.cap * max(self.error_bound, state.ratio * uncertainty))
                 new = (uncertainty, known, observation.model_version, observation.distance)
@@ -178,8 +166,6 @@ class RiskController:
             afar=afar,
             spent=spent,
             calm=calm,
-            fresh=fresh,
-            quiet=quiet,
             outliers=outliers,
         )
         if error is None and trusted.n % SETTLE:
@@ -204,31 +190,18 @@ class RiskController:
             aim = self.margin * self.error_bound
             saved = aim * state.trusted.n - state.spent
             allowance = min(max(aim + saved / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound)
-            earned = min(state.trusted.n / self.horizon, 1.0) ** self.earn if self.earn else 1.0
-            spread = 1.0 + (self.spread - 1.0) * earned
+            spread = 1.0 + (self.spread - 1.0) * min(state.trusted.n / self.horizon, 1.0)
             threshold = largest_threshold(state.recent, allowance / upper, spread)
         alarm = self._is_uninformative(state)
         below = [u for u in state.recent if u < threshold]
-        shifted = self._has_shifted(state)
         return replace(
             state,
             threshold=0.0 if alarm else threshold,
             ratio=max(ratio.mean, latest.mean),
             ratio_upper=upper,
             typical=sum(below) / len(below) if below else 0.0,
-            calm=0 if shifted else state.calm,
-            fresh=0 if shifted else state.fresh,
             alarm=alarm,
         )
-
-    def _has_shifted(self, state: RiskState) -> bool:
-        """Whether the latest uncertainties differ from the first ones after the latest error that was seen."""
-        since = state.recent[-min(state.calm, state.quiet) :] if state.calm and state.quiet else ()
-        before, now = since[:-SETTLE], since[-SETTLE:]
-        if len(before) < SETTLE:
-            return False
-        change = _mean(now) / max(_mean(before), 1e-300)
-        return not 1 / self.shift < change < self.shift
 
     def _is_uninformative(self, state: RiskState) -> bool:
         """Whether errors above the bound come at small uncertainties as much as at large ones."""
@@ -277,10 +250,6 @@ class RiskController:
             )
             notes.append(f"{seen}: look at that frame")
         return tuple(notes)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def _weights(errors: Sequence[Seen], afar: float) -> list[float]:

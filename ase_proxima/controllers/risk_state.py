@@ -57,11 +57,7 @@ class RiskState:
     spent
         Their sum as the threshold is steered by: as it is, but for errors above the cap (see `RiskController`).
     calm
-        Trusted calls since the last surprise or shift of the uncertainties.
-    fresh
-        Errors seen since then.
-    quiet
-        Calls since the latest error that was seen.
+        Trusted calls since the last surprise.
     outliers
         Errors above the cap.
     alarm
@@ -79,7 +75,5 @@ class RiskState:
     trusted: MeanError = field(default_factory=MeanError)
     spent: float = 0.0
     calm: int = 0
-    fresh: int = 0
-    quiet: int = 0
     outliers: Outliers = field(default_factory=Outliers)
     alarm: bool = False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,6 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
-from joblib import Parallel, delayed, parallel_config
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.dynamics import coexistence
@@ -363,7 +365,7 @@ def melt(
     starts: Path | None = None,
     resume: bool = False,
     jobs: int = 1,
-    executor: str = "loky",
+    executor: Executor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Find a melting point, and write everything into `folder`.
@@ -376,8 +378,10 @@ def melt(
         Folder of another study of the same cell, whose preparation is taken.
     resume
         Whether to go on with what is in the folder; a run that was cut begins again.
-    jobs, executor
-        Runs side by side, and joblib's backend for them.
+    jobs
+        Runs side by side.
+    executor
+        Makes them, on hosts that share the folder; by default a process each of this host.
 
     Returns
     -------
@@ -405,27 +409,31 @@ def melt(
         )
     done = read_runs(folder)
     total = n_runs * len(settings.temperatures_K or (0,))
-    with parallel_config(backend=executor, n_jobs=jobs):
+    with _runner(executor, jobs) as run_all:
         while len(done) < total:
             batch = _next(settings, preparation, done, min(jobs, total - len(done)), n_runs)
             if on_progress:
                 names = ", ".join(f"{T:.0f} K" for _, T in batch)
                 on_progress(Progress(f"running at {names}", len(done), total))
-            done += Parallel()(
-                delayed(_run)(
-                    settings,
-                    preparation,
-                    source / "starts.traj",
-                    folder / "runs" / f"{index:03d}-{T:.0f}K",
-                    index,
-                    T,
-                )
-                for index, T in batch
-            )
+            folders = [folder / "runs" / f"{index:03d}-{T:.0f}K" for index, T in batch]
+            one = partial(_run, settings, preparation, source / "starts.traj")
+            done += run_all(one, folders, *zip(*batch, strict=True))
             write_json(folder / "summary.json", summarise(settings, preparation, done))
     if on_progress:
         on_progress(Progress("done", len(done), total))
     return summarise(settings, preparation, done)
+
+
+@contextmanager
+def _runner(executor: Executor | None, jobs: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
+    """What does the work of `map`: an executor, processes of its own, or `map` itself."""
+    if executor is not None:
+        yield executor.map
+    elif jobs == 1:
+        yield map
+    else:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            yield pool.map
 
 
 def _next(

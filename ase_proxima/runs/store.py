@@ -22,16 +22,16 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_proxima.errors import RunDirectoryError
-from ase_proxima.identity import (
+from ase_proxima.protocols import Surrogate
+from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
+from ase_proxima.types import Decision, Frame, Results
+from ase_proxima.types.identity import (
     ELECTRONIC_INFO,
     checksum,
     electronic_state,
     fingerprint,
     same_input,
 )
-from ase_proxima.protocols import Surrogate
-from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
-from ase_proxima.types import Decision, Frame, Results
 
 __all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_frames", "read_steps", "write_json"]
 

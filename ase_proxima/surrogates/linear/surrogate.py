@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.features import continues
+from ase_proxima.surrogates.features import continues
 from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
 from ase_proxima.surrogates.linear.choice import choose_settings
 from ase_proxima.surrogates.linear.evidence import (
