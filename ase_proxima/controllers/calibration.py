@@ -11,7 +11,7 @@ __all__ = ["Ratio", "fit_line", "fit_ratio", "largest_threshold", "rank_correlat
 NEAREST = 10
 """Observations that always count in full where the ratio is wanted."""
 PRIOR_WEIGHTS = (1.0, 4.0)
-"""Observations that a prior is worth: the fewer, the sooner errors above it count, the more, the later those below it."""
+"""Observations that a prior is worth: the fewer, the sooner errors above it count; the more, the later those below."""
 PRIOR_SPREAD = 0.5
 """Standard error of a prior, in units of itself."""
 
@@ -113,8 +113,8 @@ def fit_ratio(
         Latest observations.
     reference : float
         Uncertainty up to which the ratio is wanted. A pair above it counts as one at the reference with the same
-        ratio; and less, the further up it lies, but for the `NEAREST` smallest (a Gaussian of width 1 in the logarithm).
-        NaN or 0 to weigh all alike.
+        ratio; and less, the further up it lies, but for the `NEAREST` smallest (a Gaussian of width 1 in the
+        logarithm). NaN or 0 to weigh all alike.
     weights : sequence of float, optional
         What each pair counts, by default 1.
     prior : float or None

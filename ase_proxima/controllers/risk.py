@@ -50,9 +50,8 @@ class RiskController:
     margin : float
         Share of the bound that is aimed at.
     spread : float
-        No call is trusted whose expected error exceeds the allowance by this factor, nor by more than 1 at first: the
-        factor grows with the trusted calls, over `horizon` of them, as until then others that make up for it are only hoped
-        for.
+        No call is trusted whose expected error exceeds the allowance by this factor. At first the factor is 1, and it
+        grows over the first `horizon` trusted calls: until then calls that make up for it are only hoped for.
     horizon : int
         Trusted calls over which savings are spent and debts paid.
     window : int
@@ -126,8 +125,9 @@ class RiskController:
         )
         usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
         # before some were seen, the expected error is what a prior or a trained surrogate says of itself
-        believed = min(1.0, risk) if len(state.seen) >= BELIEVED else 1.0
-        return min(max(usual, believed * self.first_gap / (self.first_gap + state.calm)), 1.0)
+        believed = len(state.seen) >= BELIEVED
+        early = self.first_gap / ((2 if believed else 1) * self.first_gap + state.calm)
+        return min(max(usual, early * (min(1.0, risk) if believed else 1.0)), 1.0)
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
@@ -255,8 +255,8 @@ class RiskController:
 def _weights(errors: Sequence[Seen], afar: float) -> list[float]:
     """What each error is worth as evidence.
 
-    Less where its version is an older one; and less where its input was nearer to those known than the trusted calls are
-    by the mean, `afar`, as the square of the distance, but for the farthest, which is the best evidence of all.
+    Less where its version is an older one; and where its input was nearer to those known than the trusted calls are in
+    the mean, `afar`, less as the square of the distance, but for the farthest, the best evidence that there is.
     """
     known = [distance for _, _, _, distance in errors if math.isfinite(distance)]
     full = min(afar, max(known)) if known else 0.0

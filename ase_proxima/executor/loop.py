@@ -71,8 +71,8 @@ class Executor:
     identify : callable
         `identify(x) -> str`: equal for equal inputs, and hardly ever otherwise.
     distance : callable, optional
-        `distance(x, known) -> float`: how far `x` lies from the nearest of the inputs `known`, infinite where they are of
-        another kind. By default nothing is known of distances.
+        `distance(x, known) -> float`: how far `x` lies from the nearest of the inputs `known`, infinite where they are
+        of another kind. By default nothing is known of distances.
     watches : sequence of Watch
         Errors that are only counted, beside those of the criteria.
     forces_target : callable, optional

@@ -101,8 +101,8 @@ class Observation:
     model_version
         The version of the surrogate that predicted; 0 before the first training.
     distance
-        How far the input lies from those that the target has answered, in any unit; infinite where that is not known. An
-        error seen nearer to them than most calls are is worth less as evidence.
+        How far the input lies from those that the target has answered, in any unit; infinite where that is not known.
+        An error seen nearer to them than most calls are is worth less as evidence.
     """
 
     uncertainty: float
