@@ -73,6 +73,9 @@ class RiskController:
         `first_gap / (first_gap + trusted calls so far)`: what goes wrong after n calls is noticed after a share of n.
     surprise : float
         An error above this multiple of the expected one starts that count of calls anew.
+    growth : float
+        A call is audited in any case where it lies farther from the inputs that the target has answered than the
+        farthest at which an error was seen, by this factor: trust goes by steps into what was not seen.
     alarm_pairs : int
         Errors to be seen before it is judged whether the uncertainty ranks them.
     delta : float
@@ -89,11 +92,12 @@ class RiskController:
     latest: int = 12
     cap: float = 5.0
     cap_weight: float = 20.0
-    audit_risk: float = 0.3
+    audit_risk: float = 0.4
     audit_least: float = 0.1
     audit_most: float = 5.0
     first_gap: float = 3.0
     surprise: float = 2.5
+    growth: float = 1.5
     alarm_pairs: int = 20
     delta: float = 0.05
 
@@ -113,7 +117,8 @@ class RiskController:
         """Trust what lies below the threshold; audit it with a probability that depends on what was seen."""
         trusts = uncertainty < state.threshold
         probability = self._audit_probability(state, uncertainty) if trusts else 1.0
-        return Verdict(trusts, probability, state.threshold, state.ratio)
+        reach = self.growth * state.reach if self.audit_rate > 0 else math.inf
+        return Verdict(trusts, probability, state.threshold, state.ratio, reach)
 
     def _audit_probability(self, state: RiskState, uncertainty: float) -> float:
         """Probability of an audit: the larger the expected error, and the fewer calls were trusted so far."""
@@ -135,6 +140,7 @@ class RiskController:
         limit = self.cap * self.error_bound
         counted = error if error is None or error < limit else limit  # NaN counts as the limit
         trusted, spent, calm, afar = state.trusted, state.spent, state.calm, state.afar
+        reach = state.reach
         if observation.trusted:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calm += 1
@@ -151,6 +157,8 @@ class RiskController:
             if error is not None and math.isfinite(error):
                 if error > self.surprise * state.ratio_upper * uncertainty:
                     calm = 0
+                if math.isfinite(observation.distance):
+                    reach = max(reach, observation.distance)
                 # an error that was expected to be above the cap says what the ratio is as any other does
                 known = min(error, self.cap * max(self.error_bound, state.ratio * uncertainty))
                 new = (uncertainty, known, observation.model_version, observation.distance)
@@ -164,6 +172,7 @@ class RiskController:
             recent=recent,
             trusted=trusted,
             afar=afar,
+            reach=reach,
             spent=spent,
             calm=calm,
             outliers=outliers,

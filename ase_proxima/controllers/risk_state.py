@@ -12,7 +12,7 @@ __all__ = ["Outliers", "RiskState", "Seen"]
 Seen = tuple[float, float, int, float]
 """One error that was seen: the uncertainty; the error, up to `cap` times the larger of the bound and what was
 expected; the version of the surrogate that predicted; the distance from the
-inputs that the target had answered, infinite where not known."""
+inputs that the target had answered, infinite where they are of another kind, NaN where not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class RiskState:
         Estimated errors of the trusted calls, without bias.
     spent
         Their sum as the threshold is steered by: as it is, but for errors above the cap (see `RiskController`).
+    reach
+        The largest finite distance at which an error was seen.
     calm
         Trusted calls since the last surprise.
     outliers
@@ -72,6 +74,7 @@ class RiskState:
     recent: tuple[float, ...] = ()
     typical: float = 0.0
     afar: float = 0.0
+    reach: float = 0.0
     trusted: MeanError = field(default_factory=MeanError)
     spent: float = 0.0
     calm: int = 0

@@ -44,10 +44,6 @@ _TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training")
 
 COMPARED = 20
 """Latest stored frames with which an input is compared."""
-GROWTH = 1.5
-"""A trusted call farther from the stored frames than this times the farthest at which an error was seen is audited, so
-that the surrogate goes by steps into what it has not seen. In a model of learning dynamics 1.4 to 2 hold alike, but for
-single runs above the bound with 2."""
 REPEATED_WITHIN = 0.5
 """Share of an error bound by which a target may differ from itself when a run is resumed: iterative solvers that start
 elsewhere do, by far less than a bound that makes sense for them."""
@@ -143,7 +139,6 @@ class Executor:
         self._needs_checkpoint = False
         self._drawn: tuple[str, float] | None = None
         self._unverified: Frame | None = None
-        self._reach = 0.0
 
     def __call__(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
         """Results at `x`; one of the latest inputs again is no new call, and has the same answer.
@@ -220,7 +215,7 @@ class Executor:
         blend, weight = self._blend, 1.0
         if trusted and prediction is not None:
             probability = self._audit_probability(prediction, verdicts)
-            if self.distance is not None and distance > GROWTH * self._reach:
+            if any(verdict is not None and distance > verdict.reach for verdict in verdicts):
                 probability = 1.0
         if self.blending is not None:
             ratio = math.inf if by_target else largest_ratio(uncertainties, verdicts)
@@ -264,8 +259,6 @@ class Executor:
         with self.guard.unbroken(f"call {row['step']} was written down"):
             if decision is not Decision.SURROGATE:
                 self._keep(Frame(x, exact, self._counts["n_calls"]), row)
-                if prediction is not None and math.isfinite(distance):
-                    self._reach = max(self._reach, distance)
             self.states, self._blend = states, blend
             self._seen = {name: count_error(seen, errors[name]) for name, seen in self._seen.items()}
             self.last_decision, self._last_input = decision, identity
@@ -363,9 +356,9 @@ class Executor:
         ]
 
     def _distance(self, x: Any) -> float:
-        """How far `x` lies from the latest stored frames; infinite where that is not known."""
+        """How far `x` lies from the latest stored frames; NaN where that is not known."""
         frames = self.store.frames[-COMPARED:]
-        return math.inf if self.distance is None else self.distance(x, [frame.x for frame in frames])
+        return math.nan if self.distance is None else self.distance(x, [frame.x for frame in frames])
 
     @property
     def _uncertainties(self) -> list[Uncertainty]:
@@ -568,7 +561,6 @@ class Executor:
                 "rng": self.rng.bit_generator.state,
                 "costs": state_to_json(self._costs),
                 "blend": state_to_json(self._blend),
-                "reach": self._reach,
                 "controllers": [state_to_json(state) for state in self.states],
                 "errors_seen": {name: state_to_json(seen) for name, seen in self._seen.items()},
                 "last_input": self._last_input,
@@ -604,7 +596,6 @@ class Executor:
         self._seen = {name: state_from_json(SeenErrors(), state["errors_seen"][name]) for name in self._seen}
         self._costs = state_from_json(Costs(), state["costs"])
         self._blend = state_from_json(BlendState(), state["blend"])
-        self._reach = float(state["reach"])
         self._last_input = state["last_input"]
         self.last_decision = Decision(state["last_decision"]) if state["last_decision"] else None
         for frame in frames[-REMEMBERED:]:

@@ -46,7 +46,7 @@ def audited(state, controller, u, e, probability):
     return controller.observe(state, Observation(u, True, e, probability, 1))
 
 
-def flagged(controller, pairs, distance=math.inf, version=1):
+def flagged(controller, pairs, distance=math.nan, version=1):
     """State after flagged calls with these uncertainties and errors."""
     state = controller.init()
     for u, e in pairs:
@@ -131,13 +131,13 @@ def test_the_probability_of_an_audit_follows_the_expected_error_over_the_bound()
     at = {
         x: controller.decide(state, x * BOUND / state.ratio_upper).audit_probability for x in (0.05, 0.3, 0.6)
     }
-    assert at == pytest.approx({0.05: 0.002, 0.3: 0.02, 0.6: 0.08})
+    assert at == pytest.approx({0.05: 0.002, 0.3: 0.01125, 0.6: 0.045})
 
 
 def test_small_uncertainties_among_larger_ones_are_audited_often_enough_to_be_limited():
     """The smallest probability counts in the upper limit, so it follows the typical call and not the smallest."""
     controller = RiskController(BOUND, prior_ratio=1.0)
-    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.05)
+    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.06, calm=10**6)
     assert controller.decide(state, 1e-9).audit_probability > 0.01
 
 
@@ -165,7 +165,7 @@ def test_the_farthest_error_counts_in_full_however_far_the_trusted_calls_are():
 
 
 def test_trust_above_the_allowance_is_earned():
-    """However small the uncertainties were so far, at first no call is trusted whose own expected error is not allowed."""
+    """However small the uncertainties were, at first no call is trusted whose own expected error is not allowed."""
     controller = RiskController(BOUND, prior_ratio=1.0)
     state = flagged(controller, [(0.001, 0.001)] * 50)
     assert state.threshold * state.ratio_upper == pytest.approx(controller.margin * BOUND)
@@ -203,6 +203,18 @@ def test_errors_of_older_versions_count_less():
         ratios[late] = state.ratio
     assert ratios[9] < 0.5 * ratios[1]
     assert ratios[9] == pytest.approx(0.5, abs=0.2)
+
+
+def test_beyond_what_was_seen_by_half_each_call_is_audited():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    assert controller.init().reach == 0.0
+    state = flagged(controller, [(0.05, 0.01)] * 5, 0.01)
+    state = controller.observe(
+        state, Observation(0.05, True, None, 0.1, 1, 0.2)
+    )  # not seen, and so no evidence
+    state = controller.observe(state, Observation(0.05, True, 0.01, 0.1, 1, math.inf))  # of another kind
+    assert controller.decide(state, 0.05).reach == pytest.approx(0.015)
+    assert RiskController(BOUND, prior_ratio=1.0, audit_rate=0.0).decide(state, 0.05).reach == math.inf
 
 
 def test_an_error_of_a_million_does_not_send_the_rest_to_the_target():
