@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 
+BESIDE = "shared.db"
+"""Where walkers share their frames, beside their run directories, unless it is said."""
 WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 
 
@@ -79,6 +81,14 @@ WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
     help="Where the target cannot give a move's energy: end the run, or reject the move.",
 )
 @click.option("--reference", type=click.Path(path_type=Path), help="Run whose structures are gone through.")
+@click.option(
+    "--share",
+    is_flag=False,
+    flag_value=BESIDE,
+    metavar="[DATABASE]",
+    help="Let the walkers learn from each other's target calls, through a file in --out or one that is named, or "
+    "postgresql://HOST/NAME.",
+)
 @click.option("--jobs", default=1, help="Runs side by side, one target worker each.")
 @executor_option("processes")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/TIME]")
@@ -96,6 +106,7 @@ def main(
     inner_steps: int | None,
     on_target_failure: str,
     reference: Path | None,
+    share: str | None,
     jobs: int,
     where: str,
     out: Path | None,
@@ -132,12 +143,15 @@ def main(
             f"--temp and --seed ask for {len(temperatures) * len(seeds):,} runs: ask for {MOST_NUMBERS:,} at most"
         )
     named, out = out is not None, out or Path("runs") / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    base = RunSettings(temperature_K=temperatures[0], seed=seeds[0], **given)
+    several = len(temperatures) * len(seeds) > 1
+    base = RunSettings(
+        temperature_K=temperatures[0], seed=seeds[0], share=_shared(share, several=several), **given
+    )
     tasks: dict[Path, Settings] = {}
     for temperature in temperatures:
         for seed in seeds:
             name = f"T{temperature:04g}K-s{seed}"
-            run_dir = out if len(temperatures) * len(seeds) == 1 else out / name
+            run_dir = out / name if several else out
             if run_dir in tasks:
                 raise InputError(
                     f"--temp and --seed ask for {name} twice: give each temperature (in six digits) and seed once"
@@ -211,6 +225,21 @@ def _with_structure(run_dir: Path, error: Exception) -> Exception:
     except (ProximaError, OSError):  # a run of another kind, or one that had not begun
         return error
     return ProcessDiedError(f"{error}; the structure that it was busy with is in {place}")
+
+
+def _shared(share: str | None, *, several: bool) -> str | None:
+    """Where walkers share, as each run directory keeps it."""
+    from ase_proxima.runs.shared import is_server
+
+    if share is None or is_server(share):
+        return share
+    if share != BESIDE:
+        return str(Path(share).absolute())
+    if not several:
+        raise InputError(
+            "--share is for several walkers: ask for them with --temp or --seed, or name a database"
+        )
+    return str(Path("..") / BESIDE)
 
 
 def _new_folder(wanted: Path) -> Path:

@@ -14,7 +14,10 @@ from proxima_cli.options import FILE, json_option, model_seed_option, split_name
 from proxima_cli.output import echo_json, echo_table, json_text, number, percent, step_progress, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gpu_xarch.learning.rows import TrainingData
+    from gpu_xarch.learning.training import Trained
     from gpu_xarch.models.problem import Problem
 
 __all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
@@ -150,6 +153,13 @@ def train(
         f"{name} for {problem.target} {where}: {card['rows']} rows of {card['applications']} applications, "
         f"{card['metrics']} metrics, {len(card['left_out_metrics'])} left out"
     )
+    if card["imputed_values"]:
+        named = ", ".join(f"{one} ({count})" for one, count in card["imputed_values"].items())
+        click.echo(f"gaps imputed by the median of the other rows: {named}")
+    if card["rows_without_target"]:
+        click.echo(
+            f"{card['rows_without_target']} rows left out: they lack {problem.target}, ipc or inst_executed"
+        )
     if card["refused_values"]:
         click.echo(
             f"{card['refused_values']} values of these rows were refused at ingest, as no device can have them"
@@ -197,11 +207,27 @@ def _next_commands(model: Path, data: Path | None) -> tuple[str, str]:
 @click.option("--out", type=FILE, help="CSV to write; printed unless given.")
 @click.option("--impute", is_flag=True, help="Fill in missing metrics by the median of the training rows.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Coverage of the intervals.")
+@click.option(
+    "--by",
+    type=click.Choice(["kernel", "application"]),
+    help="Sum the times of all launches instead of rows by run.",
+)
 @json_option
 def predict(
-    model: Path, data: Path, dest: str | None, out: Path | None, impute: bool, level: float, as_json: bool
+    model: Path,
+    data: Path,
+    dest: str | None,
+    out: Path | None,
+    impute: bool,
+    level: float,
+    by: str | None,
+    as_json: bool,
 ) -> None:
-    """Predict every run of the model's source GPU in a table."""
+    """Predict every run of the model's source GPU in a table.
+
+    Beside the target stand the time, IPC and memory throughput that go with it, and the limit that binds.
+    """
+    from gpu_xarch.learning.outlook import total_times
     from gpu_xarch.learning.persistence import load_model
     from gpu_xarch.learning.prediction import TOLERANCE, predict_table
     from gpu_xarch.tables.load import load_table
@@ -214,14 +240,28 @@ def predict(
     if imputed:
         named = ", ".join(f"{name} ({count})" for name, count in imputed.items())
         click.echo(f"imputed by the median of the training rows: {named}", err=True)
+    if frame.attrs["without_old"]:
+        click.echo(
+            f"{frame.attrs['without_old']} runs without {trained.problem.target}, the old value itself, are left out",
+            err=True,
+        )
+    shown = frame if by is None else total_times(frame, by)
     if out is not None:
-        write_text(out, frame.to_csv(index=False))
-        click.echo(f"{len(frame)} predictions written to {out}", err=True)
-    records = frame.to_dict("records")
+        write_text(out, shown.to_csv(index=False))
+        what = "predictions" if by is None else f"{by}s"
+        click.echo(f"{len(shown)} {what} written to {out}", err=True)
     if as_json:
-        echo_json(records)
+        echo_json(shown.to_dict("records"))
     elif out is None:
-        echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
+        if by is None:
+            _echo_predictions(trained, frame)
+        else:
+            echo_table(list(shown.columns), [[_cell(value) for value in row] for row in shown.to_numpy()])
+    if not trained.problem.same_gpu and "time" not in frame:
+        click.echo(
+            "no time, IPC or limit beside the target: they need ipc and inst_executed of the runs, and data sheets",
+            err=True,
+        )
     far = int(frame["out_of_domain"].sum())
     n_groups, needed = len(set(trained.groups)), frame.attrs["groups_needed"]
     if "low" in frame and n_groups < needed:
@@ -241,11 +281,56 @@ def predict(
         click.echo("SIMULATED: the model has learnt from runs that a model made, not measured", err=True)
 
 
+#: columns of a printed prediction, and what they are called there
+_PRINTED = {
+    "run_id": "run",
+    "application": "application",
+    "kernel": "kernel",
+    "input": "input",
+    "launch": "launch",
+    "invocations": "launches",
+    "predicted": "",
+    "probability": "probability",
+    "low": "low",
+    "high": "high",
+    "time": "time, s",
+    "ipc": "ipc",
+    "dram_throughput": "DRAM, bytes/s",
+    "memory_bound": "memory-bound",
+    "limit": "limit",
+    "out_of_domain": "flagged",
+}
+_RUN_DIGITS, _CELL = 8, 32  # of a run's id, of any text
+
+
+def _echo_predictions(trained: Trained, frame: pd.DataFrame) -> None:
+    """Print what is predicted; what is the same in every row stands above, what is empty or said twice nowhere."""
+    from gpu_xarch.units import named_in
+
+    problem, (source, dest) = trained.problem, (frame[side].unique() for side in ("source", "dest"))
+    click.echo(
+        f"{len(frame)} runs, {', '.join(source)} -> {', '.join(dest)}, by {trained.name}; "
+        "flagged: unlike what the model has learnt from"
+    )
+    again = {"duration": "time"}.get(problem.target, problem.target)
+    columns = [one for one in _PRINTED if one in frame and one != again and frame[one].notna().any()]
+    rows = frame[columns].assign(flagged=frame["out_of_domain"].map({True: "yes", False: ""}))
+    if "memory_bound" in rows:
+        rows["memory_bound"] = rows["memory_bound"].map({1.0: "yes", 0.0: ""}).fillna("")
+    if "run_id" in rows:
+        rows["run_id"] = rows["run_id"].astype(str).str[:_RUN_DIGITS]
+    rows["out_of_domain"] = rows.pop("flagged")
+    named = _PRINTED | {"predicted": named_in(problem.target, problem.unit)}
+    echo_table([named[one] for one in columns], [[_cell(value) for value in row] for row in rows.to_numpy()])
+
+
 def _cell(value: object) -> str:
+    if value is None or value != value:
+        return "-"
     if isinstance(value, float):
         return number(value)
     text = str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= _CELL else text[: _CELL - 3] + "..."
 
 
 @click.command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.conformal import GroupConformal
 from gpu_xarch.learning.domain import Domain, ExpectedError
+from gpu_xarch.learning.outlook import outlook
 from gpu_xarch.learning.training import Trained, inputs_of, predict, source_values
 from gpu_xarch.models import ANY
 from gpu_xarch.models.sheets import is_sheet_column
@@ -58,8 +59,9 @@ def predict_table(
     Returns
     -------
     frame : pandas.DataFrame
-        One row a run: what ran, "predicted" in the target's unit, for labels "probability", "low" and "high"
-        for numbers, "out_of_domain". `frame.attrs["proven"]` says whether any run can be inside the domain.
+        One row a run: what ran, "predicted" in the target's unit, what that means (`outlook`), for labels
+        "probability", for numbers "low" and "high", "out_of_domain". `frame.attrs["proven"]` says whether any run can
+        be inside the domain, `frame.attrs["without_old"]` how many are left out for want of the target's old value.
     imputed : dict of str to int
         Values filled in, by metric.
 
@@ -83,12 +85,14 @@ def predict_table(
     told = canonical_device(dest) if dest is not None else None
     rows, values, imputed = source_values(table, trained, dest=told, impute=impute)
     prefix = SOURCE if SOURCE + "device" in table.columns else ""
-    columns = {name: rows[name].to_numpy() for name in ("application", "kernel", "input") if name in rows}
-    frame = pd.DataFrame(columns)
+    frame = pd.DataFrame(_named(rows, prefix))
     frame["simulated"] = rows[prefix + "simulated"].to_numpy(bool)
     frame["source"] = rows[prefix + "device"].to_numpy()
     frame["dest"], frame["target"] = told or problem.dest, problem.target
     frame["predicted"] = predict(trained, values)
+    frame = frame.join(
+        outlook(trained, rows, prefix, str(frame["dest"].iloc[0]), frame["predicted"].to_numpy())
+    )
     on_step(1, 3)
     filled = _filled(rows, prefix, trained) if imputed else np.zeros(len(rows), dtype=bool)
     predicted = frame["predicted"].to_numpy()
@@ -105,9 +109,21 @@ def predict_table(
     far, proven = flags(trained, values)
     frame["out_of_domain"] = far | filled
     frame.attrs["proven"] = proven
+    here = table[prefix + "device"].isin(rows[prefix + "device"].unique())
+    frame.attrs["without_old"] = int(here.sum()) - len(rows)
     frame.attrs["groups_needed"] = math.ceil(round(level / (1.0 - level), 9))
     on_step(3, 3)
     return frame, imputed
+
+
+def _named(rows: pd.DataFrame, prefix: str) -> dict[str, Any]:
+    """Return what tells a run from others, as far as the table has it."""
+    told = {}
+    for name in ("run_id", "application", "kernel", "input", "launch", "invocations"):
+        column = next((one for one in (name, prefix + name) if one in rows), None)
+        if column is not None:
+            told[name] = rows[column].to_numpy()
+    return told
 
 
 def _filled(rows: pd.DataFrame, prefix: str, trained: Trained) -> NDArray[np.bool_]:

@@ -126,6 +126,7 @@ def train(
         "simulated_rows": data.simulated,
         "refused_values": data.refused,
         "rows_without_target": data.dropped,
+        "imputed_values": data.imputed,
         "metrics": len(data.X.columns),
         "left_out_metrics": data.left_out,
         "seed": seed,
@@ -156,7 +157,7 @@ def source_values(
     Returns
     -------
     rows : pandas.DataFrame
-        The rows of the model's source GPU.
+        The rows of the model's source GPU that have the target's old value.
     values : pandas.DataFrame
         Their metrics, shape (n_rows, n_metrics), without gaps.
     imputed : dict of str to int
@@ -166,7 +167,7 @@ def source_values(
     ------
     InputError
         If the table has no run of the source, was measured on other GPUs, or lacks metrics and `impute` is
-        false.
+        false. Values that were refused at ingest are imputed without being asked.
     """
     prefix = SOURCE if SOURCE + "device" in table.columns else ""
     problem = trained.problem
@@ -181,15 +182,17 @@ def source_values(
     metrics = [name for name in trained.columns if not is_sheet_column(name)]
     values = rows.reindex(columns=[prefix + name for name in metrics]).astype(float)
     values.columns = metrics
-    gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
     own = "dram_throughput" if problem.classifies else problem.target
-    if impute and own in gaps and not problem.same_gpu:
-        raise InputError(
-            f"{gaps[own]} runs lack {own}, the old value itself: that is never imputed, profile it"
-        )
-    if gaps and not impute:
-        named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(gaps.items())[:6])
-        more = f" and {len(gaps) - 6} more" if len(gaps) > 6 else ""
+    if own in metrics and not problem.same_gpu:
+        known = values[own].notna().to_numpy(bool)
+        if not known.any():
+            raise InputError(f"no run has {own}, the old value itself: that is never imputed, profile it")
+        rows, values = rows[known], values[known]
+    gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
+    asked = {name: count for name, count in gaps.items() if count > _refused_cells(rows, prefix, name)}
+    if asked and not impute:
+        named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(asked.items())[:6])
+        more = f" and {len(asked) - 6} more" if len(asked) > 6 else ""
         raise InputError(
             f"the runs lack {named}{more}, which the model needs: profile them, or ask for --impute"
         )
@@ -197,6 +200,13 @@ def source_values(
     filled = filled.reset_index(drop=True)
     sheets = add_sheets(filled, problem, rows[prefix + "device"], [dest or problem.dest] * len(rows))
     return rows, sheets[trained.columns], gaps
+
+
+def _refused_cells(rows: pd.DataFrame, prefix: str, name: str) -> int:
+    """Return how many of the runs had an impossible value of a metric, which was left out at ingest."""
+    if prefix + "refused" not in rows:
+        return 0
+    return sum(name in str(names).split(";") for names in rows[prefix + "refused"])
 
 
 def inputs_of(model: Model, X: pd.DataFrame) -> Floats:

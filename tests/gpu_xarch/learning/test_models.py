@@ -110,11 +110,11 @@ def test_the_default_learns_a_ratio_that_the_forest_cannot_extrapolate(data: Tra
 def test_rivals_of_the_mechanism_are_weighed_by_groups_left_out(data: TrainingData) -> None:
     kin = replace(data, y=1.0 * data.problem.old(data.X))
     learnt = fit_model(make_model("auto", IPC, n_estimators=4), kin)
-    assert learnt.weights_[""] == [0.0, 0.0, 1.0]  # old = new is right everywhere
-    np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=1e-9)
+    assert learnt.weights_[""][2] > 0.9  # old = new is right everywhere
+    np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=0.02)
     for groups in (None, ["one"] * len(kin)):
         alone = make_model("auto", IPC, n_estimators=2).fit(kin.X, kin.y, groups=groups)
-        assert alone.weights_ == {"": [1.0, 0.0, 0.0]}
+        assert alone.weights_ == {"": [1.0, 0.0, 0.0, 0.0]}
 
 
 def test_a_correction_is_smaller_the_farther_a_run_is_from_all_others(data: TrainingData) -> None:
@@ -140,13 +140,34 @@ def test_models_are_estimators_of_scikit_learn(name: str, few: TrainingData) -> 
 
 def test_missing_and_constant_metrics_are_left_out_and_named(pairs: pd.DataFrame) -> None:
     changed = pairs.copy()
-    changed.loc[changed.index[3], "source.achieved_occupancy"] = np.nan
+    changed.loc[changed.index[3:16], "source.achieved_occupancy"] = np.nan
     changed["source.warp_execution_efficiency"] = 1.0
     found = training_data(changed, IPC)
-    assert found.left_out["achieved_occupancy"] == "missing in 1 rows"
+    assert found.left_out["achieved_occupancy"] == "missing in 13 rows"
     assert found.left_out["warp_execution_efficiency"] == "the same in every row"
     assert not {"achieved_occupancy", "warp_execution_efficiency"} & set(found.X.columns)
     assert found.simulated == len(found) == 120
+
+
+def test_a_refused_cell_costs_neither_its_column_nor_the_model(pairs: pd.DataFrame) -> None:
+    changed = pairs.copy()
+    for row, name in ((3, "sm_efficiency"), (4, "inst_executed"), (5, "ipc")):
+        changed.loc[changed.index[row], "source." + name] = np.nan
+        changed.loc[changed.index[row], "source.refused"] = name
+    found = training_data(changed, IPC, metrics=["ipc", "inst_executed", "sm_efficiency"])
+    assert found.imputed == {"sm_efficiency": 1}
+    assert (len(found), found.dropped, found.refused) == (118, 2, 3)
+    assert found.X["sm_efficiency"][3] == pytest.approx(
+        pairs["source.sm_efficiency"].drop([3, 4, 5]).median()
+    )
+    trained = train(found, "mechanism")
+    frame, imputed = predict_table(trained, changed)
+    assert imputed == {"sm_efficiency": 1, "inst_executed": 1}
+    assert (len(frame), frame.attrs["without_old"]) == (119, 1)
+    assert frame["out_of_domain"][[3, 4]].all()
+    whole = predict_table(trained, pairs)[0]
+    ratio, usual = frame["high"][3] / frame["predicted"][3], whole["high"][3] / whole["predicted"][3]
+    assert ratio > 1.05 * usual
 
 
 def test_the_same_gpu_never_sees_the_target_or_its_aliases(pairs: pd.DataFrame) -> None:
@@ -310,7 +331,7 @@ def test_missing_metrics_are_imputed_only_when_asked_and_listed(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda pairs: pairs.iloc[:19], "19 pairs have ipc on V100, at least 20"),
+        (lambda pairs: pairs.iloc[:19], "19 pairs have ipc on P100 and V100, at least 20"),
         (lambda pairs: pairs.drop(columns=["dest.ipc"]), "no dest.ipc to learn from"),
         (lambda pairs: pairs.assign(**{"source.device": "K40"}), "no source.device 'P100', it has K40"),
         (lambda pairs: pairs.drop(columns=["source.device"]), "needs a table of pairs"),
