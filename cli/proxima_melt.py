@@ -29,7 +29,7 @@ from proxima_cli.output import echo_json, echo_table, progress_bar, write_figure
 if TYPE_CHECKING:
     from ase_proxima.dynamics.melting import Progress
 
-QUICK = {"size": 3, "runs": 16, "phase_steps": 3000}
+QUICK = {"size": 3, "phase_steps": 3000}
 """What --quick stands for, where it is not given."""
 
 
@@ -61,7 +61,8 @@ class _Temperatures(NumberList):
 @click.option(
     "--runs",
     type=click.IntRange(min=1),
-    help="Runs in all; at each temperature of a list.  [default: 24; 16 with --quick]",
+    default=24,
+    help="Runs in all; at each temperature of a list.",
 )
 @click.option(
     "--steps",
@@ -76,7 +77,7 @@ class _Temperatures(NumberList):
 @click.option("--threshold", type=float, help="Threshold of the fixed strategy, in eV/Å.")
 @models_option
 @prior_option
-@click.option("--quick", is_flag=True, help="A small cell, fewer runs and shorter ones of the pure phases.")
+@click.option("--quick", is_flag=True, help="A small cell, and shorter runs of the pure phases.")
 @click.option(
     "--starts",
     type=click.Path(path_type=Path, file_okay=False),
@@ -96,7 +97,7 @@ def main(
     *,
     size: int | None,
     temperatures: tuple[float, ...] | None,
-    runs: int | None,
+    runs: int,
     steps: int,
     models: str | None,
     quick: bool,
@@ -146,7 +147,7 @@ def main(
 
         result = melt(
             study,
-            runs or (QUICK["runs"] if quick else 24),
+            runs,
             out.absolute(),
             starts=None if starts is None else starts.absolute(),
             resume=resume,

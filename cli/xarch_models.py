@@ -166,21 +166,25 @@ def train(
         )
     if card["simulated_rows"]:
         click.echo(f"SIMULATED: {card['simulated_rows']} of the rows were made by a model, not measured")
-    scores = card["held_out_applications"]
-    if problem.classifies:
-        click.echo(
-            f"applications left out: accuracy {percent(scores['accuracy'])} %, false positives "
-            f"{percent(scores['false_positive_rate'])} %, false negatives "
-            f"{percent(scores['false_negative_rate'])} %"
-        )
-    else:
-        click.echo(
-            f"applications left out: median error {percent(scores['median_ape'])} %, mean "
-            f"{percent(scores['mape'])} %, mean absolute {number(scores['mae'])} {problem.unit}"
-        )
+    for groups in ("suites", "applications"):
+        if scores := card.get(f"held_out_{groups}"):
+            click.echo(f"{groups} left out: {_score_line(scores, problem)}")
     click.echo(f"wrote {out}")
     for command in _next_commands(out, data):
         click.echo(f"next: {command}")
+
+
+def _score_line(scores: dict[str, float], problem: Problem) -> str:
+    """Say how good held-out predictions were, with a 90 % interval over applications."""
+    first = "accuracy" if problem.classifies else "median_ape"
+    low, high = (percent(scores[f"{first}_{end}"]) for end in ("low", "high"))
+    told = f"{percent(scores[first])} % (90 %: {low} to {high} %)"
+    if problem.classifies:
+        return (
+            f"accuracy {told}, false positives {percent(scores['false_positive_rate'])} %, false negatives "
+            f"{percent(scores['false_negative_rate'])} %"
+        )
+    return f"median error {told}, mean absolute error {number(scores['mae'])} {problem.unit}"
 
 
 def _model_file(problem: Problem) -> Path:
@@ -276,7 +280,9 @@ def predict(
             err=True,
         )
     elif far:
-        click.echo(f"{far} of {len(frame)} runs are unlike anything the model has learnt from", err=True)
+        click.echo(
+            f"{far} of {len(frame)} runs are flagged: {_FLAGGED[trained.problem.classifies]}", err=True
+        )
     if trained.card["simulated_rows"]:
         click.echo("SIMULATED: the model has learnt from runs that a model made, not measured", err=True)
 
@@ -300,6 +306,11 @@ _PRINTED = {
     "limit": "limit",
     "out_of_domain": "flagged",
 }
+#: what a flag says of numbers, and of labels
+_FLAGGED = (
+    "an error above 25 % is expected, or values were imputed",
+    "unlike what the model has learnt from",
+)
 _RUN_DIGITS, _CELL = 8, 32  # of a run's id, of any text
 
 
@@ -307,11 +318,12 @@ def _echo_predictions(trained: Trained, frame: pd.DataFrame) -> None:
     """Print what is predicted; what is the same in every row stands above, what is empty or said twice nowhere."""
     from gpu_xarch.units import named_in
 
-    problem, (source, dest) = trained.problem, (frame[side].unique() for side in ("source", "dest"))
-    click.echo(
-        f"{len(frame)} runs, {', '.join(source)} -> {', '.join(dest)}, by {trained.name}; "
-        "flagged: unlike what the model has learnt from"
+    problem, (source, dest) = (
+        trained.problem,
+        (", ".join(frame[side].unique()) for side in ("source", "dest")),
     )
+    where = f"on {source}" if problem.same_gpu else f"{source} -> {dest}"
+    click.echo(f"{problem.target}: {len(frame)} runs, {where}, by {trained.name}")
     again = {"duration": "time"}.get(problem.target, problem.target)
     columns = [one for one in _PRINTED if one in frame and one != again and frame[one].notna().any()]
     rows = frame[columns].assign(flagged=frame["out_of_domain"].map({True: "yes", False: ""}))

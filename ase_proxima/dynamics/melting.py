@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
@@ -51,8 +51,10 @@ RANGE = (0.4, 1.1)
 """Range in which the melting point is looked for, over the same temperature."""
 TRIAL_K, TRIAL_STEPS = 300.0, 30
 """Of a first run that tells whether a surrogate is cheaper than the target."""
-N_STARTS = 32
-"""Starts taken from the melt."""
+MELTS_AT = 0.75
+"""Guess of the melting point, over the same temperature."""
+N_STARTS = 16
+"""Starts that are half liquid; each is made twice or more by runs beyond, with momenta of their own."""
 STEP_K = 5.0
 """Temperatures are multiples of it, so that runs share them."""
 
@@ -134,6 +136,8 @@ class Preparation:
     solid
         At two temperatures.
     liquid
+    balance_K
+        Mean temperature of the half-liquid starts.
     n_atoms
         Of the cell of the runs.
     cpu_s
@@ -143,6 +147,7 @@ class Preparation:
     superheat_K: float  # noqa: N815
     solid: tuple[PhasePoint, PhasePoint]
     liquid: PhasePoint
+    balance_K: float  # noqa: N815
     n_atoms: int
     cpu_s: float
 
@@ -155,6 +160,14 @@ class Preparation:
             cold.volume + x * (hot.volume - cold.volume),
             cold.energy + x * (hot.energy - cold.energy),
         )
+
+    def half_energy(self, temperature_K: float) -> float:
+        """Kinetic and potential energy, in eV an atom, of half a solid beside half a liquid.
+
+        The liquid is taken to have the solid's heat capacity.
+        """
+        solid = self.solid_at(temperature_K).energy
+        return solid + 0.5 * self.heat / self.n_atoms + 1.5 * float(units.kB) * temperature_K
 
     @property
     def heat(self) -> float:
@@ -267,15 +280,20 @@ def prepare(
         if coexistence.liquid_fraction(atoms) < coexistence.LIQUID_ABOVE:
             raise ProximaError(f"the liquid froze at {liquid.temperature_K:.0f} K: try another --seed")
         cold, hot = (_solid(settings, crystal(), share * superheat, rng, tell) for share in SOLID_AT)
-    known = Preparation(superheat, (cold, hot), liquid, 0, 0.0)
-    reference = known.solid_at(sum(SOLID_AT) / 2 * superheat)
+    guess = MELTS_AT * superheat
+    n_atoms = len(settings.crystal(cells=2))
+    known = Preparation(superheat, (cold, hot), liquid, guess, n_atoms, 0.0)
+    reference = known.solid_at(guess)
     block = settings.crystal(_lattice_constant(settings, reference), cells=2)
     tell("melting one half")
     with _calculator(settings, None, settings.seed + 1, preparing=True) as calculator:
         block.calc = calculator
-        starts = coexistence.half_melt(block, superheat, liquid.volume / reference.volume, N_STARTS, rng)
+        melts = coexistence.half_melt(block, superheat, liquid.volume / reference.volume, rng)
+        starts, balance_K = coexistence.balance(
+            melts, calculator, known.half_energy, guess, superheat, N_STARTS, rng
+        )
     ase.io.write(folder / "starts.traj", starts)
-    preparation = Preparation(superheat, (cold, hot), liquid, len(block), time.process_time() - begun)
+    preparation = replace(known, balance_K=balance_K, cpu_s=time.process_time() - begun)
     write_json(folder / "preparation.json", asdict(preparation))
     return preparation
 
@@ -309,7 +327,7 @@ def _run(
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.process_time()
     atoms: Atoms = ase.io.read(starts, index % N_STARTS)
-    reference = preparation.solid_at(sum(SOLID_AT) / 2 * preparation.superheat_K).volume
+    reference = preparation.solid_at(MELTS_AT * preparation.superheat_K).volume
     atoms.set_cell(atoms.cell * (preparation.solid_at(T).volume / reference) ** (1 / 3), scale_atoms=True)
     rng = np.random.default_rng([settings.seed, 2, index])
     calls = folder / "calls"
@@ -319,8 +337,7 @@ def _run(
     ):
         atoms.calc = calculator
         checks = []
-        melt_K = coexistence.KEPT_EXCESS * preparation.superheat_K
-        for check in coexistence.follow(atoms, T, melt_K, settings.most_steps, rng):
+        for check in coexistence.follow(atoms, T, preparation.balance_K, settings.most_steps, rng):
             checks.append(check)
             snapshot = atoms.copy()
             results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}

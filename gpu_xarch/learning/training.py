@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.fitting import fit_model, held_out_predictions
 from gpu_xarch.learning.rows import TrainingData, add_sheets
-from gpu_xarch.learning.scores import score
+from gpu_xarch.learning.scores import bootstrap, score
 from gpu_xarch.learning.splits import groups_of, held_out_split
 from gpu_xarch.models import ANY, Model, Problem, make_model
 from gpu_xarch.models.mechanism import SMALL, SMALL_RATE, offset_of
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 __all__ = ["Trained", "inputs_of", "predict", "source_values", "train"]
+
+#: draws of applications for the interval of a score
+DRAWS = 300
 
 
 @dataclass
@@ -104,16 +106,18 @@ def train(
     from importlib.metadata import version
 
     import numpy as np
+    from sklearn.base import clone
 
     problem = data.problem
-    build = partial(make_model, name, problem, seed=seed, n_jobs=n_jobs, **options)
-    model = fit_model(build(), data, part_of(on_step, 0, 1, 6))
+    fresh = make_model(name, problem, seed=seed, n_jobs=n_jobs, **options)
+    model = fit_model(clone(fresh), data, part_of(on_step, 0, 1, 6))
     on_step(1, 6)
-    held_out = held_out_predictions(data, build, folds=5, seed=seed, on_step=part_of(on_step, 1, 4, 6))
+    held_out = held_out_predictions(data, fresh, folds=5, seed=seed, on_step=part_of(on_step, 1, 4, 6))
     suites = held_out
     if len(set(data.keys["suite"])) > 1 and not problem.classifies:
-        suites = held_out_predictions(data, build, how="suite", seed=seed)
+        suites = held_out_predictions(data, fresh, how="suite", seed=seed)
     on_step(6, 6)
+    label, groups = problem.classifies, groups_of(data, "application")
     card: dict[str, Any] = {
         "target": problem.target,
         "unit": problem.unit,
@@ -131,8 +135,10 @@ def train(
         "left_out_metrics": data.left_out,
         "seed": seed,
         "scikit_learn": version("scikit-learn"),
-        "held_out_applications": score(data.y, held_out, classifies=problem.classifies),
+        "held_out_applications": _scored(data.y, held_out, groups, label, seed),
     }
+    if suites is not held_out:
+        card["held_out_suites"] = _scored(data.y, suites, groups, label, seed)
     return Trained(
         problem,
         name,
@@ -147,6 +153,17 @@ def train(
         inputs_of(model, data.X),
         groups_of(data, held_out_split(data)),
     )
+
+
+def _scored(y: Floats, predicted: Floats, groups: list[str], label: bool, seed: int) -> dict[str, float]:
+    """Return scores, and the ends of a 90 % interval over applications of the one that is shown first."""
+    found, first = score(y, predicted, classifies=label), "accuracy" if label else "median_ape"
+
+    def drawn(rows: NDArray[np.int64]) -> float:
+        return score(y[rows], predicted[rows], classifies=label)[first]
+
+    found[f"{first}_low"], found[f"{first}_high"] = bootstrap(drawn, groups, n=DRAWS, seed=seed)
+    return found
 
 
 def source_values(
