@@ -74,5 +74,5 @@ def _strained(atoms: Atoms, x: Atoms) -> float:
         return float(_squares(atoms.positions - x.positions, atoms, periodic=False))
     strain = _strain(x, atoms)
     moved = float(_squares(atoms.positions - x.positions @ (np.eye(3) + strain), atoms, periodic=True))
-    spacing = (abs(np.linalg.det(atoms.cell.complete())) / len(atoms)) ** (1 / 3)
-    return moved + float(np.mean(strain * strain)) * 3.0 * spacing**2
+    spacing: float = (abs(float(np.linalg.det(atoms.cell.complete()))) / len(atoms)) ** (1 / 3)
+    return moved + 3.0 * float(np.mean(strain * strain)) * spacing * spacing
