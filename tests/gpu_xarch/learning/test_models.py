@@ -92,6 +92,15 @@ def test_the_roofline_slows_down_what_memory_bounds() -> None:
     assert moved == pytest.approx([1e6 * lanes, dest.bandwidth])
 
 
+def test_the_roofline_of_a_time_is_what_operations_traffic_or_a_launch_need() -> None:
+    problem, source, dest = make_problem("duration", "P100", "V100"), find_gpu("P100"), find_gpu("V100")
+    runs = pd.DataFrame({"duration": [1e-2, 1e-2, 1e-6], "dram_throughput": [1e9, source.bandwidth, 1e9]})
+    told = make_model("roofline", problem).fit(runs, np.ones(3)).predict(runs)
+    computed, moved = source.peak_fp32 / dest.peak_fp32, source.bandwidth / dest.bandwidth
+    assert computed < moved
+    np.testing.assert_allclose(told, [1e-2 * computed, 1e-2 * moved, 3e-6])
+
+
 def test_the_default_learns_a_ratio_that_the_forest_cannot_extrapolate(data: TrainingData) -> None:
     """New = old / 2 everywhere: the ratio is one number, also beyond the values seen in training."""
     halved = TrainingData(IPC, data.X, data.X["ipc"].to_numpy() / 2, data.keys)
