@@ -318,10 +318,12 @@ def _echo_predictions(trained: Trained, frame: pd.DataFrame) -> None:
     """Print what is predicted; what is the same in every row stands above, what is empty or said twice nowhere."""
     from gpu_xarch.units import named_in
 
-    problem, (source, dest) = trained.problem, (frame[side].unique() for side in ("source", "dest"))
-    click.echo(
-        f"{problem.target}: {len(frame)} runs, {', '.join(source)} -> {', '.join(dest)}, by {trained.name}"
+    problem, (source, dest) = (
+        trained.problem,
+        (", ".join(frame[side].unique()) for side in ("source", "dest")),
     )
+    where = f"on {source}" if problem.same_gpu else f"{source} -> {dest}"
+    click.echo(f"{problem.target}: {len(frame)} runs, {where}, by {trained.name}")
     again = {"duration": "time"}.get(problem.target, problem.target)
     columns = [one for one in _PRINTED if one in frame and one != again and frame[one].notna().any()]
     rows = frame[columns].assign(flagged=frame["out_of_domain"].map({True: "yes", False: ""}))

@@ -24,6 +24,7 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "ANY",
     "GpuSpec",
     "canonical_device",
     "find_gpu",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 
+#: in the place of a GPU: all that a table has
+ANY = "any"
 #: compute capability from which on a scheduler issues one instruction a cycle (Volta whitepaper, 2017)
 SINGLE_ISSUE = 7.0
 #: cycles of dependent arithmetic by compute capability, newest first (Jia et al., arXiv:1804.06826, 2018, table of

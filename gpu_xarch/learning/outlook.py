@@ -32,8 +32,8 @@ MOST_STRETCH = 1e3
 def outlook(trained: Trained, rows: pd.DataFrame, prefix: str, dest: str, predicted: Floats) -> pd.DataFrame:
     """Return what launches do on the destination, by the mechanism of the model, brought in line with the prediction.
 
-    Of time, IPC and throughput the one that the model predicts is its prediction. A predicted time or IPC moves the
-    others: a launch that takes twice as long as the mechanism says has half of its IPC and half of its throughput.
+    Of time, IPC, throughput and label the one that the model predicts is its prediction. A predicted time or IPC moves
+    the others: a launch that takes twice as long as the mechanism says has half of its IPC and of its throughput.
 
     Parameters
     ----------
@@ -77,13 +77,14 @@ def outlook(trained: Trained, rows: pd.DataFrame, prefix: str, dest: str, predic
     known = metrics[["ipc", "inst_executed"]].notna().all(axis=1).to_numpy()
     moves = known & ("dram_throughput" in metrics and metrics["dram_throughput"].notna().to_numpy())
     share = np.where(moves, throughput / sheets[1].bandwidth, np.nan)
+    bound = np.where(moves, np.where(share > THRESHOLD, 1.0, 0.0), np.nan)
     columns = {
         "old_time": np.where(known, kernel.time_s, np.nan),
         "time": np.where(known, time, np.nan),
         "ipc": np.where(known, np.minimum(ipc, sheets[1].issue_width), np.nan),
         "dram_throughput": np.where(moves, throughput, np.nan),
         "bandwidth_fraction": share,
-        "memory_bound": np.where(moves, np.where(share > THRESHOLD, 1.0, 0.0), np.nan),
+        "memory_bound": predicted if problem.classifies else bound,
         "limit": np.where(known, np.array(LIMITS)[outcome.limit], ""),
     }
     return pd.DataFrame(columns)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["bars", "learning_curve", "predicted_against_true"]
+__all__ = ["bars", "error_by_size", "predicted_against_true"]
 
 #: height of a learning curve's axes over its largest error
 ROOM = 1.15
@@ -87,7 +87,7 @@ def bars(names: Sequence[str], values: Mapping[str, Sequence[float]], label: str
     return figure
 
 
-def learning_curve(sizes: Sequence[int], errors: Mapping[str, Sequence[float]], label: str) -> Figure:
+def error_by_size(sizes: Sequence[int], errors: Mapping[str, Sequence[float]], label: str) -> Figure:
     """Plot held-out errors over the number of training rows."""
     from matplotlib.figure import Figure
 

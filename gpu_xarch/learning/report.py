@@ -11,8 +11,8 @@ import pandas as pd
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.evaluation import Evaluation, evaluate
-from gpu_xarch.learning.fitting import fit_model
-from gpu_xarch.learning.plots import bars, learning_curve, predicted_against_true
+from gpu_xarch.learning.fitting import fit_groups, fit_model
+from gpu_xarch.learning.plots import bars, error_by_size, predicted_against_true
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.scores import score
 from gpu_xarch.learning.splits import groups_of, held_out_split, split
@@ -56,22 +56,34 @@ def importance(
 ) -> dict[str, float]:
     """Return how much the error grows when a metric is shuffled among the rows (permutation importance).
 
-    The growth is of the mean absolute error on the training rows, relative to the target's mean; it says what
-    the model uses, not what causes the target.
+    The growth is of the mean absolute error, relative to the target's mean, of models fitted without the application
+    (or kernel) of a row; it says what the model uses, not what causes the target.
+
+    References
+    ----------
+    Breiman, Machine Learning 45, 5 (2001). doi:10.1023/A:1010933404324
     """
     import numpy as np
+    from sklearn.base import clone
+    from sklearn.inspection import permutation_importance
 
-    rng = np.random.default_rng(seed)
-    size = float(np.abs(data.y).mean()) or 1.0
-    base = float(np.abs(trained.model.predict(data.X) - data.y).mean())
-    found = {}
-    for done, name in enumerate(data.X.columns):
-        on_step(done, data.X.shape[1])
-        shuffled = data.X.copy()
-        shuffled[name] = rng.permutation(shuffled[name].to_numpy())
-        found[str(name)] = (float(np.abs(trained.model.predict(shuffled) - data.y).mean()) - base) / size
-    order = sorted(found, key=lambda name: -found[name])
-    return {name: found[name] for name in order[:most]}
+    growth = np.zeros(data.X.shape[1])
+    parts = list(split(data, held_out_split(data), 5, seed))
+    for done, (train_rows, test_rows) in enumerate(parts):
+        model = fit_model(clone(trained.model), data.rows(train_rows))
+        found = permutation_importance(
+            model,
+            data.X.iloc[test_rows],
+            data.y[test_rows],
+            scoring="neg_mean_absolute_error",
+            n_repeats=1,
+            random_state=seed,
+        )
+        growth += found.importances_mean * len(test_rows)
+        on_step(done + 1, len(parts))
+    growth /= float(np.abs(data.y).sum()) or 1.0
+    order = np.argsort(-growth, kind="stable")[:most]
+    return {str(data.X.columns[place]): float(growth[place]) for place in order}
 
 
 def learning(
@@ -87,28 +99,38 @@ def learning(
     Returns
     -------
     sizes : list of int
-        Mean number of training rows.
+        Number of training rows.
     errors : list of float
-        Median relative error, or the error rate of labels.
+        Median relative error, or the error rate of labels, as mean over the folds.
     """
     import numpy as np
+    from sklearn.model_selection import learning_curve
 
-    how = held_out_split(data)
-    sizes, errors = [], []
-    for place, share in enumerate(shares):
-        rng = np.random.default_rng(seed)
-        predicted, counts = np.full(len(data), np.nan), []
-        parts = list(split(data, how, 5, seed))
-        for done, (train_rows, test_rows) in enumerate(parts):
-            on_step(place * len(parts) + done, len(shares) * len(parts))
-            few = rng.permutation(train_rows)[: max(int(share * len(train_rows)), 10)]
-            model = fit_model(make_model(name, data.problem, seed=seed), data.rows(few))
-            predicted[test_rows] = model.predict(data.X.iloc[test_rows])
-            counts.append(len(few))
-        found = score(data.y, predicted, classifies=data.problem.classifies)
-        sizes.append(int(np.mean(counts)))
-        errors.append(1.0 - found["accuracy"] if data.problem.classifies else found["median_ape"])
-    return sizes, errors
+    parts = list(split(data, held_out_split(data), 5, seed))
+    smallest = min(len(train_rows) for train_rows, _ in parts)
+    sizes = sorted({max(int(share * smallest), min(10, smallest)) for share in shares})
+    n_scored, label = 0, data.problem.classifies
+
+    def error(model: Any, X: Any, y: Any) -> float:
+        nonlocal n_scored
+        n_scored += 1  # of training and test part of each
+        on_step(n_scored, 2 * len(parts) * len(sizes))
+        found = score(y, model.predict(X), classifies=label)
+        return 1.0 - found["accuracy"] if label else found["median_ape"]
+
+    _, _, errors = learning_curve(
+        make_model(name, data.problem, seed=seed),
+        data.X,
+        data.y,
+        train_sizes=sizes,
+        cv=parts,
+        scoring=error,
+        shuffle=True,
+        random_state=seed,
+        error_score="raise",
+        params={"groups": fit_groups(data)},
+    )
+    return sizes, [float(value) for value in np.nanmean(errors, axis=1)]
 
 
 def render(
@@ -171,7 +193,7 @@ def render(
     measure = "error rate" if problem.classifies else "median relative error"
     parts += [
         f"<h2>Learning curve, {how}s left out</h2>" if how != "random" else "<h2>Learning curve</h2>",
-        _svg(learning_curve(sizes, {trained.name: errors}, measure)),
+        _svg(error_by_size(sizes, {trained.name: errors}, measure)),
         "<h2>Model card</h2>",
         _card(trained),
     ]

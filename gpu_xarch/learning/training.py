@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
@@ -107,15 +106,16 @@ def train(
     from importlib.metadata import version
 
     import numpy as np
+    from sklearn.base import clone
 
     problem = data.problem
-    build = partial(make_model, name, problem, seed=seed, n_jobs=n_jobs, **options)
-    model = fit_model(build(), data, part_of(on_step, 0, 1, 6))
+    fresh = make_model(name, problem, seed=seed, n_jobs=n_jobs, **options)
+    model = fit_model(clone(fresh), data, part_of(on_step, 0, 1, 6))
     on_step(1, 6)
-    held_out = held_out_predictions(data, build, folds=5, seed=seed, on_step=part_of(on_step, 1, 4, 6))
+    held_out = held_out_predictions(data, fresh, folds=5, seed=seed, on_step=part_of(on_step, 1, 4, 6))
     suites = held_out
     if len(set(data.keys["suite"])) > 1 and not problem.classifies:
-        suites = held_out_predictions(data, build, how="suite", seed=seed)
+        suites = held_out_predictions(data, fresh, how="suite", seed=seed)
     on_step(6, 6)
     label, groups = problem.classifies, groups_of(data, "application")
     card: dict[str, Any] = {

@@ -94,6 +94,7 @@ class Boosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             early_stopping=False,
             random_state=self.seed,
         ).fit(features_of(self.problem, X).to_numpy(float), ratio)
+        on_step(1, 1)
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:
@@ -182,6 +183,7 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.weights_ = {"": [1.0, 0.0, 0.0, 0.0]}
         if not self.problem.same_gpu and groups is not None and len(set(groups)) > 1:
             self.weights_ = self._judge(X, y, np.asarray(groups, dtype=str))
+        on_step(1, 1)
         return self
 
     def _fit_parts(self, X: pd.DataFrame, y: Floats, groups: Sequence[str] | None, n_estimators: int) -> None:
