@@ -85,6 +85,7 @@ def survivors(module: str, tests: str, work: Path, sample: int | None) -> tuple[
     from cosmic_ray.work_db import use_db
     from cosmic_ray.work_item import TestOutcome
 
+    tests += f" {TESTS}/test_values.py" if "ase_proxima" in module else ""
     command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider --hypothesis-seed=0 {module} {tests}"
     config = work / "mutants.toml"
     config.write_text(
