@@ -1,7 +1,8 @@
 """Mutation testing of the pure core: which small changes of the code no test notices.
 
-Each module is mutated by cosmic-ray in a copy of the tree, and only its own tests run on each mutant.  Mutants of
-annotations are left out: nothing evaluates them.  Prints the share of survivors of each module and what they are.
+cosmic-ray makes the mutants of each module; in a copy of the tree, only its own tests run on each, in a fork of a
+process that holds the libraries already.  Mutants of annotations are left out: nothing evaluates them.  Prints the
+share of survivors of each module and what they are.
 
     python scripts/mutants.py                       # all modules, hours
     python scripts/mutants.py confidence units      # some of them
@@ -12,13 +13,28 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
+import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+
+import ase.build  # noqa: F401  (held for the forks)
+import hypothesis.extra.numpy  # noqa: F401
+import pandas  # noqa: F401
+import pytest
+import scipy.stats  # noqa: F401
+import sklearn.model_selection  # noqa: F401
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import use_db
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = "tests/controllers"
@@ -38,7 +54,16 @@ MODULES = {
     "gpu_xarch/learning/scores.py": "tests/gpu_xarch/learning/test_scores.py",
 }
 """Modules of the pure core, with the tests that must notice a change; their doctests run as well."""
-TIMEOUT_S = 60.0
+PYTEST = [
+    "-q",
+    "-x",
+    "-p",
+    "no:cacheprovider",
+    "--hypothesis-seed=0",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+]
+TIMEOUT_S = 60
 """A mutant that runs this long counts as killed: the longest of the test files takes ten seconds."""
 
 
@@ -57,59 +82,75 @@ def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     ]
 
 
-def choose(session: Path, source: str, sample: int | None) -> None:
-    """Mark the mutants of annotations, and all but `sample` of the others, as not to be run."""
-    from cosmic_ray.work_db import use_db
-    from cosmic_ray.work_item import WorkerOutcome, WorkResult
+@dataclass(frozen=True)
+class Mutant:
+    """One change of a module: where it is, what made it, and the changed source."""
 
+    line: int
+    operator: str
+    source: str
+
+
+def mutants_of(path: Path) -> list[Mutant]:
+    """Every mutant of a module but those of its annotations."""
+    source = path.read_text()
     hints = annotations(source)
-    with use_db(str(session)) as database:
-        items = sorted(
-            database.work_items,
-            key=lambda item: (item.mutations[0].start_pos, item.mutations[0].operator_name),
-        )
-        real = [
-            item
-            for item in items
-            if not any(begin <= item.mutations[0].start_pos < end for begin, end in hints)
-        ]
-        run = real if sample is None or sample >= len(real) else random.Random(0).sample(real, sample)  # noqa: S311
-        kept = {item.job_id for item in run}
-        for item in items:
-            if item.job_id not in kept:
-                database.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+    found = []
+    with use_db(":memory:") as database:
+        init([path], database, {})
+        for item in database.work_items:
+            mutation = item.mutations[0]
+            if any(begin <= mutation.start_pos < end for begin, end in hints):
+                continue
+            operator = get_operator(mutation.operator_name)(**mutation.operator_args)
+            changed = mutate_code(source, operator, mutation.occurrence)
+            if changed is not None and changed != source:
+                found.append(
+                    Mutant(mutation.start_pos[0], mutation.operator_name.removeprefix("core/"), changed)
+                )
+    return sorted(found, key=lambda mutant: (mutant.line, mutant.operator, mutant.source))
+
+
+def passes(arguments: list[str], work: Path) -> bool:
+    """Whether pytest passes with `arguments` in the tree `work`, in a fork of this process."""
+    child = os.fork()
+    if child == 0:
+        sys.dont_write_bytecode = True
+        os.chdir(work)
+        sys.path.insert(0, str(work))
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        signal.alarm(TIMEOUT_S)
+        status = 1
+        try:
+            status = int(pytest.main([*PYTEST, *arguments]))
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def survivors(module: str, tests: str, work: Path, sample: int | None) -> tuple[int, list[str]]:
     """Mutate `module` in the copy `work`; return the number of mutants run and those that no test killed."""
-    from cosmic_ray.work_db import use_db
-    from cosmic_ray.work_item import TestOutcome
-
-    tests += f" {TESTS}/test_values.py" if "ase_proxima" in module else ""
-    command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider --hypothesis-seed=0 {module} {tests}"
-    config = work / "mutants.toml"
-    config.write_text(
-        f'[cosmic-ray]\nmodule-path = "{module}"\ntimeout = {TIMEOUT_S}\nexcluded-modules = []\n'
-        f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
-    )
-    session = work / f"{Path(module).stem}.sqlite"
-    tool = [sys.executable, "-m", "cosmic_ray.cli"]
-    for step in (["baseline", str(config)], ["init", str(config), str(session)]):
-        subprocess.run([*tool, *step], cwd=work, check=True)
-    choose(session, (work / module).read_text(), sample)
-    subprocess.run([*tool, "exec", str(config), str(session)], cwd=work, check=True)
-    places = []
-    with use_db(str(session)) as database:
-        results = [(item, result) for item, result in database.completed_work_items if result.test_outcome]
-        for item, result in results:
-            if result.test_outcome == TestOutcome.SURVIVED:
-                mutation = item.mutations[0]
-                changed = re.findall(r"^[+](?![+][+]).*", result.diff or "", re.MULTILINE)
-                operator = mutation.operator_name.removeprefix("core/")
-                places.append(
-                    f"{module}:{mutation.start_pos[0]}: {operator}: {' '.join(changed)[1:].strip()}"
-                )
-    return len(results), sorted(places)
+    arguments = [module, *tests.split()]
+    if "ase_proxima" in module:
+        arguments.append(f"{TESTS}/test_values.py")
+    if not passes(arguments, work):
+        raise SystemExit(f"{module}: its tests fail on the code as it is: pytest {' '.join(arguments)}")
+    path = work / module
+    original = path.read_text()
+    mutants = mutants_of(path)
+    if sample is not None and sample < len(mutants):
+        mutants = random.Random(0).sample(mutants, sample)  # noqa: S311
+    alive = []
+    for mutant in mutants:
+        path.write_text(mutant.source)
+        if passes(arguments, work):
+            lines = difflib.ndiff(original.splitlines(), mutant.source.splitlines())
+            changed = " ".join(line[2:].strip() for line in lines if line.startswith("+ "))
+            alive.append(f"{module}:{mutant.line}: {mutant.operator}: {changed}")
+    path.write_text(original)
+    return len(mutants), alive
 
 
 def main() -> None:

@@ -39,10 +39,10 @@ def test_the_mean_of_the_errors_seen_is_reported():
     assert state == FixedState(0, pytest.approx(math.nan, nan_ok=True))
     assert math.isnan(controller.report(state)["error_estimate"])
     means = []
-    for error in (2.0, None, 4.0, math.nan, math.inf, 9.0):
+    for error in (2.0, None, 3.0, math.nan, math.inf, 10.0):
         state = controller.observe(state, seen(error))
         means.append(controller.report(state)["error_estimate"])
-    assert means == [2.0, 2.0, 3.0, 3.0, 3.0, 5.0]
+    assert means == [2.0, 2.0, 2.5, 2.5, 2.5, 5.0]
     assert state.n_errors == 3
     report = controller.report(state)
     assert math.isnan(report["error_upper"])
