@@ -26,6 +26,7 @@ run: $(VENV)/.installed ## Install what is needed and sample methane: proxima-mc
 test: $(VENV)/.installed-test ## Install the test extras and run linters, type checker and every test
 	@scripts/install-psi4
 	@scripts/install-qe
+	@scripts/install-postgresql
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -53,6 +54,7 @@ format: $(VENV)/.installed-test ## Format the code
 benchmarks: $(VENV)/.installed-test ## Run every benchmark (hours); results go to benchmarks/results
 	@scripts/install-psi4
 	@scripts/install-qe
+	@scripts/install-postgresql
 	$(BIN)/python -m pip install -q -e '.[test,nas]'
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 

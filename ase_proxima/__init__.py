@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from ase_proxima.apps.confirmation import confirm
     from ase_proxima.calculator import ProximaCalculator
-    from ase_proxima.confirmation import confirm
     from ase_proxima.decorator import proxima
     from ase_proxima.errors import (
         InputError,
@@ -40,7 +40,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "calculator": ["ProximaCalculator"],
-        "confirmation": ["confirm"],
+        "apps.confirmation": ["confirm"],
         "decorator": ["proxima"],
         "errors": [
             "InputError",

@@ -10,12 +10,13 @@ from ase import Atoms
 from ase_proxima import surrogates, uncertainty
 from ase_proxima.errors import InputError
 from ase_proxima.executor import Criterion, Watch
-from ase_proxima.identity import fingerprint
+from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.options import Options, make_controller
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.runs.manager import refuse_in_place
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
-from ase_proxima.training import make_training_policy
+from ase_proxima.training import BackgroundTraining, make_training_policy
+from ase_proxima.types.identity import fingerprint
 
 __all__ = ["Parts", "assemble"]
 
@@ -71,6 +72,14 @@ def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None 
         prior = None
     forces_bounded = any(_ranked_by_forces(metric, options.properties) for metric in options.bounds)
     surrogate = _make_surrogate(options.surrogate, atoms, forces_bounded)
+    training = make_training_policy(options.training)
+    if isinstance(training, BackgroundTraining):
+        refuse_in_place(surrogate)
+        if prior is not None:
+            raise InputError(
+                'training="background" does not know the prior: leave one of them out, or give a surrogate that '
+                "holds the prior itself"
+            )
     if prior is not None:
         surrogate = surrogates.WithPrior(surrogate, prior, identify=fingerprint)
     properties = tuple(name for name in options.properties if name in surrogate.properties)
@@ -92,7 +101,7 @@ def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None 
         for name, metric in USUAL_METRICS.items()
         if name in properties and name not in covered and metric not in {c.name for c in criteria}
     ]
-    return Parts(surrogate, tuple(criteria), tuple(watches), make_training_policy(options.training))
+    return Parts(surrogate, tuple(criteria), tuple(watches), training)
 
 
 def implied_bounds(options: Options) -> dict[str, float]:

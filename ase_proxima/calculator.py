@@ -27,15 +27,16 @@ from ase_proxima.errors import InputError, ProximaWarning, RunDirectoryError
 from ase_proxima.executor import Executor, Guard
 from ase_proxima.executor.blending import Blending
 from ase_proxima.executor.differences import unresolved
-from ase_proxima.identity import electronic_state, fingerprint
+from ase_proxima.executor.options import Options
 from ase_proxima.metrics import ErrorMetric, find_metric
-from ase_proxima.options import Options
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore, RunDirectory
 from ase_proxima.surrogates.selection import novelty
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import adapt, ask, offered
+from ase_proxima.training import BackgroundTraining
 from ase_proxima.types import Decision, Results, Stats
+from ase_proxima.types.identity import electronic_state, fingerprint
 
 __all__ = ["ProximaCalculator"]
 
@@ -92,6 +93,9 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         which every switch from one call to the next kicks; 10 is usual. None switches at once, as a thermostat allows.
     run_dir : path, optional
         Folder for everything that the run writes; None keeps nothing on disk.
+    share : path or str, optional
+        File, or `postgresql://` address, of a database in which several walkers share the frames of their targets:
+        each learns from all. Needs a run directory.
 
     Raises
     ------
@@ -127,6 +131,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         when_not_worthwhile: str = "warn",
         blending: int | None = None,
         run_dir: str | Path | None = None,
+        share: str | Path | None = None,
     ) -> None:
         super().__init__()
         target = adapt(target)
@@ -156,10 +161,12 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self._prior = adapt(self._prior, role="prior")
         self.parameters = {"target": _identity_of(target), **self._options.describe()}
         self.implemented_properties = _may_be_asked(target, self._options.properties)
+        if share is not None and run_dir is None:
+            raise InputError(f"share={str(share)!r} needs a run_dir of its own for each walker: name one")
         self._store: FrameStore = (
             MemoryStore()
             if run_dir is None
-            else RunDirectory.create(run_dir, self._options.describe(), _identity_of(target))
+            else RunDirectory.create(run_dir, self._options.describe(), _identity_of(target), share)
         )
         self._guard = Guard(self._store.owner)
         self._executor: Executor | None = None
@@ -328,6 +335,10 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self._prior = adapt(parse_target(self._options.prior, atoms=atoms), role="prior")
         prior = None if self._prior is None else self._ask_prior
         parts = assemble(self._options, atoms, prior)
+        if isinstance(parts.training, BackgroundTraining) and self._store.owner is None:
+            raise InputError(
+                'training="background" needs a run_dir, from which the manager reads the frames: name one'
+            )
         self._executor = Executor(
             self._ask_target,
             parts.surrogate,
@@ -499,7 +510,8 @@ def _restore(executor: Executor, run: RunDirectory, state: Mapping[str, Any]) ->
     try:
         version, n_trained = state["counts"]["model_version"], state["counts"]["n_trained"]
         if version:
-            executor.surrogate.load(run.model_folder(version), run.frames[:n_trained])
+            first = state.get("published", {}).get("first", 0)
+            executor.surrogate.load(run.model_folder(version), run.frames[first:n_trained])
         executor.restore(state, run.rows)
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, BadZipFile) as error:
         raise RunDirectoryError(f"{run.path} is damaged: {type(error).__name__}: {error}") from error

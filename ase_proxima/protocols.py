@@ -127,6 +127,19 @@ class FrameStore(Protocol):
     def known(self, step: int, x: Any) -> Results | None:
         """Results that an interrupted run had already paid for at this call and input."""
 
+    def foreign(self, x: Any) -> list[Frame]:
+        """Add to `frames`, and return, what other walkers have paid for since the last call, whose input is `x`."""
+
+    def published(self, taken: int) -> tuple[int, int, int, Path] | None:
+        """Find a version later than number `taken` that was trained beside the simulation.
+
+        Returns its number, the first and the one after the last of the frames that it knows, and its folder.
+        """
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether somebody trains beside the simulation at present."""
+
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
         """Add a frame with what is known about its call; on return it survives the end of the process."""
 

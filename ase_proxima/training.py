@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from ase_proxima.errors import InputError
 from ase_proxima.protocols import TrainingPolicy
 
-__all__ = ["EveryTraining", "LazyTraining", "NeverTraining", "make_training_policy", "never_trains"]
+__all__ = [
+    "BackgroundTraining",
+    "EveryTraining",
+    "LazyTraining",
+    "NeverTraining",
+    "make_training_policy",
+    "never_trains",
+]
 
 LARGEST_FIRST_TRAINING = 1000
 """A policy that would not train on so many new frames never does: a run of default length has fewer."""
@@ -72,6 +79,20 @@ class NeverTraining:
         return False
 
 
+@dataclass(frozen=True)
+class BackgroundTraining:
+    """Leave the training to a manager beside the simulation (`proxima manage`), and take what it publishes.
+
+    For surrogates that are dear to train; one that learns in place needs none.
+    """
+
+    before_answer: bool = False
+
+    def due(self, *, n_frames: int, n_trained: int, trusted: bool) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+
 def never_trains(policy: TrainingPolicy) -> bool:
     """Whether a policy leaves a surrogate as it came, judged by what it answers for up to 1,000 new frames.
 
@@ -80,6 +101,8 @@ def never_trains(policy: TrainingPolicy) -> bool:
     >>> never_trains(NeverTraining()), never_trains(EveryTraining(50)), never_trains(LazyTraining())
     (True, False, False)
     """
+    if isinstance(policy, BackgroundTraining):
+        return False
     return not any(
         policy.due(n_frames=n_frames, n_trained=0, trusted=True)
         for n_frames in range(1, LARGEST_FIRST_TRAINING + 1)
@@ -87,7 +110,7 @@ def never_trains(policy: TrainingPolicy) -> bool:
 
 
 def make_training_policy(training: str | int | TrainingPolicy) -> TrainingPolicy:
-    """Make a policy from its name: "lazy", "never", a number of frames, or a policy object.
+    """Make a policy from its name: "lazy", "never", "background", a number of frames, or a policy object.
 
     Raises
     ------
@@ -104,7 +127,11 @@ def make_training_policy(training: str | int | TrainingPolicy) -> TrainingPolicy
             return LazyTraining()
         if training == "never":
             return NeverTraining()
-        raise InputError(f'unknown training {training!r}: use "lazy", "never" or a number of frames')
+        if training == "background":
+            return BackgroundTraining()
+        raise InputError(
+            f'unknown training {training!r}: use "lazy", "never", "background" or a number of frames'
+        )
     if isinstance(training, TrainingPolicy):
         return training
     return EveryTraining(int(training))

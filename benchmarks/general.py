@@ -23,18 +23,14 @@ import numpy as np
 import pandas as pd
 import surrogates
 from control_systems import FRICTION_PER_FS
-from surrogates import System, langevin, stored, xtb
+from surrogates import langevin
 
 from ase_proxima import Decision, ProximaCalculator
 from ase_proxima.metrics import find_metric
 
 RESULTS = Path(__file__).parent / "results" / "general.csv"
 KEY = ["run", "seed"]
-SYSTEMS = {
-    **surrogates.SYSTEMS,
-    "alanine dipeptide": System(stored("alanine_dipeptide"), xtb, 300.0, 0.5),
-    "ibuprofen": System(stored("ibuprofen"), xtb, 300.0, 0.5, checked=True),
-}
+SYSTEMS = surrogates.SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,8 @@ RUNS = {
         *molecule("aspirin", 1000),
         Run("Al108 2500 K", "force_mae", 0.02, 500),
         *molecule("alanine dipeptide", 1000),
+        *molecule("alanine tripeptide", 500),
+        *molecule("phenyldecane", 500),
         Run("Ni108 1200 K", "force_mae", 0.05, 300),
         *reversed(molecule("caffeine", 500)),
         Run("Au38", "force_mae", 0.03, 250),

@@ -11,7 +11,7 @@ not made again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ import click
 import numpy as np
 import pandas as pd
 
-from ase_proxima.dynamics.melting import MeltingSettings, Preparation, melt, read_runs
+from ase_proxima.dynamics.melting import MeltingSettings, Preparation, melt, outcome_of, read_runs
+from ase_proxima.dynamics.melting_fit import fit_melting
 from ase_proxima.reports.melting import plot_melting
 from ase_proxima.targets import parse_target
 
@@ -42,15 +43,16 @@ class Study:
 
 
 def points(runs: int) -> Iterator[Study]:
-    """Three preparations of 216 atoms and one of 512."""
+    """Three preparations of 216 atoms, as those of `proxima-melt --quick`, and one of 512."""
     for seed in (1, 2, 3):
-        yield Study(f"216 atoms, seed {seed}", runs, {"size": 3, "strategy": "baseline", "seed": seed})
+        settings = {"size": 3, "strategy": "baseline", "seed": seed, "phase_steps": 3000}
+        yield Study(f"216 atoms, seed {seed}", runs, settings)
     yield Study("512 atoms", runs, {"size": 4, "strategy": "baseline", "seed": 1})
 
 
 def table(runs: int, temperature_K: float, models: str | None) -> Iterator[Study]:
     """Strategies at one temperature, from the starts of the first point."""
-    one: dict[str, Any] = {"size": 3, "seed": 1, "temperatures_K": (temperature_K,)}
+    one: dict[str, Any] = {"size": 3, "seed": 1, "phase_steps": 3000, "temperatures_K": (temperature_K,)}
     rows: dict[str, dict[str, Any]] = {
         "no surrogate": {"strategy": "baseline"},
         "learning, bound 0.03": {"strategy": "proxima", "error_bound": 0.03},
@@ -69,6 +71,38 @@ def table(runs: int, temperature_K: float, models: str | None) -> Iterator[Study
             rows[name] = {"strategy": "fixed", "threshold": threshold, "models": models}
     for name, settings in rows.items():
         yield Study(f"{temperature_K:.0f} K, {name}", runs, {**one, **settings}, "216 atoms, seed 1")
+
+
+def pooled(studies: Sequence[Study], work: Path) -> dict[str, Any]:
+    """Row of the melting point from the runs of several preparations of one cell together."""
+    folders = [folder_of(study.name, work) for study in studies]
+    runs = [run for folder in folders for run in read_runs(folder)]
+    preparations = [Preparation.read(folder) for folder in folders]
+    ranges = np.array([preparation.range_K for preparation in preparations])
+    heat = float(np.mean([preparation.heat for preparation in preparations]))
+    limits = float(ranges[:, 0].min()), float(ranges[:, 1].max())
+    outcomes = [outcome_of(run) for run in runs]
+    fit, flat = fit_melting(outcomes, *limits, heat), fit_melting(outcomes, *limits)
+    return {
+        "study": f"{preparations[0].n_atoms} atoms, {len(studies)} preparations pooled",
+        "n_atoms": preparations[0].n_atoms,
+        "target": TARGET,
+        "strategy": "baseline",
+        "melting_temperature_K": fit.temperature_K,
+        "std_K": fit.std_K,
+        "interval_low_K": fit.interval_K[0],
+        "interval_high_K": fit.interval_K[1],
+        "flat_temperature_K": flat.temperature_K,
+        "flat_std_K": flat.std_K,
+        "heat_of_fusion": heat,
+        "width_K": fit.width_K,
+        "n_runs": len(runs),
+        "n_undecided": sum(run["state"] == "undecided" for run in runs),
+        "n_liquid": sum(outcome.liquid for outcome in outcomes),
+        "mean_steps": float(np.mean([run["step"] for run in runs])),
+        "cpu_s": sum(run["cpu_s"] for run in runs),
+        "preparation_cpu_s": sum(preparation.cpu_s for preparation in preparations),
+    }
 
 
 def true_error(folder: Path) -> float:
@@ -128,16 +162,22 @@ def main(part: str, runs: int, temp: float | None, models: str | None, only: str
         Preparation.read(first)
         found = json.loads((first / "summary.json").read_text())["melting_temperature_K"]
         studies = table(runs, temp or 5.0 * round(found / 5.0), models)
+    chosen = [study for study in studies if only is None or only in study.name]
+    for study in chosen:
+        write(make(study, work))
+    small = [study for study in chosen if study.settings["size"] == 3]
+    if part == "points" and len(small) > 1:
+        write(pooled(small, work))
+
+
+def write(row: dict[str, Any]) -> None:
+    """Put a row into the table, in the place of the one of the same name."""
     file = RESULTS / "melting.csv"
-    for study in studies:
-        if only is not None and only not in study.name:
-            continue
-        row = make(study, work)
-        known = pd.read_csv(file) if file.exists() else pd.DataFrame()
-        if len(known):
-            known = known[known["study"] != study.name]
-        pd.concat([known, pd.DataFrame([row])]).to_csv(file, index=False, float_format="%.6g")
-        click.echo(json.dumps(row))
+    known = pd.read_csv(file) if file.exists() else pd.DataFrame()
+    if len(known):
+        known = known[known["study"] != row["study"]]
+    pd.concat([known, pd.DataFrame([row])]).to_csv(file, index=False, float_format="%.6g")
+    click.echo(json.dumps(row))
 
 
 if __name__ == "__main__":

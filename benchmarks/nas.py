@@ -41,16 +41,16 @@ def published_search(data: Data, report: Report, folder: str, budget: int, best:
     cores = f"{workers} workers"
     model, spent = search(data, **options, best=1, final_epochs=1)
     report.add("search", f"{budget} candidates, {cores}", spent.wall, "s", "", took=spent)
-    report.add("search", "best R² on the rows held out", model.rewards[0], "")
-    report.add("search", "median R² on the rows held out", float(np.median(model.rewards)), "")
+    report.add("search", "best R² on the rows held out", model.rewards_[0], "")
+    report.add("search", "median R² on the rows held out", float(np.median(model.rewards_)), "")
     model, again = search(data, **options, best=best)
     report.add("search", f"best {best} trained again on all rows, {cores}", again.wall, "s", "", took=again)
     total = Took(spent.wall + again.wall, spent.cpu + again.cpu)
     report.add("search", "both", total.wall, "s", "", took=total)
     X, truth = data.X.iloc[data.test], data.target["ipc"][data.test]
-    networks = model.networks
+    networks = model.networks_
     for count in sorted({1, min(5, best), best}):
-        model.networks = networks[:count]
+        model.networks_ = networks[:count]
         told = "about 12 %" if count == best else ""
         report.add("search", f"MAPE on the test rows, best {count}", mape(model.predict(X), truth), "%", told)
     memory(report, "search")

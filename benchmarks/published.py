@@ -57,7 +57,7 @@ class Build:
         """Search architectures on these rows; return the best reward."""
         options = {"budget": CANDIDATES, "best": 1, "final_epochs": 1, "folder": str(self.folder)}
         model: Any = make_model("nas", make_problem("ipc", "P100", "V100"), **options)
-        return float(model.fit(X, y).rewards[0])
+        return float(model.fit(X, y).rewards_[0])
 
     def __call__(self, name: str, problem: Any) -> Any:
         """Return a model, not fitted."""

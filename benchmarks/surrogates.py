@@ -281,6 +281,9 @@ SYSTEMS = {
     "alloy of five": System(random_alloy("Cu Ag Au Ni Pd", 3.9), EMT, 1000.0),
     "alloy of three": System(random_alloy("Cu Au Ni", 3.8), EMT, 1000.0),
     "aspirin": System(stored("aspirin"), xtb, 300.0, 0.5, 400, 20),
+    "alanine dipeptide": System(stored("alanine_dipeptide"), xtb, 300.0, 0.5, 400, 20),
+    "alanine tripeptide": System(stored("alanine_tripeptide"), xtb, 300.0, 0.5, 400, 20),
+    "phenyldecane": System(stored("phenyldecane"), xtb, 300.0, 0.5, 400, 20),
     "water 16": System(water_16, xtb, 300.0, 0.5, 400, 15),
     "Al108 2500 K": System(lambda: bulk("Al", cubic=True) * 3, EMT, 2500.0),
     "liquid Si": System(lambda: bulk("Si", cubic=True) * 2, STILLINGER_WEBER, 3500.0, 2.0),
@@ -329,6 +332,7 @@ SYSTEMS = {
     "TIP3P 27": System(rigid_water, tip3p, 300.0, 1.0, 800, 20, checked=True),
     "caffeine": System(stored("caffeine"), xtb, 300.0, 0.5, 400, 20, checked=True),
     "paracetamol": System(stored("paracetamol"), xtb, 300.0, 0.5, 400, 20, checked=True),
+    "ibuprofen": System(stored("ibuprofen"), xtb, 300.0, 0.5, 400, 20, checked=True),
 }
 
 

@@ -114,8 +114,16 @@ def geforce_parts(keys: pd.DataFrame) -> dict[str, np.ndarray]:
 @click.option("--mlp-epochs", default=1000, help="The published 1,000, or fewer for a quick look.")
 @click.option("--tesla-rows", default=40, help="Of each kernel and pair of Teslas.")
 @click.option("--only", type=click.Choice(["suite", "application", "kernel"]), help="One of the splits.")
+@click.option("--targets", default="ipc,dram_throughput,duration", help="With commas.")
 def main(
-    out: Path, repeats: int, folds: int, models: str, mlp_epochs: int, tesla_rows: int, only: str | None
+    out: Path,
+    repeats: int,
+    folds: int,
+    models: str,
+    mlp_epochs: int,
+    tesla_rows: int,
+    only: str | None,
+    targets: str,
 ) -> None:
     """Run the benchmark; rows of the table that are not measured again stay."""
     folder = shared_data()
@@ -129,6 +137,8 @@ def main(
         case: str, table: pd.DataFrame, target: str, split: str, gpus: tuple[str, str], n: int
     ) -> None:
         nonlocal rows
+        if target not in targets.split(","):
+            return
         data, start = training_data(table, make_problem(target, *gpus)), time.process_time()
         told = {"mlp": {"epochs": mlp_epochs}}
         result = evaluate(data, models.split(","), split_by=split, folds=folds, repeats=n, options=told)

@@ -11,6 +11,7 @@ import click
 from proxima_cli.endings import OneLineGroup
 from proxima_cli.options import HELP_NAMES, json_option, plot_option, seed_option, version_option
 from proxima_cli.output import echo_json, json_text, show_table, write_figure, write_text
+from proxima_cli.proxima_manage import manage
 from proxima_cli.proxima_md import md
 from proxima_cli.proxima_train import train
 
@@ -26,6 +27,7 @@ def main() -> None:
     """Run dynamics, train models, look into run directories: finished, interrupted, or still being written."""
 
 
+main.add_command(manage)
 main.add_command(md)
 main.add_command(train)
 

@@ -14,6 +14,7 @@ import click
 
 from ase_proxima.errors import InputError, ProximaError
 from proxima_cli.endings import ResumableCommand, tell
+from proxima_cli.executors import executor_option, open_place
 from proxima_cli.options import (
     HELP_NAMES,
     MOST_NUMBERS,
@@ -24,18 +25,21 @@ from proxima_cli.options import (
     version_option,
 )
 from proxima_cli.output import echo_json, show_table, write_figure
-from proxima_cli.side_by_side import ProcessDiedError, run_all
+from proxima_cli.side_by_side import ProcessDiedError, run_all, run_all_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ase_proxima.apps.delayed_acceptance_run import ExactSettings
     from ase_proxima.apps.monte_carlo_run import Progress, RunSettings
+    from proxima_cli.side_by_side import Failures, Summaries
 
     Settings = RunSettings | ExactSettings
 
 Summary = dict[str, Any]
 
+BESIDE = "shared.db"
+"""Where walkers share their frames, beside their run directories, unless it is said."""
 WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
 
 
@@ -77,7 +81,16 @@ WIDE_TERMINAL = 110  # columns that a bar and all its numbers take
     help="Where the target cannot give a move's energy: end the run, or reject the move.",
 )
 @click.option("--reference", type=click.Path(path_type=Path), help="Run whose structures are gone through.")
+@click.option(
+    "--share",
+    is_flag=False,
+    flag_value=BESIDE,
+    metavar="[DATABASE]",
+    help="Let the walkers learn from each other's target calls, through a file in --out or one that is named, or "
+    "postgresql://HOST/NAME.",
+)
 @click.option("--jobs", default=1, help="Runs side by side, one target worker each.")
+@executor_option("processes")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/TIME]")
 @click.option("--resume", is_flag=True, help="Go on with the runs in --out.")
 @click.option("--plot", is_flag=True, help="Write plots into the run directories.")
@@ -93,7 +106,9 @@ def main(
     inner_steps: int | None,
     on_target_failure: str,
     reference: Path | None,
+    share: str | None,
     jobs: int,
+    where: str,
     out: Path | None,
     resume: bool,
     plot: bool,
@@ -128,12 +143,15 @@ def main(
             f"--temp and --seed ask for {len(temperatures) * len(seeds):,} runs: ask for {MOST_NUMBERS:,} at most"
         )
     named, out = out is not None, out or Path("runs") / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    base = RunSettings(temperature_K=temperatures[0], seed=seeds[0], **given)
+    several = len(temperatures) * len(seeds) > 1
+    base = RunSettings(
+        temperature_K=temperatures[0], seed=seeds[0], share=_shared(share, several=several), **given
+    )
     tasks: dict[Path, Settings] = {}
     for temperature in temperatures:
         for seed in seeds:
             name = f"T{temperature:04g}K-s{seed}"
-            run_dir = out if len(temperatures) * len(seeds) == 1 else out / name
+            run_dir = out / name if several else out
             if run_dir in tasks:
                 raise InputError(
                     f"--temp and --seed ask for {name} twice: give each temperature (in six digits) and seed once"
@@ -161,11 +179,39 @@ def main(
     total = steps + max(getattr(one, "burn_in", 0) for one in tasks.values())
     with _ProgressBars(list(tasks), total) as bars:
         run_one = partial(_run_one, steps=steps, resume=resume, reject_failures=on_target_failure == "reject")
-        summaries, failures = run_all(tasks, run_one, jobs=jobs, report=bars.update)
+        if where == "processes" or (where == "threads" and jobs == 1):
+            summaries, failures = run_all(tasks, run_one, jobs=jobs, report=bars.update)
+        else:
+            summaries, failures = _run_elsewhere(where, jobs, tasks, run_one, bars.update)
     _close(summaries, out, as_json=as_json, plot=plot)
     codes = [tell(_with_structure(run_dir, error), of=f"{run_dir}: ") for run_dir, error in failures.items()]
     if failures:
         sys.exit(min(codes))  # 1 where a run failed, 2 where all had wrong input
+
+
+def _run_elsewhere(
+    where: str,
+    jobs: int,
+    tasks: dict[Path, Settings],
+    run_one: partial[Summary],
+    report: Callable[[Progress], None],
+) -> tuple[Summaries, Failures]:
+    """Make the runs on an executor, to whose workers a relative path may be another one."""
+    with open_place(where, jobs) as place:
+        for one in tasks.values():
+            chain = getattr(one, "chain", one)  # that of an exact run
+            place.check_files({"--molecule": chain.molecule, "--reference": chain.reference})
+        named = {run_dir.absolute(): run_dir for run_dir in tasks}
+        summaries, failures = run_all_on(
+            place.executor,
+            {whole: tasks[run_dir] for whole, run_dir in named.items()},
+            partial(run_one, resume=True),
+            report=report,
+        )
+    return (
+        {named[run_dir]: summary for run_dir, summary in summaries.items()},
+        {named[run_dir]: error for run_dir, error in failures.items()},
+    )
 
 
 def _with_structure(run_dir: Path, error: Exception) -> Exception:
@@ -179,6 +225,21 @@ def _with_structure(run_dir: Path, error: Exception) -> Exception:
     except (ProximaError, OSError):  # a run of another kind, or one that had not begun
         return error
     return ProcessDiedError(f"{error}; the structure that it was busy with is in {place}")
+
+
+def _shared(share: str | None, *, several: bool) -> str | None:
+    """Where walkers share, as each run directory keeps it."""
+    from ase_proxima.runs.shared import is_server
+
+    if share is None or is_server(share):
+        return share
+    if share != BESIDE:
+        return str(Path(share).absolute())
+    if not several:
+        raise InputError(
+            "--share is for several walkers: ask for them with --temp or --seed, or name a database"
+        )
+    return str(Path("..") / BESIDE)
 
 
 def _new_folder(wanted: Path) -> Path:

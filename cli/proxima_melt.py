@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from ase_proxima.errors import InputError
 from proxima_cli.endings import ResumableCommand
+from proxima_cli.executors import executor_option, open_place
 from proxima_cli.options import (
     HELP_NAMES,
     NumberList,
@@ -27,7 +29,7 @@ from proxima_cli.output import echo_json, echo_table, progress_bar, write_figure
 if TYPE_CHECKING:
     from ase_proxima.dynamics.melting import Progress
 
-QUICK = {"size": 3, "runs": 16, "phase_steps": 3000}
+QUICK = {"size": 3, "phase_steps": 3000}
 """What --quick stands for, where it is not given."""
 
 
@@ -59,7 +61,8 @@ class _Temperatures(NumberList):
 @click.option(
     "--runs",
     type=click.IntRange(min=1),
-    help="Runs in all; at each temperature of a list.  [default: 24; 16 with --quick]",
+    default=24,
+    help="Runs in all; at each temperature of a list.",
 )
 @click.option(
     "--steps",
@@ -74,7 +77,7 @@ class _Temperatures(NumberList):
 @click.option("--threshold", type=float, help="Threshold of the fixed strategy, in eV/Å.")
 @models_option
 @prior_option
-@click.option("--quick", is_flag=True, help="A small cell, fewer runs and shorter ones of the pure phases.")
+@click.option("--quick", is_flag=True, help="A small cell, and shorter runs of the pure phases.")
 @click.option(
     "--starts",
     type=click.Path(path_type=Path, file_okay=False),
@@ -82,9 +85,7 @@ class _Temperatures(NumberList):
 )
 @seed_option
 @jobs_option
-@click.option(
-    "--executor", type=click.Choice(["loky", "threading", "dask"]), default="loky", help="Of --jobs."
-)
+@executor_option("processes")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the study.  [default: runs/melt-TIME]"
 )
@@ -96,13 +97,13 @@ def main(
     *,
     size: int | None,
     temperatures: tuple[float, ...] | None,
-    runs: int | None,
+    runs: int,
     steps: int,
     models: str | None,
     quick: bool,
     starts: Path | None,
     jobs: int,
-    executor: str,
+    where: str,
     out: Path | None,
     resume: bool,
     plot: Path | None,
@@ -133,17 +134,22 @@ def main(
         phase_steps=QUICK["phase_steps"] if quick else MeltingSettings.phase_steps,
         **settings,
     )
-    _connect(executor)
-    with progress_bar("melting") as update:
+    with ExitStack() as stack:
+        executor = None
+        if where != "processes":
+            place = stack.enter_context(open_place(where, jobs))
+            place.check_files({"--models": study.models})
+            executor, jobs = place.executor, place.n_workers
+        update = stack.enter_context(progress_bar("melting"))
 
         def show(progress: Progress) -> None:
             update(progress.doing, progress.n_done, progress.n_runs)
 
         result = melt(
             study,
-            runs or (QUICK["runs"] if quick else 24),
-            out,
-            starts=starts,
+            runs,
+            out.absolute(),
+            starts=None if starts is None else starts.absolute(),
             resume=resume,
             jobs=jobs,
             executor=executor,
@@ -158,14 +164,3 @@ def main(
         click.echo(f"runs and their snapshots in {out}")
     if plot is not None:
         write_figure(plot_melting(result), plot)
-
-
-def _connect(executor: str) -> None:
-    """Start, or find by its configuration, the cluster that Dask is to use."""
-    if executor != "dask":
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError("--executor dask needs Dask: pip install 'ase-proxima[distributed]'") from error
-    Client()

@@ -6,20 +6,21 @@ import multiprocessing
 import os
 import queue
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.managers import SyncManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ase_proxima.errors import ProximaError
 from proxima_cli.endings import exit_code
+from proxima_cli.executors import worker_died
 
-__all__ = ["Failures", "ProcessDiedError", "RunOne", "Summaries", "run_all"]
+__all__ = ["Failures", "ProcessDiedError", "RunOne", "Summaries", "run_all", "run_all_on"]
 
 Summaries = dict[Path, dict[str, Any]]
 Failures = dict[Path, Exception]
@@ -27,12 +28,18 @@ Failures = dict[Path, Exception]
 RunOne = Callable[[Path, Any, Callable[[Any], None]], dict[str, Any]]
 """Makes a run of its directory and its settings, tells how far it is, and returns its summary."""
 
+T = TypeVar("T")
+
 POLL_S = 0.2
 """How long to wait for news of a run before looking whether all have ended."""
 
 
 class ProcessDiedError(ProximaError):
     """The process of a run ended without a word."""
+
+
+class _NotWantedError(ProximaError):
+    """Nobody waits for a run any more."""
 
 
 def run_all(
@@ -76,6 +83,52 @@ def run_all(
             held.close()
 
 
+def run_all_on(
+    executor: Executor, tasks: Mapping[Path, Any], run_one: RunOne, *, report: Callable[[Any], None]
+) -> tuple[Summaries, Failures]:
+    """Do what `run_all` does, on an executor, whose workers share the run directories with this process.
+
+    A run ends early once this process no longer waits for it; what it reports is told when it has ended.
+
+    Parameters
+    ----------
+    executor, tasks, report
+        See `run_all`.
+    run_one
+        Must be picklable, and go on with what it finds: an executor may hand the run of a worker that died to the next.
+    """
+    folder = next(iter(tasks)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".wanted-") as sign:
+        futures = {
+            run_dir: executor.submit(_while_wanted, run_one, run_dir, settings, Path(sign.name))
+            for run_dir, settings in tasks.items()
+        }
+        try:
+            for future in as_completed(futures.values()):
+                if not future.cancelled() and future.exception() is None:
+                    for progress in future.result()[1]:
+                        report(progress)
+        finally:
+            for future in futures.values():
+                future.cancel()
+    return _collect(futures, lambda run_dir: _result_of(futures[run_dir])[0])
+
+
+def _while_wanted(
+    run_one: RunOne, run_dir: Path, settings: Any, sign: Path
+) -> tuple[dict[str, Any], list[Any]]:
+    """Make a run, as long as a file is there, and return its summary and the latest that it reported."""
+    latest: list[Any] = []
+
+    def report(progress: Any) -> None:
+        if not sign.exists():
+            raise _NotWantedError("the command that asked for it has ended: go on with --resume")
+        latest[:] = [progress]
+
+    return run_one(run_dir, settings, report), latest
+
+
 def _collect(
     names: Mapping[Path, Any], result_of: Callable[[Path], dict[str, Any]]
 ) -> tuple[Summaries, Failures]:
@@ -91,10 +144,12 @@ def _collect(
     return summaries, failures
 
 
-def _result_of(future: Future[dict[str, Any]]) -> dict[str, Any]:
+def _result_of(future: Future[T]) -> T:
     try:
         return future.result()
-    except BrokenProcessPool as error:
+    except Exception as error:
+        if not worker_died(error):
+            raise
         raise ProcessDiedError(
             "its process ended without a word, killed perhaps, or out of memory: go on with --resume"
         ) from error

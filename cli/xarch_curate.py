@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxima_cli.executors import executor_option, fan_out
 from proxima_cli.options import FILE, NumberList, json_option, model_seed_option, split_names, threads_option
 from proxima_cli.output import echo_json, echo_table, number, step_progress
 
@@ -53,6 +54,7 @@ _STRATEGIES = ["variance", "diversity", "density", "random"]
 )
 @model_seed_option
 @threads_option
+@executor_option(None)
 @json_option
 def curate(
     pairs: Path,
@@ -65,6 +67,7 @@ def curate(
     test_share: float,
     seed: int,
     jobs: int,
+    where: str | None,
     as_json: bool,
 ) -> None:
     """Compare ways to choose which runs to profile: learning curves and what the sets are made of."""
@@ -97,7 +100,7 @@ def curate(
     first = first_batch(marks[-1]) if initial is None else initial
     orders: dict[str, np.ndarray] = {}
     for strategy in strategies or ("variance", "random"):
-        with step_progress(f"choosing by {strategy}") as update:
+        with fan_out(where, jobs) as n_jobs, step_progress(f"choosing by {strategy}") as update:
             orders[strategy] = choose(
                 X[pool],
                 y[pool],
@@ -106,7 +109,7 @@ def curate(
                 batch_size=batch,
                 initial=first,
                 seed=seed,
-                n_jobs=jobs,
+                n_jobs=n_jobs,
                 on_batch=update,
             )
     with step_progress("scoring") as update:
@@ -169,6 +172,7 @@ def _figures(curve: pd.DataFrame, parts: pd.DataFrame, title: str) -> dict[str, 
 @click.option("--out", type=FILE, help="CSV to write.")
 @model_seed_option
 @threads_option
+@executor_option(None)
 @json_option
 def next_(
     table: Path,
@@ -181,6 +185,7 @@ def next_(
     out: Path | None,
     seed: int,
     jobs: int,
+    where: str | None,
     as_json: bool,
 ) -> None:
     """Name the runs to profile on the target GPU next, and what that should bring."""
@@ -188,7 +193,7 @@ def next_(
     from gpu_xarch.tables.runs import load_runs
 
     columns = split_names(on)
-    with step_progress("choosing"):
+    with fan_out(where, jobs) as n_jobs, step_progress("choosing"):
         found = next_runs(
             load_runs(table),
             source=source,
@@ -198,7 +203,7 @@ def next_(
             strategy=strategy,
             on=columns,
             seed=seed,
-            n_jobs=jobs,
+            n_jobs=n_jobs,
         )
     if out is not None:
         found.runs.assign(simulated=bool(found.simulated)).to_csv(out, index=False)

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxima_cli.executors import executor_option, fan_out
 from proxima_cli.options import FILE, json_option, model_seed_option, split_names, threads_option
 from proxima_cli.output import echo_json, echo_table, json_text, number, percent, step_progress, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gpu_xarch.learning.rows import TrainingData
+    from gpu_xarch.learning.training import Trained
     from gpu_xarch.models.problem import Problem
 
 __all__ = ["evaluate", "load_data", "predict", "problem_options", "train"]
@@ -81,6 +85,7 @@ def load_data(
 @click.option("--out", type=FILE, help="Model file to write; TARGET-SOURCE-DEST.skops unless given.")
 @model_seed_option
 @threads_option
+@executor_option(None)
 @click.option("--budget", type=click.IntRange(min=1), help="nas: candidates to try (100).")
 @click.option("--best", type=click.IntRange(min=1), help="nas: how many to train again and average (50).")
 @click.option(
@@ -107,6 +112,7 @@ def train(
     out: Path | None,
     seed: int,
     jobs: int,
+    where: str | None,
     budget: int | None,
     best: int | None,
     evaluator: str | None,
@@ -133,9 +139,9 @@ def train(
     if options and name != "nas":
         spelt = "search-dir" if "folder" in options else next(iter(options))
         raise InputError(f"--{spelt} is an option of --model nas, got --model {name}")
-    with step_progress(f"training {name}") as update:
+    with fan_out(where, jobs) as n_jobs, step_progress(f"training {name}") as update:
         rows = load_data(target, source, dest, data, metrics)
-        trained = fit(rows, name, seed=seed, n_jobs=jobs, on_step=update, **options)
+        trained = fit(rows, name, seed=seed, n_jobs=n_jobs, on_step=update, **options)
     out = out or _model_file(trained.problem)
     save_model(trained, out)
     if as_json:
@@ -147,27 +153,38 @@ def train(
         f"{name} for {problem.target} {where}: {card['rows']} rows of {card['applications']} applications, "
         f"{card['metrics']} metrics, {len(card['left_out_metrics'])} left out"
     )
+    if card["imputed_values"]:
+        named = ", ".join(f"{one} ({count})" for one, count in card["imputed_values"].items())
+        click.echo(f"gaps imputed by the median of the other rows: {named}")
+    if card["rows_without_target"]:
+        click.echo(
+            f"{card['rows_without_target']} rows left out: they lack {problem.target}, ipc or inst_executed"
+        )
     if card["refused_values"]:
         click.echo(
             f"{card['refused_values']} values of these rows were refused at ingest, as no device can have them"
         )
     if card["simulated_rows"]:
         click.echo(f"SIMULATED: {card['simulated_rows']} of the rows were made by a model, not measured")
-    scores = card["held_out_applications"]
-    if problem.classifies:
-        click.echo(
-            f"applications left out: accuracy {percent(scores['accuracy'])} %, false positives "
-            f"{percent(scores['false_positive_rate'])} %, false negatives "
-            f"{percent(scores['false_negative_rate'])} %"
-        )
-    else:
-        click.echo(
-            f"applications left out: median error {percent(scores['median_ape'])} %, mean "
-            f"{percent(scores['mape'])} %, mean absolute {number(scores['mae'])} {problem.unit}"
-        )
+    for groups in ("suites", "applications"):
+        if scores := card.get(f"held_out_{groups}"):
+            click.echo(f"{groups} left out: {_score_line(scores, problem)}")
     click.echo(f"wrote {out}")
     for command in _next_commands(out, data):
         click.echo(f"next: {command}")
+
+
+def _score_line(scores: dict[str, float], problem: Problem) -> str:
+    """Say how good held-out predictions were, with a 90 % interval over applications."""
+    first = "accuracy" if problem.classifies else "median_ape"
+    low, high = (percent(scores[f"{first}_{end}"]) for end in ("low", "high"))
+    told = f"{percent(scores[first])} % (90 %: {low} to {high} %)"
+    if problem.classifies:
+        return (
+            f"accuracy {told}, false positives {percent(scores['false_positive_rate'])} %, false negatives "
+            f"{percent(scores['false_negative_rate'])} %"
+        )
+    return f"median error {told}, mean absolute error {number(scores['mae'])} {problem.unit}"
 
 
 def _model_file(problem: Problem) -> Path:
@@ -194,11 +211,27 @@ def _next_commands(model: Path, data: Path | None) -> tuple[str, str]:
 @click.option("--out", type=FILE, help="CSV to write; printed unless given.")
 @click.option("--impute", is_flag=True, help="Fill in missing metrics by the median of the training rows.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Coverage of the intervals.")
+@click.option(
+    "--by",
+    type=click.Choice(["kernel", "application"]),
+    help="Sum the times of all launches instead of rows by run.",
+)
 @json_option
 def predict(
-    model: Path, data: Path, dest: str | None, out: Path | None, impute: bool, level: float, as_json: bool
+    model: Path,
+    data: Path,
+    dest: str | None,
+    out: Path | None,
+    impute: bool,
+    level: float,
+    by: str | None,
+    as_json: bool,
 ) -> None:
-    """Predict every run of the model's source GPU in a table."""
+    """Predict every run of the model's source GPU in a table.
+
+    Beside the target stand the time, IPC and memory throughput that go with it, and the limit that binds.
+    """
+    from gpu_xarch.learning.outlook import total_times
     from gpu_xarch.learning.persistence import load_model
     from gpu_xarch.learning.prediction import TOLERANCE, predict_table
     from gpu_xarch.tables.load import load_table
@@ -211,14 +244,28 @@ def predict(
     if imputed:
         named = ", ".join(f"{name} ({count})" for name, count in imputed.items())
         click.echo(f"imputed by the median of the training rows: {named}", err=True)
+    if frame.attrs["without_old"]:
+        click.echo(
+            f"{frame.attrs['without_old']} runs without {trained.problem.target}, the old value itself, are left out",
+            err=True,
+        )
+    shown = frame if by is None else total_times(frame, by)
     if out is not None:
-        write_text(out, frame.to_csv(index=False))
-        click.echo(f"{len(frame)} predictions written to {out}", err=True)
-    records = frame.to_dict("records")
+        write_text(out, shown.to_csv(index=False))
+        what = "predictions" if by is None else f"{by}s"
+        click.echo(f"{len(shown)} {what} written to {out}", err=True)
     if as_json:
-        echo_json(records)
+        echo_json(shown.to_dict("records"))
     elif out is None:
-        echo_table(list(frame.columns), [[_cell(value) for value in row.values()] for row in records])
+        if by is None:
+            _echo_predictions(trained, frame)
+        else:
+            echo_table(list(shown.columns), [[_cell(value) for value in row] for row in shown.to_numpy()])
+    if not trained.problem.same_gpu and "time" not in frame:
+        click.echo(
+            "no time, IPC or limit beside the target: they need ipc and inst_executed of the runs, and data sheets",
+            err=True,
+        )
     far = int(frame["out_of_domain"].sum())
     n_groups, needed = len(set(trained.groups)), frame.attrs["groups_needed"]
     if "low" in frame and n_groups < needed:
@@ -233,16 +280,69 @@ def predict(
             err=True,
         )
     elif far:
-        click.echo(f"{far} of {len(frame)} runs are unlike anything the model has learnt from", err=True)
+        click.echo(
+            f"{far} of {len(frame)} runs are flagged: {_FLAGGED[trained.problem.classifies]}", err=True
+        )
     if trained.card["simulated_rows"]:
         click.echo("SIMULATED: the model has learnt from runs that a model made, not measured", err=True)
 
 
+#: columns of a printed prediction, and what they are called there
+_PRINTED = {
+    "run_id": "run",
+    "application": "application",
+    "kernel": "kernel",
+    "input": "input",
+    "launch": "launch",
+    "invocations": "launches",
+    "predicted": "",
+    "probability": "probability",
+    "low": "low",
+    "high": "high",
+    "time": "time, s",
+    "ipc": "ipc",
+    "dram_throughput": "DRAM, bytes/s",
+    "memory_bound": "memory-bound",
+    "limit": "limit",
+    "out_of_domain": "flagged",
+}
+#: what a flag says of numbers, and of labels
+_FLAGGED = (
+    "an error above 25 % is expected, or values were imputed",
+    "unlike what the model has learnt from",
+)
+_RUN_DIGITS, _CELL = 8, 32  # of a run's id, of any text
+
+
+def _echo_predictions(trained: Trained, frame: pd.DataFrame) -> None:
+    """Print what is predicted; what is the same in every row stands above, what is empty or said twice nowhere."""
+    from gpu_xarch.units import named_in
+
+    problem, (source, dest) = (
+        trained.problem,
+        (", ".join(frame[side].unique()) for side in ("source", "dest")),
+    )
+    where = f"on {source}" if problem.same_gpu else f"{source} -> {dest}"
+    click.echo(f"{problem.target}: {len(frame)} runs, {where}, by {trained.name}")
+    again = {"duration": "time"}.get(problem.target, problem.target)
+    columns = [one for one in _PRINTED if one in frame and one != again and frame[one].notna().any()]
+    rows = frame[columns].assign(flagged=frame["out_of_domain"].map({True: "yes", False: ""}))
+    if "memory_bound" in rows:
+        rows["memory_bound"] = rows["memory_bound"].map({1.0: "yes", 0.0: ""}).fillna("")
+    if "run_id" in rows:
+        rows["run_id"] = rows["run_id"].astype(str).str[:_RUN_DIGITS]
+    rows["out_of_domain"] = rows.pop("flagged")
+    named = _PRINTED | {"predicted": named_in(problem.target, problem.unit)}
+    echo_table([named[one] for one in columns], [[_cell(value) for value in row] for row in rows.to_numpy()])
+
+
 def _cell(value: object) -> str:
+    if value is None or value != value:
+        return "-"
     if isinstance(value, float):
         return number(value)
     text = str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= _CELL else text[: _CELL - 3] + "..."
 
 
 @click.command()
@@ -273,6 +373,7 @@ def _cell(value: object) -> str:
 @click.option("--nested", is_flag=True, help="Choose hyper-parameters on inner folds of each training part.")
 @model_seed_option
 @threads_option
+@executor_option(None)
 @click.option("--by-application", is_flag=True, help="Print the scores of each application too.")
 @click.option("--out", type=FILE, help="JSON file for the scores, by application too.")
 @json_option
@@ -289,6 +390,7 @@ def evaluate(
     nested: bool,
     seed: int,
     jobs: int,
+    where: str | None,
     by_application: bool,
     out: Path | None,
     as_json: bool,
@@ -296,7 +398,7 @@ def evaluate(
     """Score models on rows that they did not see, beside old = new and the other baselines."""
     from gpu_xarch.learning.evaluation import evaluate as cross_validate
 
-    with step_progress("evaluating") as update:
+    with fan_out(where, jobs) as n_jobs, step_progress("evaluating") as update:
         rows = load_data(target, source, dest, data, metrics)
         result = cross_validate(
             rows,
@@ -306,7 +408,7 @@ def evaluate(
             repeats=repeats,
             nested=nested,
             seed=seed,
-            n_jobs=jobs,
+            n_jobs=n_jobs,
             on_step=update,
         )
     with step_progress("drawing intervals"):

@@ -19,8 +19,8 @@ __all__ = ["label", "pair"]
 
 @click.command()
 @click.argument("table", type=FILE)
-@click.option("--source", required=True, metavar="GPU", help="The GPU at hand.")
-@click.option("--dest", required=True, metavar="GPU", help="The GPU to predict.")
+@click.option("--source", required=True, metavar="GPU", help="The GPU at hand; any for each of the table.")
+@click.option("--dest", required=True, metavar="GPU", help="The GPU to predict; any for each of the table.")
 @click.option("--out", type=FILE, help="Pair table to write (Parquet).")
 @click.option(
     "--on",

@@ -24,6 +24,7 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "ANY",
     "GpuSpec",
     "canonical_device",
     "find_gpu",
@@ -33,6 +34,15 @@ __all__ = [
     "read_sheets",
     "user_file",
 ]
+
+
+#: in the place of a GPU: all that a table has
+ANY = "any"
+#: compute capability from which on a scheduler issues one instruction a cycle (Volta whitepaper, 2017)
+SINGLE_ISSUE = 7.0
+#: cycles of dependent arithmetic by compute capability, newest first (Jia et al., arXiv:1804.06826, 2018, table of
+#: instruction latencies of Volta, Pascal, Maxwell and Kepler)
+WAIT_CYCLES = ((7.0, 4.0), (5.0, 6.0), (0.0, 9.0))
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,17 @@ class GpuSpec:
     def peak_fp64(self) -> float:
         """Double-precision operations a second at the boost clock."""
         return 2.0 * self.sms * self.fp64_lanes * self.boost_hz
+
+    @property
+    def schedulers(self) -> float:
+        """Warps of which a multiprocessor can issue in a cycle: before Volta each could issue two instructions."""
+        return self.issue_width / (1.0 if float(self.compute_capability) >= SINGLE_ISSUE else 2.0)
+
+    @property
+    def wait_cycles(self) -> float:
+        """Cycles until a dependent arithmetic instruction can be issued (`WAIT_CYCLES`)."""
+        capability = float(self.compute_capability)
+        return next(cycles for since, cycles in WAIT_CYCLES if capability >= since)
 
 
 #: facts of a sheet of the user's own: entry, field, factor to the field's unit, whether it must be given

@@ -48,6 +48,11 @@ def test_surrogates(tmp_path, monkeypatch):
     assert type(calc.surrogate).__name__ == "BayesianSoap"
 
 
+def test_clusters(tmp_path, monkeypatch):
+    names = play("docs/clusters.md", tmp_path, monkeypatch)
+    assert len(names["forest"].estimators_) == 20
+
+
 def test_costs(tmp_path, monkeypatch):
     names = play("docs/costs.md", tmp_path, monkeypatch)
     assert np.isfinite(names["atoms"].get_potential_energy())

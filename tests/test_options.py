@@ -11,7 +11,7 @@ from ase.build import molecule
 
 from ase_proxima import Decision, ProximaCalculator, RunDirectoryError, proxima
 from ase_proxima.controllers import FixedController
-from ase_proxima.options import Options
+from ase_proxima.executor.options import Options
 from ase_proxima.testing import HarmonicWells, NearestFrame
 from ase_proxima.types import Frame, Prediction
 from ase_proxima.uncertainty import InputDistance

@@ -65,6 +65,10 @@ class ExactSettings:
                 f"exact sampling trains its surrogate with the strategy proxima on a chain of its own, got strategy "
                 f"{self.chain.strategy!r} and reference {self.chain.reference!r}: leave both out"
             )
+        if self.chain.share is not None:
+            raise InputError(
+                "exact sampling rests on a surrogate that is trained no more, got a share: leave it out"
+            )
         self.chain.check()
         if not self.burn_in >= 1:
             raise InputError(f"the burn-in must have at least 1 step, got {self.burn_in}")

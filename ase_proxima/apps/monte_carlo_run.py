@@ -73,6 +73,7 @@ def run(
         simulation={"monte_carlo": asdict(settings), "n_steps": n_steps},
         resume=resume,
         check_same=lambda: check_same(settings, run_dir),
+        share=settings.shared_in(run_dir),
     ) as (calculator, target, state, begin):
         done = ChainLog.read(run_dir) if (run_dir / "chain.csv").exists() else []
         n_calls = calculator.stats.n_calls

@@ -31,6 +31,7 @@ def open_run(
     simulation: Mapping[str, Any],
     resume: bool,
     check_same: Callable[[], None],
+    share: str | Path | None = None,
 ) -> Iterator[tuple[ProximaCalculator, BaseCalculator, ElectronicState, Callable[[], None]]]:
     """Open a run directory, new or to go on with, and close it and its target in the end.
 
@@ -50,6 +51,8 @@ def open_run(
         it is removed, and a new one begun.
     check_same
         Raises where the run that is there was made with other settings.
+    share
+        See `ProximaCalculator`; a run that is gone on with has it already.
 
     Yields
     ------
@@ -80,7 +83,7 @@ def open_run(
             _refuse_other_state(state, run_dir)
             calculator = ProximaCalculator.resume(run_dir, exact, **arguments)
         else:
-            calculator = ProximaCalculator(exact, run_dir=run_dir, **arguments)
+            calculator = ProximaCalculator(exact, run_dir=run_dir, share=share, **arguments)
         try:
             begin = partial(
                 write_json, run_dir / "simulation.json", {**simulation, "electronic_state": asdict(state)}

@@ -19,7 +19,8 @@ from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
 from ase_proxima.apps.run_folder import refuse_other_settings
 from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.options import check_surrogate_name
+from ase_proxima.executor.options import check_surrogate_name
+from ase_proxima.runs.shared import is_server
 from ase_proxima.targets import ElectronicState, refuse_same, resolve_state, with_state
 
 __all__ = [
@@ -62,6 +63,8 @@ class RunSettings:
         nothing.
     surrogate, prior
         Names, see `ProximaCalculator`; of the strategy proxima alone.
+    share
+        Where walkers share their frames: an address, or a file as seen from the run directory; None for nowhere.
     """
 
     molecule: str
@@ -78,6 +81,7 @@ class RunSettings:
     multiplicity: int | None = None
     surrogate: str = "auto"
     prior: str | None = None
+    share: str | None = None
 
     def check(self) -> None:
         """Raise an `InputError` for what can be known to be wrong before the run."""
@@ -100,6 +104,8 @@ class RunSettings:
             )
         if self.prior is not None:
             refuse_same(self.target, self.prior)
+        if self.share is not None and self.strategy == "baseline":
+            raise InputError("the strategy baseline learns nothing that walkers could share: leave share out")
         structure = self.structure()
         if self.reference is not None:
             other = read_settings(Path(self.reference)).structure()
@@ -122,6 +128,10 @@ class RunSettings:
         if self.charge and self.molecule in ase.collections.g2.names:
             atoms.set_initial_magnetic_moments(None)  # the collection's are those of the neutral molecule
         return with_state(atoms, self.charge, self.multiplicity, said_by="the command line")
+
+    def shared_in(self, run_dir: Path) -> str | Path | None:
+        """Address, or file, of the frames that a run in `run_dir` shares."""
+        return self.share if self.share is None or is_server(self.share) else run_dir / self.share
 
     @property
     def move(self) -> Move:

@@ -25,11 +25,11 @@ from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.dynamics.coexistence import thermalise, z_barostat
 from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.identity import same_input
 from ase_proxima.runs.append_log import read_rows
 from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import check_prior, parse_target, refuse_same, target_state
 from ase_proxima.types import Stats
+from ase_proxima.types.identity import same_input
 
 __all__ = ["ENSEMBLES", "MDSettings", "Progress", "read_md", "run_md"]
 

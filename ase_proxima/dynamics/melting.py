@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
-from joblib import Parallel, delayed, parallel_config
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.dynamics import coexistence
@@ -49,8 +51,10 @@ RANGE = (0.4, 1.1)
 """Range in which the melting point is looked for, over the same temperature."""
 TRIAL_K, TRIAL_STEPS = 300.0, 30
 """Of a first run that tells whether a surrogate is cheaper than the target."""
-N_STARTS = 32
-"""Starts taken from the melt."""
+MELTS_AT = 0.75
+"""Guess of the melting point, over the same temperature."""
+N_STARTS = 16
+"""Starts that are half liquid; each is made twice or more by runs beyond, with momenta of their own."""
 STEP_K = 5.0
 """Temperatures are multiples of it, so that runs share them."""
 
@@ -132,6 +136,8 @@ class Preparation:
     solid
         At two temperatures.
     liquid
+    balance_K
+        Mean temperature of the half-liquid starts.
     n_atoms
         Of the cell of the runs.
     cpu_s
@@ -141,6 +147,7 @@ class Preparation:
     superheat_K: float  # noqa: N815
     solid: tuple[PhasePoint, PhasePoint]
     liquid: PhasePoint
+    balance_K: float  # noqa: N815
     n_atoms: int
     cpu_s: float
 
@@ -153,6 +160,14 @@ class Preparation:
             cold.volume + x * (hot.volume - cold.volume),
             cold.energy + x * (hot.energy - cold.energy),
         )
+
+    def half_energy(self, temperature_K: float) -> float:
+        """Kinetic and potential energy, in eV an atom, of half a solid beside half a liquid.
+
+        The liquid is taken to have the solid's heat capacity.
+        """
+        solid = self.solid_at(temperature_K).energy
+        return solid + 0.5 * self.heat / self.n_atoms + 1.5 * float(units.kB) * temperature_K
 
     @property
     def heat(self) -> float:
@@ -265,15 +280,20 @@ def prepare(
         if coexistence.liquid_fraction(atoms) < coexistence.LIQUID_ABOVE:
             raise ProximaError(f"the liquid froze at {liquid.temperature_K:.0f} K: try another --seed")
         cold, hot = (_solid(settings, crystal(), share * superheat, rng, tell) for share in SOLID_AT)
-    known = Preparation(superheat, (cold, hot), liquid, 0, 0.0)
-    reference = known.solid_at(sum(SOLID_AT) / 2 * superheat)
+    guess = MELTS_AT * superheat
+    n_atoms = len(settings.crystal(cells=2))
+    known = Preparation(superheat, (cold, hot), liquid, guess, n_atoms, 0.0)
+    reference = known.solid_at(guess)
     block = settings.crystal(_lattice_constant(settings, reference), cells=2)
     tell("melting one half")
     with _calculator(settings, None, settings.seed + 1, preparing=True) as calculator:
         block.calc = calculator
-        starts = coexistence.half_melt(block, superheat, liquid.volume / reference.volume, N_STARTS, rng)
+        melts = coexistence.half_melt(block, superheat, liquid.volume / reference.volume, rng)
+        starts, balance_K = coexistence.balance(
+            melts, calculator, known.half_energy, guess, superheat, N_STARTS, rng
+        )
     ase.io.write(folder / "starts.traj", starts)
-    preparation = Preparation(superheat, (cold, hot), liquid, len(block), time.process_time() - begun)
+    preparation = replace(known, balance_K=balance_K, cpu_s=time.process_time() - begun)
     write_json(folder / "preparation.json", asdict(preparation))
     return preparation
 
@@ -307,7 +327,7 @@ def _run(
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.process_time()
     atoms: Atoms = ase.io.read(starts, index % N_STARTS)
-    reference = preparation.solid_at(sum(SOLID_AT) / 2 * preparation.superheat_K).volume
+    reference = preparation.solid_at(MELTS_AT * preparation.superheat_K).volume
     atoms.set_cell(atoms.cell * (preparation.solid_at(T).volume / reference) ** (1 / 3), scale_atoms=True)
     rng = np.random.default_rng([settings.seed, 2, index])
     calls = folder / "calls"
@@ -317,8 +337,7 @@ def _run(
     ):
         atoms.calc = calculator
         checks = []
-        melt_K = coexistence.KEPT_EXCESS * preparation.superheat_K
-        for check in coexistence.follow(atoms, T, melt_K, settings.most_steps, rng):
+        for check in coexistence.follow(atoms, T, preparation.balance_K, settings.most_steps, rng):
             checks.append(check)
             snapshot = atoms.copy()
             results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
@@ -363,7 +382,7 @@ def melt(
     starts: Path | None = None,
     resume: bool = False,
     jobs: int = 1,
-    executor: str = "loky",
+    executor: Executor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Find a melting point, and write everything into `folder`.
@@ -376,8 +395,10 @@ def melt(
         Folder of another study of the same cell, whose preparation is taken.
     resume
         Whether to go on with what is in the folder; a run that was cut begins again.
-    jobs, executor
-        Runs side by side, and joblib's backend for them.
+    jobs
+        Runs side by side.
+    executor
+        Makes them, on hosts that share the folder; by default a process each of this host.
 
     Returns
     -------
@@ -405,27 +426,31 @@ def melt(
         )
     done = read_runs(folder)
     total = n_runs * len(settings.temperatures_K or (0,))
-    with parallel_config(backend=executor, n_jobs=jobs):
+    with _runner(executor, jobs) as run_all:
         while len(done) < total:
             batch = _next(settings, preparation, done, min(jobs, total - len(done)), n_runs)
             if on_progress:
                 names = ", ".join(f"{T:.0f} K" for _, T in batch)
                 on_progress(Progress(f"running at {names}", len(done), total))
-            done += Parallel()(
-                delayed(_run)(
-                    settings,
-                    preparation,
-                    source / "starts.traj",
-                    folder / "runs" / f"{index:03d}-{T:.0f}K",
-                    index,
-                    T,
-                )
-                for index, T in batch
-            )
+            folders = [folder / "runs" / f"{index:03d}-{T:.0f}K" for index, T in batch]
+            one = partial(_run, settings, preparation, source / "starts.traj")
+            done += run_all(one, folders, *zip(*batch, strict=True))
             write_json(folder / "summary.json", summarise(settings, preparation, done))
     if on_progress:
         on_progress(Progress("done", len(done), total))
     return summarise(settings, preparation, done)
+
+
+@contextmanager
+def _runner(executor: Executor | None, jobs: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
+    """What does the work of `map`: an executor, processes of its own, or `map` itself."""
+    if executor is not None:
+        yield executor.map
+    elif jobs == 1:
+        yield map
+    else:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            yield pool.map
 
 
 def _next(

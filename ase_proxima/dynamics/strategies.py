@@ -12,7 +12,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning
-from ase_proxima.options import check_surrogate_name
+from ase_proxima.executor.options import check_surrogate_name
 
 __all__ = ["STRATEGIES", "bounded", "check_strategy", "closing", "strategy_parts"]
 

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from ase_proxima.executor.guard import Guard
 from ase_proxima.executor.memory import REMEMBERED, Answer, Memory
 from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.serialisation import state_from_json, state_to_json
-from ase_proxima.training import never_trains
+from ase_proxima.training import BackgroundTraining, never_trains
 from ase_proxima.types import Decision, ErrorsSeen, Frame, Observation, Prediction, Results, Stats, Verdict
 
 __all__ = ["Executor"]
@@ -47,6 +47,26 @@ COMPARED = 20
 REPEATED_WITHIN = 0.5
 """Share of an error bound by which a target may differ from itself when a run is resumed: iterative solvers that start
 elsewhere do, by far less than a bound that makes sense for them."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was taken of the versions that were trained beside the simulation.
+
+    Attributes
+    ----------
+    number
+        Of the latest; 0 before the first.
+    first
+        The first of the frames that it knows.
+    has_manager
+        Whether somebody was training at the latest call of the target; None before it was seen.
+    """
+
+    number: int = 0
+    first: int = 0
+    has_manager: bool | None = None
+
 
 Numbers = Sequence[float | None]
 """One number a criterion; None where the criterion does not apply to the input, NaN where it is unknown."""
@@ -139,6 +159,9 @@ class Executor:
         self._needs_checkpoint = False
         self._drawn: tuple[str, float] | None = None
         self._unverified: Frame | None = None
+        self._n_foreign = 0
+        self._managed = isinstance(training, BackgroundTraining)
+        self._published = Published()
 
     def __call__(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
         """Results at `x`; one of the latest inputs again is no new call, and has the same answer.
@@ -197,6 +220,7 @@ class Executor:
         """Decide, ask who has to answer, and write down the call: all is known before anything is written."""
         start, before = self.clock(), dict(self._times)
         self._drop_number(identity)
+        self._learn_from_others(x)
         prediction, uncertainties = self._predict(x, trusted=False)
         verdicts = self._decide(uncertainties)
         if self._agree(verdicts) and self._is_due(trusted=True):
@@ -262,6 +286,16 @@ class Executor:
             self.memory.add(identity, Answer(x, decision, results))
             return results, self._finish(decision, row, before, start)
 
+    def _learn_from_others(self, x: Any) -> None:
+        """Take the frames of other walkers: they are no calls and no evidence of this one."""
+        with self.guard.unbroken("frames of other walkers were taken"):
+            for frame in self.store.foreign(x):
+                if self.training.before_answer:
+                    for uncertainty in self._uncertainties:
+                        uncertainty.extend([frame])
+                self._n_foreign += 1
+                self._needs_checkpoint = True
+
     def _drop_number(self, identity: str) -> None:
         """Forget the random number of an audit on which the target failed, where another input comes next.
 
@@ -280,6 +314,8 @@ class Executor:
 
     def _predict(self, x: Any, *, trusted: bool) -> tuple[Prediction | None, Numbers]:
         """Prediction and uncertainties at `x`, of a surrogate brought up to date where that is due."""
+        if self._managed and not trusted:
+            self._take_published()
         if self._is_due(trusted=trusted or self.surrogate.incremental):
             with self.guard.unbroken("the surrogate was trained"):
                 self._train()
@@ -373,12 +409,28 @@ class Executor:
             n_frames=n_frames, n_trained=self._counts["n_trained"], trusted=trusted
         )
 
+    def _take_published(self) -> None:
+        """Go over to a version that was trained beside the simulation: a new one, as after a training here."""
+        found = self.store.published(self._published.number)
+        if found is None:
+            return
+        number, first, last, folder = found
+        with self.guard.unbroken(f"version {number} of the manager was taken"):
+            start, frames = self.clock(), self.store.frames[first:last]
+            self.surrogate.load(folder, frames)
+            self._published = replace(self._published, number=number, first=first)
+            self._new_version(frames, last, start)
+
     def _train(self) -> None:
         start = self.clock()
         self.surrogate.fit(self.store.frames)
+        self._new_version(self.store.frames, len(self.store.frames), start)
+
+    def _new_version(self, frames: Sequence[Frame], n_trained: int, start: float) -> None:
+        """Bring all that depends on the model up to it; it was fitted to `frames`."""
         for uncertainty in self._uncertainties:
-            uncertainty.fit(self.store.frames)
-        self._counts["n_trained"] = len(self.store.frames)
+            uncertainty.fit(frames)
+        self._counts["n_trained"] = n_trained
         self._counts["model_version"] += 1
         if self._blend.share:
             again = self.surrogate.predict(self.store.frames[-1].x)
@@ -434,6 +486,8 @@ class Executor:
 
     def _keep(self, frame: Frame, row: Mapping[str, Any]) -> None:
         self.store.append(frame, row)
+        if self._managed:
+            self._published = replace(self._published, has_manager=self.store.is_managed)
         if self.training.before_answer:
             for uncertainty in self._uncertainties:
                 uncertainty.extend(self.store.frames[-1:])
@@ -526,6 +580,11 @@ class Executor:
 
         notes = [f"{name}: {note}" for name, report in reports.items() for note in report["notes"]]
         notes += getattr(self.surrogate, "notes", ())
+        if self._managed and self._published.has_manager is False:
+            version = f"version {self._published.number}" if self._published.number else "no model"
+            notes.append(
+                f"no manager is training: the run goes on with {version}; start one with proxima manage"
+            )
         if self._blend.n_unknown:
             notes.append(f"the work of {self._blend.n_unknown} switches is not known: switch_work lacks it")
         if self.when_not_worthwhile != "ignore":
@@ -540,6 +599,7 @@ class Executor:
             error_upper=value({name: report["error_upper"] for name, report in reports.items()}),
             threshold=value(thresholds),
             n_frames=len(self.store.frames),
+            n_foreign=self._n_foreign,
             n_switches=self._blend.n_switches,
             switch_work=self.switch_work,
             speedup_present=present_speedup(self._costs),
@@ -560,6 +620,7 @@ class Executor:
                 "blend": state_to_json(self._blend),
                 "controllers": [state_to_json(state) for state in self.states],
                 "errors_seen": {name: state_to_json(seen) for name, seen in self._seen.items()},
+                "published": state_to_json(self._published),
                 "last_input": self._last_input,
                 "last_decision": self.last_decision.value if self.last_decision else None,
             }
@@ -577,9 +638,11 @@ class Executor:
             Rows of the calls since, all of them answered by the surrogate of that time.
         """
         frames, n_trained = self.store.frames, state["counts"]["n_trained"]
+        self._n_foreign = sum(frame.step < 0 for frame in frames)
+        self._published = state_from_json(Published(), state.get("published", {}))
         for uncertainty in self._uncertainties:
             if n_trained:
-                uncertainty.fit(frames[:n_trained])
+                uncertainty.fit(frames[self._published.first : n_trained])
             if self.training.before_answer:
                 for frame in frames[n_trained:]:  # one by one, as they came
                     uncertainty.extend([frame])

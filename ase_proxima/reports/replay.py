@@ -13,8 +13,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ase_proxima.errors import InputError
+from ase_proxima.executor.options import make_controller
 from ase_proxima.metrics import METRIC_PROPERTIES
-from ase_proxima.options import make_controller
 from ase_proxima.protocols import Controller
 from ase_proxima.reports.formatting import format_number
 from ase_proxima.runs.run_data import BoundData, RunData

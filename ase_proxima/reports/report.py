@@ -16,8 +16,8 @@ from ase_proxima.apps.delayed_acceptance_summary import SHORT_CHAIN, report_exac
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
 from ase_proxima.costs import long_run_speedup, present_speedup
 from ase_proxima.executor.criteria import SeenErrors, count_error, summarise_errors
+from ase_proxima.executor.options import make_controller
 from ase_proxima.metrics import METRIC_UNITS
-from ase_proxima.options import make_controller
 from ase_proxima.reports.exact import exact_rows
 from ase_proxima.reports.formatting import (
     format_number,

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,21 +20,31 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
-from ase_proxima.errors import RunDirectoryError
-from ase_proxima.identity import (
-    ELECTRONIC_INFO,
+from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.protocols import Surrogate
+from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
+from ase_proxima.runs.files import replace_durably, write_json
+from ase_proxima.runs.frames import electronic_info, read_frames
+from ase_proxima.runs.manager import Inbox, is_managed
+from ase_proxima.runs.shared import FOREIGN, SharedFrames, is_server, with_results
+from ase_proxima.types import Decision, Frame, Results
+from ase_proxima.types.identity import (
     checksum,
     electronic_state,
     fingerprint,
     same_input,
 )
-from ase_proxima.protocols import Surrogate
-from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
-from ase_proxima.types import Decision, Frame, Results
 
-__all__ = ["MemoryStore", "RunDirectory", "discard_unstarted", "read_frames", "read_steps", "write_json"]
+__all__ = [
+    "MemoryStore",
+    "RunDirectory",
+    "discard_unstarted",
+    "is_in_use",
+    "read_frames",
+    "read_steps",
+    "write_json",
+]
 
 FORMAT = 2
 """Version of what is written; others are refused."""
@@ -43,30 +54,6 @@ BEFORE_THE_FIRST_CALL = re.compile(
     r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
 )
 """Names of all that is in a run directory by then."""
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a JSON file in one move, so that a reader finds the old one or the new one, after a power cut too."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(data))
-    _replace(temporary, path)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    """Move a file, or a folder of files, to its place once all of it is on the disk."""
-    for item in sorted(temporary.rglob("*")) if temporary.is_dir() else ():
-        _sync(item)
-    _sync(temporary)
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -130,6 +117,15 @@ class MemoryStore:
         """Return None: nothing is left from an earlier process."""
         return None
 
+    def foreign(self, x: Any) -> list[Frame]:  # noqa: ARG002
+        """Return nothing: there are no other walkers."""
+        return []
+
+    is_managed = False
+
+    def published(self, taken: int) -> None:
+        """Return nothing: nobody trains beside this process."""
+
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Add a frame."""
         self.frames.append(frame)
@@ -164,6 +160,9 @@ class RunDirectory:
         Name and parameters of the target, and `electronic_state`, as the first frame has it.
     rows : list of dict
         Rows of the calls after the latest checkpoint, on opening.
+    share : dict or None
+        `place` of the frames that it shares with other walkers, a file as seen from the run directory, and its name
+        as a `writer` there.
     """
 
     def __init__(
@@ -172,8 +171,10 @@ class RunDirectory:
         settings: Mapping[str, Any],
         target: Mapping[str, Any],
         state: Mapping[str, Any] | None,
+        share: Mapping[str, str] | None = None,
     ) -> None:
         self.path = path
+        self.share = None if share is None else dict(share)
         self.owner: tuple[int, int] | None = (os.getpid(), threading.get_ident())
         self.settings = dict(settings)
         self.target = dict(target)
@@ -190,12 +191,25 @@ class RunDirectory:
                 f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
             ) from error
         self._steps = AppendLog(path / "steps.csv")
+        self._shared: SharedFrames | None = None
+        self._inbox = Inbox(path / "models")
 
     @classmethod
     def create(
-        cls, path: str | Path, settings: Mapping[str, Any], target: Mapping[str, Any] | None = None
+        cls,
+        path: str | Path,
+        settings: Mapping[str, Any],
+        target: Mapping[str, Any] | None = None,
+        share: str | Path | None = None,
     ) -> RunDirectory:
         """Make a new run directory.
+
+        Parameters
+        ----------
+        path, settings, target
+            See the class.
+        share
+            File or address of the frames that it shares with other walkers.
 
         Raises
         ------
@@ -207,11 +221,33 @@ class RunDirectory:
             raise RunDirectoryError(f"{path} exists already: resume it, or choose another run directory")
         try:
             (path / "models").mkdir(parents=True)
+            shared = None
+            if share is not None:
+                place = str(share) if is_server(str(share)) else os.path.relpath(share, path)
+                shared = {"place": place, "writer": f"w{uuid.uuid4().hex}"}
             saved = {"format": FORMAT, "settings": dict(settings), "target": dict(target or {}), "run": None}
-            write_json(path / "state.json", saved)
+            write_json(path / "state.json", {**saved, "share": shared})
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
-        return cls(path, settings, target or {}, None)
+        run = cls(path, settings, target or {}, None, shared)
+        try:
+            run._join(0)
+        except InputError:
+            run.close()
+            raise
+        return run
+
+    def _join(self, read_to: int) -> None:
+        """Meet the other walkers, where there are some, after row `read_to` of their frames."""
+        if self.share is None:
+            return
+        place = self.share["place"]
+        place = place if is_server(place) else str(self.path / place)
+        kind = {
+            "the target": {name: self.target.get(name) for name in ("name", "parameters")},
+            "the properties": self.settings.get("properties"),
+        }
+        self._shared = SharedFrames(place, self.share["writer"], kind, read_to)
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -232,18 +268,19 @@ class RunDirectory:
                     "with the version that began it, or begin a new one"
                 )
             settings, target, state = dict(saved["settings"]), dict(saved["target"]), saved["run"]
+            share = saved.get("share")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunDirectoryError(f"{path} is not a run directory: it has no state.json") from error
         except RunDirectoryError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
-        run = cls(path, settings, target, state)
+        run = cls(path, settings, target, state, share)
         try:
             rows = read_rows(path / "steps.csv")
-            run._load_frames(rows)
+            run._join(run._load_frames(rows))
             run._load_rows(rows)
-        except RunDirectoryError:
+        except (InputError, RunDirectoryError):
             run.close()
             raise
         except (OSError, sqlite3.Error, *DAMAGE) as error:
@@ -251,21 +288,24 @@ class RunDirectory:
             raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
         return run
 
-    def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> None:
+    def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> int:
         """Read the frames, and see that none has changed since it was written.
 
-        Charge, spin and multiplicity, which the database does not keep, are those of the run.
+        Charge, spin and multiplicity, which the database does not keep, are those of the run.  Those of other walkers
+        that came after the latest checkpoint are left out: they come again.  Returns the row of the last that stays.
         """
+        read_to = 0
+        come_again = []
         n_frames = self.state["n_frames"] if self.state else 0
-        electrons = self.target.get("electronic_state", {})
-        info = {name: electrons[name] for name in ELECTRONIC_INFO if name in electrons}
+        info = electronic_info(self.target)
         for row in self._database.select(sort="id"):
             atoms = row.toatoms()
             results = dict(atoms.calc.results)
             atoms.calc = None
             atoms.info = dict(info)
             frame = Frame(atoms, results, row.step)
-            written = rows[frame.step]["structure"] if frame.step < len(rows) else fingerprint(atoms)
+            is_call = 0 <= frame.step < len(rows)
+            written = rows[frame.step]["structure"] if is_call else fingerprint(atoms)
             if checksum(frame) != row.key_value_pairs.get("checksum") or fingerprint(atoms) != written:
                 raise RunDirectoryError(
                     f"{self.path / 'frames.db'}: the frame of call {frame.step} is not as it was written: take the "
@@ -273,12 +313,19 @@ class RunDirectory:
                 )
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
+                read_to = row.key_value_pairs.get("shared_row", read_to)
+            elif frame.step == FOREIGN:
+                come_again.append(row.id)
             else:
                 self._pending[frame.step] = (row.id, frame)
         if len(self.frames) < n_frames:
             raise RunDirectoryError(
                 f"{self.path / 'frames.db'} has {len(self.frames)} frames, state.json counts {n_frames}"
             )
+        if come_again:
+            self._database.delete(come_again)
+            self._database.connection.commit()
+        return read_to
 
     def _load_rows(self, rows: Sequence[dict[str, str]]) -> None:
         """Keep the rows from which the run goes on, and cut off what was written after them."""
@@ -300,12 +347,41 @@ class RunDirectory:
         _, frame = self._pending.get(step, (0, None))
         return frame.results if frame is not None and same_input(frame.x, x) else None
 
+    def published(self, taken: int) -> tuple[int, int, int, Path] | None:
+        """Find a version that the manager published after number `taken`, at the price of one `stat`."""
+        found = self._inbox.look(self.frames, taken)
+        if found is None:
+            return None
+        return found[0].number, found[0].first, found[0].last, found[1]
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether a manager is at work."""
+        return is_managed(self.path / "models")
+
+    def foreign(self, x: Any) -> list[Frame]:
+        """Add what other walkers have paid for since the last call to the database, and return it."""
+        news = [] if self._shared is None else self._shared.news(x)
+        if news:
+            with self._committing():
+                for row, frame in news:
+                    self._insert(frame, {"shared_row": row})
+            self.frames += [frame for _, frame in news]
+        return [frame for _, frame in news]
+
     def append(self, frame: Frame, record: Mapping[str, Any]) -> None:
         """Add a frame to the database, with the numbers and words of its call, or nothing of it."""
         self.frames.append(frame)
+        with self._committing():
+            self._write_frame(frame, record)
+        if self._shared is not None:
+            self._shared.add(frame)
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
         with _writing(self.path / "frames.db"):
             try:
-                self._write_frame(frame, record)
+                yield
                 self._database.connection.commit()
             except BaseException:  # an interrupt too leaves no half of a frame to be committed later
                 self._database.connection.rollback()
@@ -313,13 +389,16 @@ class RunDirectory:
 
     def _write_frame(self, frame: Frame, record: Mapping[str, Any]) -> None:
         if self.known(frame.step, frame.x) is not None:
-            del self._pending[frame.step]
-            return
-        if self._pending:  # the run took another way than the process that paid for these
+            row, _ = self._pending.pop(frame.step)
+            if self._shared is None:
+                return
+            self._database.delete([row])  # frames of others may have come before it this time
+        elif self._pending:  # the run took another way than the process that paid for these
             self._database.delete([row for row, _ in self._pending.values()])
             self._pending.clear()
-        atoms = frame.x.copy()
-        atoms.calc = SinglePointCalculator(atoms, **frame.results)
+        self._insert(frame, record)
+
+    def _insert(self, frame: Frame, record: Mapping[str, Any]) -> None:
         known = {
             name: value
             for name, value in record.items()
@@ -328,7 +407,7 @@ class RunDirectory:
             and (isinstance(value, (int, str)) or (isinstance(value, float) and np.isfinite(value)))
         }
         known |= {"step": frame.step, "checksum": checksum(frame)}
-        self._database.write(atoms, key_value_pairs=known)
+        self._database.write(with_results(frame), key_value_pairs=known)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add the row of one call to steps.csv."""
@@ -343,7 +422,7 @@ class RunDirectory:
                 shutil.rmtree(stale, ignore_errors=True)
             temporary.mkdir()
             surrogate.save(temporary)
-            _replace(temporary, folder)
+            replace_durably(temporary, folder)
         shutil.rmtree(self.path / "models" / f"{version - KEPT_VERSIONS:06d}", ignore_errors=True)
 
     def model_folder(self, version: int) -> Path:
@@ -363,7 +442,13 @@ class RunDirectory:
         self.state = state
         if self.frames:
             self.target.setdefault("electronic_state", electronic_state(self.frames[0].x))
-        saved = {"format": FORMAT, "settings": self.settings, "target": self.target, "run": state}
+        saved = {
+            "format": FORMAT,
+            "settings": self.settings,
+            "target": self.target,
+            "share": self.share,
+            "run": state,
+        }
         with _writing(self.path / "state.json"):
             self._steps.sync()
             write_json(self.path / "state.json", saved)
@@ -391,6 +476,8 @@ class RunDirectory:
         self._steps.close()
         self._database.connection.close()  # what was not committed is half of something
         self._database.connection = None
+        if self._shared is not None:
+            self._shared.close()
         self._lock.close()
 
     def __enter__(self) -> RunDirectory:
@@ -411,7 +498,7 @@ def _connect(path: Path) -> Any:
         for stale in path.parent.glob(new.name + "*"):
             stale.unlink()
         ase.db.connect(new, type="db", use_lock_file=False).count()
-        _replace(new, path)
+        replace_durably(new, path)
     database = ase.db.connect(path, use_lock_file=False)
     with database:
         # A write-ahead log makes a commit cheap, and still safe from the death of the process.
@@ -431,6 +518,15 @@ def _lock(path: Path) -> IO[str]:
         file.close()
         raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
     return file
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process has a run directory open."""
+    try:
+        _lock(path).close()
+    except RunDirectoryError:
+        return True
+    return False
 
 
 def _write_failed(folder: Path, step: int, x: Any) -> str:
@@ -457,27 +553,3 @@ def read_steps(path: str | Path) -> list[dict[str, str]]:
     if not steps.exists():
         raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call")
     return read_rows(steps)
-
-
-def read_frames(path: str | Path) -> list[Frame]:
-    """Frames of a run directory, in the order of the calls, finished or not.
-
-    Raises
-    ------
-    RunDirectoryError
-        If there is no database, or it is damaged.
-    """
-    file = Path(path) / "frames.db"
-    if not file.exists():
-        raise RunDirectoryError(f"{path} has no frames.db: it is not a run directory")
-    frames = []
-    try:
-        with ase.db.connect(file) as database:
-            for row in database.select(sort="id"):
-                atoms = row.toatoms()
-                results = dict(atoms.calc.results)
-                atoms.calc = None
-                frames.append(Frame(atoms, results, row.step))
-    except (sqlite3.Error, *DAMAGE) as error:
-        raise RunDirectoryError(f"{file} is damaged: {type(error).__name__}: {error}") from error
-    return frames

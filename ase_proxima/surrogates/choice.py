@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.features import continues
 from ase_proxima.protocols import Surrogate
+from ase_proxima.surrogates.features import continues
 from ase_proxima.types import Frame, Prediction
 
 __all__ = ["BestOfSeveral"]

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.linear_model import BayesianRidge
 
 from ase_proxima.errors import InputError
-from ase_proxima.features import FrameRows, check_composition, composition, import_dscribe
+from ase_proxima.surrogates.features import FrameRows, check_composition, composition, import_dscribe
 from ase_proxima.types import Frame, Prediction
 
 __all__ = ["SoapRidge"]

@@ -17,8 +17,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
-from ase_proxima.identity import electronic_state
 from ase_proxima.types import Results
+from ase_proxima.types.identity import electronic_state
 
 __all__ = [
     "OldStyleCalculator",

@@ -20,7 +20,7 @@ from ase.calculators.calculator import (
 from ase_proxima.errors import InputError
 from ase_proxima.targets.contract import StateAwareCalculator, adapt, checked
 
-__all__ = ["FunctionCalculator", "load_target"]
+__all__ = ["FunctionCalculator", "import_name", "load_target"]
 
 
 class FunctionCalculator(StateAwareCalculator):
@@ -61,6 +61,7 @@ class FunctionCalculator(StateAwareCalculator):
             returns = getattr(function, "__annotations__", {}).get("return")
             properties = ("energy",) if returns in (float, "float") else ("energy", "forces")
         self.implemented_properties = list(properties)
+        self.parameters["function"] = getattr(function, "__name__", type(function).__name__)
         self._function = function
         self.n_calls = 0
 
@@ -107,18 +108,7 @@ def load_target(module_name: str, function_name: str, **options: Any) -> BaseCal
     """
     spec = f"{module_name}:{function_name}"
     with _current_folder_importable():
-        try:
-            module = importlib.import_module(module_name)
-        except Exception as error:  # foreign code
-            raise InputError(
-                f"cannot import the module of target {spec!r}: {' '.join(str(error).split())}"
-            ) from error
-        try:
-            made = getattr(module, function_name)
-        except AttributeError as error:
-            raise InputError(
-                f"module {module_name!r} has no {function_name!r}, asked for by target {spec!r}"
-            ) from error
+        made = _import("target", module_name, function_name)
         if not isinstance(made, type) and hasattr(made, "get_potential_energy"):
             return adapt(made)
         if not callable(made):
@@ -140,6 +130,35 @@ def load_target(module_name: str, function_name: str, **options: Any) -> BaseCal
             "structure as the only argument"
         )
     return adapt(calculator)
+
+
+def import_name(what: str, spec: str) -> Any:
+    """Import `MODULE:NAME`, where Python finds modules and in the current folder.
+
+    Raises
+    ------
+    InputError
+        If it is not of that form, or there is no such module or name.
+    """
+    module_name, _, name = spec.partition(":")
+    if not module_name or not name:
+        raise InputError(f"{what} {spec!r} must be MODULE:NAME")
+    with _current_folder_importable():
+        return _import(what, module_name, name)
+
+
+def _import(what: str, module_name: str, name: str) -> Any:
+    spec = f"{module_name}:{name}"
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # foreign code
+        raise InputError(
+            f"cannot import the module of {what} {spec!r}: {' '.join(str(error).split())}"
+        ) from error
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        raise InputError(f"module {module_name!r} has no {name!r}, asked for by {what} {spec!r}") from error
 
 
 def _needs_one_argument(function: Callable[..., Any]) -> bool:

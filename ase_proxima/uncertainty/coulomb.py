@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.features import FrameRows, check_composition, composition, import_dscribe
+from ase_proxima.surrogates.features import FrameRows, check_composition, composition, import_dscribe
 from ase_proxima.types import Frame, Prediction
 from ase_proxima.uncertainty.nearest import NearestRow, spread
 

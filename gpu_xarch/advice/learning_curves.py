@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpu_xarch.advice.curation import acquisition_forest
 from gpu_xarch.errors import InputError
+from gpu_xarch.learning.scores import score
 from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PUBLISHED_SIZES",
-    "Regressor",
     "composition",
     "composition_figure",
     "curve_figure",
@@ -40,14 +40,8 @@ _COLOURS = (
 )
 
 
-class Regressor(Protocol):
-    """What `learning_curve` needs of a model."""
-
-    def fit(self, X: Any, y: Any) -> Any:
-        """Learn from rows."""
-
-    def predict(self, X: Any) -> Any:
-        """Return one value a row."""
+#: columns of a curve, as `score` names them
+MEASURES = ("mape", "median_ape", "mae")
 
 
 def sizes_of(n_pool: int, shares: Sequence[float] = PUBLISHED_SIZES) -> tuple[int, ...]:
@@ -80,7 +74,7 @@ def learning_curve(
     X_test: ArrayLike,
     y_test: ArrayLike,
     sizes: Sequence[int],
-    make_model: Callable[[], Regressor] = acquisition_forest,
+    make_model: Callable[[], Any] = acquisition_forest,
     *,
     on_step: OnStep = silent,
 ) -> pd.DataFrame:
@@ -97,42 +91,40 @@ def learning_curve(
     sizes : sequence of int
         Sizes of the training sets.
     make_model : callable
-        Returns a model, not fitted.
+        Returns an estimator of scikit-learn, not fitted.
     on_step : callable
         Told how many of the fits are done: one a strategy and size.
 
     Returns
     -------
     pandas.DataFrame
-        Columns strategy, size, mape, median_ape (shares, over rows whose true value is not 0), mae (unit of `y`).
+        Columns strategy, size, mape, median_ape (shares, over rows whose true value is above 0), mae (unit of `y`).
     """
     import pandas as pd
+    from sklearn.model_selection import cross_validate
 
-    rows, answers = np.asarray(X), np.asarray(y, dtype=np.float64)
-    truth = np.asarray(y_test, dtype=np.float64)
-    nonzero = truth != 0
-    found = []
+    rows, answers = np.concatenate([X, X_test]), np.concatenate([y, y_test]).astype(np.float64)
+    test = np.arange(len(rows) - len(np.asarray(X_test)), len(rows))
+    n_done = 0
+
+    def measured(model: Any, X: Any, y: Any) -> dict[str, float]:
+        nonlocal n_done
+        n_done += 1
+        on_step(n_done, len(orders) * len(sizes))
+        found = score(y, model.predict(X))
+        return {name: found[name] for name in MEASURES}
+
+    curves = []
     for strategy, order in orders.items():
-        for size in sizes:
-            if size > len(order):
-                raise InputError(
-                    f"the order of {strategy} has {len(order)} runs, a size of {size} is asked for"
-                )
-            model = make_model()
-            model.fit(rows[order[:size]], answers[order[:size]])
-            off = np.abs(np.asarray(model.predict(X_test)) - truth)
-            shares = off[nonzero] / np.abs(truth[nonzero])
-            found.append(
-                {
-                    "strategy": strategy,
-                    "size": size,
-                    "mape": float(shares.mean()) if len(shares) else np.nan,
-                    "median_ape": float(np.median(shares)) if len(shares) else np.nan,
-                    "mae": float(off.mean()),
-                }
+        if max(sizes) > len(order):
+            raise InputError(
+                f"the order of {strategy} has {len(order)} runs, a size of {max(sizes)} is asked for"
             )
-            on_step(len(found), len(orders) * len(sizes))
-    return pd.DataFrame(found)
+        parts = [(order[:size], test) for size in sizes]
+        found = cross_validate(make_model(), rows, answers, cv=parts, scoring=measured, error_score="raise")
+        scores = {name: found[f"test_{name}"] for name in MEASURES}
+        curves.append(pd.DataFrame({"strategy": strategy, "size": sizes, **scores}))
+    return pd.concat(curves, ignore_index=True)
 
 
 def composition(

@@ -83,6 +83,17 @@ def _nearest(points: Floats, reference: Floats, neighbours: int) -> Floats:
     return distances
 
 
+def _to_others(
+    placed: Floats, reference: Floats, codes: NDArray[np.intp], kept: NDArray[np.intp], neighbours: int
+) -> Floats:
+    """Return the mean distance of each row to the nearest reference rows of other groups."""
+    distances = np.empty(len(placed))
+    for code in range(int(codes.max()) + 1):
+        mine = codes == code
+        distances[mine] = _nearest(placed[mine], reference[codes[kept] != code], neighbours)
+    return distances
+
+
 @dataclass(frozen=True)
 class Domain:
     """The region that training runs cover; rows farther away than the threshold are flagged.
@@ -186,9 +197,7 @@ class Domain:
             distances[kept] = _nearest(reference, reference, wanted + 1) * (wanted + 1) / wanted
             tested = kept
         else:
-            for code in range(len(names)):
-                others = reference[codes[kept] != code]
-                distances[codes == code] = _nearest(placed[codes == code], others, neighbours)
+            distances = _to_others(placed, reference, codes, kept, neighbours)
             tested = np.arange(len(rows))
         weights = (1.0 / np.bincount(codes))[codes]
         if errors is None:
@@ -208,6 +217,8 @@ class Domain:
 
 #: trees that learn errors, rows of a leaf, share of the features at a split, and folds of groups
 _TREES, _LEAF, _SHARE, _FOLDS = 200, 5, 0.33, 5
+#: training rows in the mean distance of a row to them, and the least distance that is usual
+_NEIGHBOURS, _LEAST_DISTANCE = 3, 1e-6
 #: an error of the logarithm beyond this is as bad as any
 _WORST = 3.0
 #: share of the median error that every prediction may be off by
@@ -218,19 +229,28 @@ _FLOOR = 0.25
 class ExpectedError:
     """How far off a prediction is likely to be, learnt from the errors on groups left out.
 
+    Trees tell where in the features errors were large; they do not extrapolate, so that a row farther from the training
+    rows than these usually are from those of other groups is expected to be off by as many times more.
+
     Parameters
     ----------
     space : FeatureSpace
     trees : sklearn estimator
         Expects the absolute error of the logarithm.
+    reference : ndarray, shape (n_reference, n_features)
+        Training rows in that space.
+    usual : float
+        Median distance of training rows to those of other groups.
     known : ndarray, shape (n_rows,)
-        What trees that had not seen the group of a training row expect there.
+        What is expected at the training rows by trees that had not seen their group.
     floor : float
         Added to what is expected.
     """
 
     space: FeatureSpace
     trees: Any
+    reference: Floats
+    usual: float
     known: Floats
     floor: float
 
@@ -256,21 +276,26 @@ class ExpectedError:
         rows, wrong = _matrix(X), np.minimum(np.asarray(errors, dtype=np.float64), _WORST)
         if wrong.shape != (len(rows),) or not np.isfinite(wrong).all():
             raise InputError(f"errors must be finite, one a row of X, got {wrong.shape} for {len(rows)} rows")
-        labels = np.asarray(groups).astype(str)
+        names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
         space = FeatureSpace.fit(rows)
         placed = space.transform(rows)
         trees = ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, max_features=_SHARE, random_state=seed)
-        folds = min(_FOLDS, len(set(labels)))
-        known = (
-            cross_val_predict(trees, placed, wrong, groups=labels, cv=GroupKFold(folds))
-            if folds > 1
-            else np.full(len(rows), float(wrong.mean()))
-        )
-        return cls(space, trees.fit(placed, wrong), known, _FLOOR * float(np.median(wrong)) + 1e-3)
+        kept = _spread_evenly(codes, _ROWS, np.random.default_rng(seed))
+        reference, usual, known = placed[kept], np.inf, np.full(len(rows), float(wrong.mean()))
+        if len(names) > 1:
+            folds = GroupKFold(min(_FOLDS, len(names)))
+            apart = _to_others(placed, reference, codes, kept, _NEIGHBOURS)
+            usual = max(float(np.median(apart)), _LEAST_DISTANCE)
+            known = cross_val_predict(trees, placed, wrong, groups=codes, cv=folds)
+            known = known * np.maximum(apart / usual, 1.0)
+        floor = _FLOOR * float(np.median(wrong)) + 1e-3
+        return cls(space, trees.fit(placed, wrong), reference, usual, known, floor)
 
     def expected(self, X: ArrayLike) -> Floats:
         """Return the expected absolute error of the logarithm, shape (n_rows,)."""
-        expected: Floats = self.trees.predict(self.space.transform(X))
+        placed = self.space.transform(X)
+        far = _nearest(placed, self.reference, _NEIGHBOURS) / self.usual
+        expected: Floats = self.trees.predict(placed) * np.maximum(far, 1.0)
         return expected
 
 

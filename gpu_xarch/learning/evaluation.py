@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.learning.fitting import fit_model
+from gpu_xarch.learning.fitting import fit_groups, fit_model
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
 from gpu_xarch.learning.splits import application_names, groups_of, split
@@ -27,23 +27,26 @@ __all__ = ["Evaluation", "evaluate"]
 def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: int) -> dict[str, Any]:
     """Return the hyper-parameters with the smallest error of the logarithm on inner folds of `data`."""
     import numpy as np
+    from sklearn import config_context
+    from sklearn.model_selection import GridSearchCV
 
-    grid = GRIDS.get(name, ({},))
+    grid = [{key: [value] for key, value in options.items()} for options in GRIDS.get(name, ({},))]
     if len(grid) == 1 or data.problem.classifies:
         return {}
     if how != "random" and len(set(groups_of(data, how))) < 2:
         how = "random"
     small = offset_of(data.y)
-    errors = []
-    for options in grid:
-        total = 0.0
-        for train_rows, test_rows in split(data, how, 3, seed):
-            model = make_model(name, data.problem, seed=seed, n_jobs=n_jobs, **options)
-            fit_model(model, data.rows(train_rows))
-            predicted = np.maximum(model.predict(data.X.iloc[test_rows]), 0.0)
-            total += float(np.abs(np.log((predicted + small) / (data.y[test_rows] + small))).sum())
-        errors.append(total)
-    return dict(grid[int(np.argmin(errors))])
+
+    def closeness(model: Any, X: Any, y: Floats) -> float:
+        return -float(np.abs(np.log((np.maximum(model.predict(X), 0.0) + small) / (y + small))).mean())
+
+    with config_context(enable_metadata_routing=True):
+        model: Any = make_model(name, data.problem, seed=seed, n_jobs=n_jobs)
+        model.set_fit_request(groups=True)
+        folds = list(split(data, how, 3, seed))
+        search = GridSearchCV(model, grid, scoring=closeness, cv=folds, refit=False, error_score="raise")
+        search.fit(data.X, data.y, groups=fit_groups(data))
+    return dict(search.best_params_)
 
 
 @dataclass
@@ -159,6 +162,8 @@ def evaluate(
     on_step: OnStep = silent,
 ) -> Evaluation:
     """Predict every row by models fitted without its fold, the baselines beside.
+
+    Not by scikit-learn's `cross_val_predict`, which gives no hyper-parameters chosen inside a fold.
 
     Parameters
     ----------

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["bars", "learning_curve", "predicted_against_true"]
+__all__ = ["bars", "error_by_size", "predicted_against_true"]
+
+#: height of a learning curve's axes over its largest error
+ROOM = 1.15
 
 
 def predicted_against_true(y: Floats, predicted: Mapping[str, Floats], unit: str) -> Figure:
@@ -84,7 +87,7 @@ def bars(names: Sequence[str], values: Mapping[str, Sequence[float]], label: str
     return figure
 
 
-def learning_curve(sizes: Sequence[int], errors: Mapping[str, Sequence[float]], label: str) -> Figure:
+def error_by_size(sizes: Sequence[int], errors: Mapping[str, Sequence[float]], label: str) -> Figure:
     """Plot held-out errors over the number of training rows."""
     from matplotlib.figure import Figure
 
@@ -94,6 +97,8 @@ def learning_curve(sizes: Sequence[int], errors: Mapping[str, Sequence[float]], 
         axes.plot(list(sizes), list(values), "o-", label=name)
     axes.set_xlabel("training rows")
     axes.set_ylabel(label)
-    axes.set_ylim(bottom=0)
-    axes.legend()
+    axes.set_ylim(
+        0, ROOM * max((max(values) for values in errors.values() if len(values)), default=1.0) or 1.0
+    )
+    axes.legend(loc="lower right")
     return figure

@@ -7,13 +7,15 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.evaluation import Evaluation, evaluate
-from gpu_xarch.learning.fitting import fit_model
-from gpu_xarch.learning.plots import bars, learning_curve, predicted_against_true
+from gpu_xarch.learning.fitting import fit_groups, fit_model
+from gpu_xarch.learning.plots import bars, error_by_size, predicted_against_true
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.scores import score
-from gpu_xarch.learning.splits import held_out_split, split
+from gpu_xarch.learning.splits import groups_of, held_out_split, split
 from gpu_xarch.learning.training import Trained
 from gpu_xarch.models import make_model
 from gpu_xarch.progress import OnStep, part_of, silent
@@ -28,7 +30,8 @@ __all__ = ["importance", "learning", "render"]
 _STYLE = (
     "body{font-family:sans-serif;max-width:62em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}.warn{background:#fff3cd;padding:.6em 1em}"
+    "td:first-child,th:first-child,.card td,.card th{text-align:left;vertical-align:top}"
+    ".card td:first-child{white-space:nowrap;font-weight:bold}.warn{background:#fff3cd;padding:.6em 1em}"
     "svg{max-width:100%;height:auto}"
 )
 
@@ -40,12 +43,12 @@ def _svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]], kind: str = "numbers") -> str:
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<table class="{kind}"><tr>{head}</tr>{body}</table>'
 
 
 def importance(
@@ -53,22 +56,34 @@ def importance(
 ) -> dict[str, float]:
     """Return how much the error grows when a metric is shuffled among the rows (permutation importance).
 
-    The growth is of the mean absolute error on the training rows, relative to the target's mean; it says what
-    the model uses, not what causes the target.
+    The growth is of the mean absolute error, relative to the target's mean, of models fitted without the application
+    (or kernel) of a row; it says what the model uses, not what causes the target.
+
+    References
+    ----------
+    Breiman, Machine Learning 45, 5 (2001). doi:10.1023/A:1010933404324
     """
     import numpy as np
+    from sklearn.base import clone
+    from sklearn.inspection import permutation_importance
 
-    rng = np.random.default_rng(seed)
-    size = float(np.abs(data.y).mean()) or 1.0
-    base = float(np.abs(trained.model.predict(data.X) - data.y).mean())
-    found = {}
-    for done, name in enumerate(data.X.columns):
-        on_step(done, data.X.shape[1])
-        shuffled = data.X.copy()
-        shuffled[name] = rng.permutation(shuffled[name].to_numpy())
-        found[str(name)] = (float(np.abs(trained.model.predict(shuffled) - data.y).mean()) - base) / size
-    order = sorted(found, key=lambda name: -found[name])
-    return {name: found[name] for name in order[:most]}
+    growth = np.zeros(data.X.shape[1])
+    parts = list(split(data, held_out_split(data), 5, seed))
+    for done, (train_rows, test_rows) in enumerate(parts):
+        model = fit_model(clone(trained.model), data.rows(train_rows))
+        found = permutation_importance(
+            model,
+            data.X.iloc[test_rows],
+            data.y[test_rows],
+            scoring="neg_mean_absolute_error",
+            n_repeats=1,
+            random_state=seed,
+        )
+        growth += found.importances_mean * len(test_rows)
+        on_step(done + 1, len(parts))
+    growth /= float(np.abs(data.y).sum()) or 1.0
+    order = np.argsort(-growth, kind="stable")[:most]
+    return {str(data.X.columns[place]): float(growth[place]) for place in order}
 
 
 def learning(
@@ -84,28 +99,38 @@ def learning(
     Returns
     -------
     sizes : list of int
-        Mean number of training rows.
+        Number of training rows.
     errors : list of float
-        Median relative error, or the error rate of labels.
+        Median relative error, or the error rate of labels, as mean over the folds.
     """
     import numpy as np
+    from sklearn.model_selection import learning_curve
 
-    how = held_out_split(data)
-    sizes, errors = [], []
-    for place, share in enumerate(shares):
-        rng = np.random.default_rng(seed)
-        predicted, counts = np.full(len(data), np.nan), []
-        parts = list(split(data, how, 5, seed))
-        for done, (train_rows, test_rows) in enumerate(parts):
-            on_step(place * len(parts) + done, len(shares) * len(parts))
-            few = rng.permutation(train_rows)[: max(int(share * len(train_rows)), 10)]
-            model = fit_model(make_model(name, data.problem, seed=seed), data.rows(few))
-            predicted[test_rows] = model.predict(data.X.iloc[test_rows])
-            counts.append(len(few))
-        found = score(data.y, predicted, classifies=data.problem.classifies)
-        sizes.append(int(np.mean(counts)))
-        errors.append(1.0 - found["accuracy"] if data.problem.classifies else found["median_ape"])
-    return sizes, errors
+    parts = list(split(data, held_out_split(data), 5, seed))
+    smallest = min(len(train_rows) for train_rows, _ in parts)
+    sizes = sorted({max(int(share * smallest), min(10, smallest)) for share in shares})
+    n_scored, label = 0, data.problem.classifies
+
+    def error(model: Any, X: Any, y: Any) -> float:
+        nonlocal n_scored
+        n_scored += 1  # of training and test part of each
+        on_step(n_scored, 2 * len(parts) * len(sizes))
+        found = score(y, model.predict(X), classifies=label)
+        return 1.0 - found["accuracy"] if label else found["median_ape"]
+
+    _, _, errors = learning_curve(
+        make_model(name, data.problem, seed=seed),
+        data.X,
+        data.y,
+        train_sizes=sizes,
+        cv=parts,
+        scoring=error,
+        shuffle=True,
+        random_state=seed,
+        error_score="raise",
+        params={"groups": fit_groups(data)},
+    )
+    return sizes, [float(value) for value in np.nanmean(errors, axis=1)]
 
 
 def render(
@@ -139,9 +164,16 @@ def render(
         parts.append(
             f'<p class="warn">SIMULATED: {data.simulated} of {len(data)} rows were made by a model, not measured.</p>'
         )
+    if len(set(groups_of(data, "suite"))) > 1:
+        whole = evaluate(data, names, split_by="suite", seed=seed)
+        parts += [
+            "<h2>Scores with whole suites left out</h2>",
+            f"<p>{html.escape(whole.words(trained.name))}</p>",
+        ]
+        parts.append(_scores(whole))
     parts += [
+        f"<h2>Scores with {how}s left out</h2>" if how != "random" else "<h2>Scores on rows not seen</h2>",
         f"<p>{html.escape(result.words(trained.name))}</p>",
-        "<h2>Scores on rows not seen</h2>",
         _scores(result),
     ]
     if not problem.classifies:
@@ -161,7 +193,7 @@ def render(
     measure = "error rate" if problem.classifies else "median relative error"
     parts += [
         f"<h2>Learning curve, {how}s left out</h2>" if how != "random" else "<h2>Learning curve</h2>",
-        _svg(learning_curve(sizes, {trained.name: errors}, measure)),
+        _svg(error_by_size(sizes, {trained.name: errors}, measure)),
         "<h2>Model card</h2>",
         _card(trained),
     ]
@@ -214,8 +246,8 @@ def _by_application(result: Evaluation, name: str) -> str:
 
 def _roofline(data: TrainingData) -> list[str]:
     """Return the rows below the roofline of the source; nothing where their metrics do not tell."""
-    runs = data.X.assign(device=data.problem.source, input="", invocations=1)
-    runs["application"], runs["kernel"] = data.keys["application"], data.keys["kernel"]
+    keys = data.keys[["application", "kernel"]].set_axis(data.X.index)
+    runs = pd.concat([data.X, keys], axis=1).assign(device=data.problem.source, input="", invocations=1)
     try:
         points = roofline_points(runs)
     except InputError:
@@ -223,20 +255,47 @@ def _roofline(data: TrainingData) -> list[str]:
     return [f"<h2>Roofline of the {html.escape(data.problem.source)}</h2>", _svg(roofline_figure(points))]
 
 
+def _held_out(scores: dict[str, float], unit: str) -> str:
+    """Say how good the model was on groups that it had not seen."""
+    if "accuracy" in scores:
+        low, high = 100 * scores["accuracy_low"], 100 * scores["accuracy_high"]
+        return f"accuracy {100 * scores['accuracy']:.1f} % ({low:.1f} to {high:.1f} %)"
+    low, high = 100 * scores["median_ape_low"], 100 * scores["median_ape_high"]
+    return (
+        f"median error {100 * scores['median_ape']:.1f} % ({low:.1f} to {high:.1f} %), "
+        f"mean absolute error {scores['mae']:.4g} {unit}, R² {scores['r2']:.2f}"
+    )
+
+
+def _counted(names: dict[str, Any]) -> str:
+    return ", ".join(f"{name} ({told})" for name, told in names.items()) or "none"
+
+
 def _card(trained: Trained) -> str:
-    flat: list[tuple[str, Any]] = []
-    for key, value in trained.card.items():
-        if key == "left_out_metrics":
-            text = ", ".join(f"{name} ({why})" for name, why in value.items()) or "none"
-            flat.append((key, text))
-        elif isinstance(value, dict):
-            units = {"mae": trained.problem.unit, "mse": squared(trained.problem.unit)}
-            flat += [
-                (f"{key}: {named_in(name, units.get(name, ''))}", f"{number:.4g}")
-                for name, number in value.items()
-            ]
-        else:
-            flat.append((key, value))
-    flat.append(("metrics taken", ", ".join(trained.columns)))
-    flat.append(("meant for", "planning; not for runs that it calls out of its domain"))
-    return _table(("fact", "value"), flat)
+    """Return what to know of the model before relying on it."""
+    card, problem = trained.card, trained.problem
+    where = (
+        f"on {problem.source}" if problem.same_gpu else f"on {problem.dest} from profiles of {problem.source}"
+    )
+    rows: list[tuple[str, object]] = [
+        ("predicts", f"{named_in(problem.target, problem.unit)}, {where}"),
+        ("model", f"{trained.name}, seed {card['seed']}, scikit-learn {card['scikit_learn']}"),
+        (
+            "learnt from",
+            f"{card['rows']} runs, {card['simulated_rows']} of them simulated, of {card['applications']} applications "
+            f"and {card['kernels']} kernels",
+        ),
+    ]
+    for groups in ("suites", "applications"):
+        if scores := card.get(f"held_out_{groups}"):
+            rows.append((f"{groups} left out (90 %)", _held_out(scores, problem.unit)))
+    rows += [
+        ("good for", "planning and comparison of runs like those it has learnt from"),
+        ("not for", "runs that it flags, and programs whose grid follows the size of the GPU"),
+        ("rows left out", f"{card['rows_without_target']}, without the target, ipc or inst_executed"),
+        ("values refused at ingest", card["refused_values"]),
+        ("values imputed", _counted(card["imputed_values"])),
+        ("metrics taken", f"{len(trained.columns)}: {', '.join(trained.columns)}"),
+        ("metrics left out", _counted(card["left_out_metrics"])),
+    ]
+    return _table(("fact", "value"), rows, "card")

@@ -23,10 +23,22 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["MIN_PAIRS", "TrainingData", "add_sheets", "suite_of", "train_subset", "training_data"]
+__all__ = [
+    "MIN_PAIRS",
+    "TrainingData",
+    "add_sheets",
+    "run_values",
+    "suite_of",
+    "train_subset",
+    "training_data",
+]
 
 #: fewer pairs than this are refused
 MIN_PAIRS = 20
+#: share of the rows that may lack a metric: their gaps are filled in; a metric with more of them is left out
+MOST_GAPS = 0.1
+#: what the mechanism cannot do without: rows that lack it teach nothing
+_ESSENTIAL = ("ipc", "inst_executed")
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,11 @@ class TrainingData:
     left_out : dict of str to str
         Metrics that are not used, and why.
     dropped : int
-        Rows without the target.
+        Rows without the target, on either GPU, or without what describes a kernel.
     refused : int
         Values of these rows that were left out at ingest because no device can have them.
+    imputed : dict of str to int
+        Gaps by metric that were filled in by the median of the other rows.
     """
 
     problem: Problem
@@ -61,6 +75,7 @@ class TrainingData:
     left_out: dict[str, str] = field(default_factory=dict)
     dropped: int = 0
     refused: int = 0
+    imputed: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -103,8 +118,10 @@ def training_data(
 
     For a problem of any pair of GPUs the data sheets of both are added to the metrics of each row.
 
-    Metrics that are missing in some rows, or constant, are left out and listed. For the same GPU what
-    gives the target away is taken out (`gpu_xarch.relations`).
+    Metrics that more than a tenth of the rows lack, or that are constant, are left out and listed. Fewer gaps, such as
+    values that were refused at ingest, are filled in by the median of the other rows and counted; rows that lack the
+    target's old value, IPC or instructions are left out. For the same GPU what gives the target away is taken out
+    (`gpu_xarch.relations`).
 
     Parameters
     ----------
@@ -123,16 +140,20 @@ def training_data(
 
     is_pairs = SOURCE + "device" in table.columns
     rows = _rows_of(table, problem, is_pairs)
-    values = pair_values(rows) if is_pairs else _run_values(rows)
+    values = pair_values(rows) if is_pairs else run_values(rows)
     y = _answers(rows, values, problem, is_pairs)
-    known = np.isfinite(y)
+    known = np.isfinite(y) & _complete(values, problem, metrics)
     if known.sum() < MIN_PAIRS:
-        what = "runs" if problem.same_gpu else "pairs"
+        what, where = (
+            ("runs", problem.dest) if problem.same_gpu else ("pairs", f"{problem.source} and {problem.dest}")
+        )
         raise InputError(
-            f"{int(known.sum())} {what} have {_learned(problem)} on {problem.dest}, at least {MIN_PAIRS} are needed: "
+            f"{int(known.sum())} {what} have {_learned(problem)} on {where}, at least {MIN_PAIRS} are needed: "
             "profile more"
         )
     values, gone = _choose_metrics(values[known], problem, metrics)
+    imputed = {str(name): int(count) for name, count in values.isna().sum().items() if count}
+    values = values.fillna(values.median())
     values = (
         add_sheets(values, problem, rows[SOURCE + "device"][known], rows[DEST + "device"][known])
         if is_pairs
@@ -148,7 +169,23 @@ def training_data(
         gone,
         int((~known).sum()),
         sum(sum(refused(rows, side).values()) for side in ((SOURCE, DEST) if is_pairs else ("",))),
+        imputed,
     )
+
+
+def _complete(values: pd.DataFrame, problem: Problem, metrics: Sequence[str] | None) -> NDArray[np.bool_]:
+    """Return which rows have the target's old value, and what describes a kernel where few rows lack it."""
+    import numpy as np
+
+    taken = values.columns if metrics is None else [one for one in metrics if one in values.columns]
+    complete: NDArray[np.bool_] = np.ones(len(values), dtype=bool)
+    if problem.same_gpu:
+        return complete
+    for name in {_learned(problem), *_ESSENTIAL}.intersection(taken):
+        has = values[name].notna().to_numpy(bool)
+        if name == _learned(problem) or not (~has).mean() > MOST_GAPS:
+            complete &= has
+    return complete
 
 
 def add_sheets(
@@ -228,7 +265,7 @@ def _answers(rows: pd.DataFrame, values: pd.DataFrame, problem: Problem, is_pair
 def _choose_metrics(
     values: pd.DataFrame, problem: Problem, metrics: Sequence[str] | None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Metrics to learn from, without gaps, and why others are left out."""
+    """Metrics to learn from, with few gaps, and why others are left out."""
     gone: dict[str, str] = {}
     if problem.same_gpu:
         told = reveals(problem.target, values.columns)
@@ -243,16 +280,16 @@ def _choose_metrics(
         for one in values.columns:
             if one in gone:
                 continue
-            if values[one].isna().any():
+            if values[one].isna().mean() > MOST_GAPS:
                 gone[one] = f"missing in {int(values[one].isna().sum())} rows"
             elif values[one].nunique() < 2 and one != _learned(problem):
                 gone[one] = "the same in every row"
         values = values.drop(columns=list(gone))
-    if values.isna().any().any():
-        gaps = [one for one in values.columns if values[one].isna().any()]
+    gaps = [one for one in values.columns if values[one].isna().mean() > MOST_GAPS]
+    if gaps:
         raise InputError(f"some rows lack {', '.join(gaps)}: leave them out of --metrics, or profile them")
     if values.shape[1] == 0:
-        raise InputError("no metric is present in every row: profile the same metrics for all runs")
+        raise InputError("no metric is present in most rows: profile the same metrics for all runs")
     return values, gone
 
 
@@ -273,7 +310,8 @@ def _keys(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
     )
 
 
-def _run_values(runs: pd.DataFrame) -> pd.DataFrame:
+def run_values(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the measured metrics of a table of runs, shape (n_runs, n_metrics), those alone that some run has."""
     from gpu_xarch.tables.runs import metric_columns
 
     names = [one for one in metric_columns(runs.columns) if runs[one].notna().any()]

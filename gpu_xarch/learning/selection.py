@@ -1,7 +1,9 @@
 """The smallest set of metrics for an error budget: every further metric costs replays of the kernel.
 
 Metrics are added one at a time, each time the one that lowers the held-out error most (forward selection). To
-keep that affordable only the most important ones are tried, as a forest on the ratio sees them.
+keep that affordable only the most important ones are tried, as a forest on the ratio sees them. scikit-learn's
+SequentialFeatureSelector tells neither the order nor the errors, has no metric that must be in, and no budget at which
+to stop.
 """
 
 from __future__ import annotations
@@ -119,7 +121,7 @@ def select_metrics(
         nonlocal n_tried
         predicted = held_out_predictions(
             part,
-            lambda: make_model(model, part.problem, seed=seed),
+            make_model(model, part.problem, seed=seed),
             folds=folds,
             seed=seed,
             on_step=part_of(on_step, n_tried, 1, total),

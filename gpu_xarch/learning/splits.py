@@ -46,7 +46,10 @@ def split(data: TrainingData, how: str, folds: int, seed: int) -> Iterator[tuple
 
 
 def _folds(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.intp]:
-    """Return the fold of each row: groups in random order, each to the fold that has fewest rows."""
+    """Return the fold of each row: groups in random order, each to the fold that has fewest rows.
+
+    scikit-learn's GroupKFold balances the rows without a draw, or draws groups and does not balance the rows.
+    """
     import numpy as np
 
     _, codes = np.unique(np.asarray(groups), return_inverse=True)

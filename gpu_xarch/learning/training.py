@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.fitting import fit_model, held_out_predictions
 from gpu_xarch.learning.rows import TrainingData, add_sheets
-from gpu_xarch.learning.scores import score
+from gpu_xarch.learning.scores import bootstrap, score
 from gpu_xarch.learning.splits import groups_of, held_out_split
 from gpu_xarch.models import ANY, Model, Problem, make_model
 from gpu_xarch.models.mechanism import SMALL, SMALL_RATE, offset_of
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 __all__ = ["Trained", "inputs_of", "predict", "source_values", "train"]
+
+#: draws of applications for the interval of a score
+DRAWS = 300
 
 
 @dataclass
@@ -104,16 +106,18 @@ def train(
     from importlib.metadata import version
 
     import numpy as np
+    from sklearn.base import clone
 
     problem = data.problem
-    build = partial(make_model, name, problem, seed=seed, n_jobs=n_jobs, **options)
-    model = fit_model(build(), data, part_of(on_step, 0, 1, 6))
+    fresh = make_model(name, problem, seed=seed, n_jobs=n_jobs, **options)
+    model = fit_model(clone(fresh), data, part_of(on_step, 0, 1, 6))
     on_step(1, 6)
-    held_out = held_out_predictions(data, build, folds=5, seed=seed, on_step=part_of(on_step, 1, 4, 6))
+    held_out = held_out_predictions(data, fresh, folds=5, seed=seed, on_step=part_of(on_step, 1, 4, 6))
     suites = held_out
     if len(set(data.keys["suite"])) > 1 and not problem.classifies:
-        suites = held_out_predictions(data, build, how="suite", seed=seed)
+        suites = held_out_predictions(data, fresh, how="suite", seed=seed)
     on_step(6, 6)
+    label, groups = problem.classifies, groups_of(data, "application")
     card: dict[str, Any] = {
         "target": problem.target,
         "unit": problem.unit,
@@ -126,12 +130,15 @@ def train(
         "simulated_rows": data.simulated,
         "refused_values": data.refused,
         "rows_without_target": data.dropped,
+        "imputed_values": data.imputed,
         "metrics": len(data.X.columns),
         "left_out_metrics": data.left_out,
         "seed": seed,
         "scikit_learn": version("scikit-learn"),
-        "held_out_applications": score(data.y, held_out, classifies=problem.classifies),
+        "held_out_applications": _scored(data.y, held_out, groups, label, seed),
     }
+    if suites is not held_out:
+        card["held_out_suites"] = _scored(data.y, suites, groups, label, seed)
     return Trained(
         problem,
         name,
@@ -148,6 +155,17 @@ def train(
     )
 
 
+def _scored(y: Floats, predicted: Floats, groups: list[str], label: bool, seed: int) -> dict[str, float]:
+    """Return scores, and the ends of a 90 % interval over applications of the one that is shown first."""
+    found, first = score(y, predicted, classifies=label), "accuracy" if label else "median_ape"
+
+    def drawn(rows: NDArray[np.int64]) -> float:
+        return score(y[rows], predicted[rows], classifies=label)[first]
+
+    found[f"{first}_low"], found[f"{first}_high"] = bootstrap(drawn, groups, n=DRAWS, seed=seed)
+    return found
+
+
 def source_values(
     table: pd.DataFrame, trained: Trained, *, dest: str | None = None, impute: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
@@ -156,7 +174,7 @@ def source_values(
     Returns
     -------
     rows : pandas.DataFrame
-        The rows of the model's source GPU.
+        The rows of the model's source GPU that have the target's old value.
     values : pandas.DataFrame
         Their metrics, shape (n_rows, n_metrics), without gaps.
     imputed : dict of str to int
@@ -166,7 +184,7 @@ def source_values(
     ------
     InputError
         If the table has no run of the source, was measured on other GPUs, or lacks metrics and `impute` is
-        false.
+        false. Values that were refused at ingest are imputed without being asked.
     """
     prefix = SOURCE if SOURCE + "device" in table.columns else ""
     problem = trained.problem
@@ -181,15 +199,17 @@ def source_values(
     metrics = [name for name in trained.columns if not is_sheet_column(name)]
     values = rows.reindex(columns=[prefix + name for name in metrics]).astype(float)
     values.columns = metrics
-    gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
     own = "dram_throughput" if problem.classifies else problem.target
-    if impute and own in gaps and not problem.same_gpu:
-        raise InputError(
-            f"{gaps[own]} runs lack {own}, the old value itself: that is never imputed, profile it"
-        )
-    if gaps and not impute:
-        named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(gaps.items())[:6])
-        more = f" and {len(gaps) - 6} more" if len(gaps) > 6 else ""
+    if own in metrics and not problem.same_gpu:
+        known = values[own].notna().to_numpy(bool)
+        if not known.any():
+            raise InputError(f"no run has {own}, the old value itself: that is never imputed, profile it")
+        rows, values = rows[known], values[known]
+    gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
+    asked = {name: count for name, count in gaps.items() if count > _refused_cells(rows, prefix, name)}
+    if asked and not impute:
+        named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(asked.items())[:6])
+        more = f" and {len(asked) - 6} more" if len(asked) > 6 else ""
         raise InputError(
             f"the runs lack {named}{more}, which the model needs: profile them, or ask for --impute"
         )
@@ -197,6 +217,13 @@ def source_values(
     filled = filled.reset_index(drop=True)
     sheets = add_sheets(filled, problem, rows[prefix + "device"], [dest or problem.dest] * len(rows))
     return rows, sheets[trained.columns], gaps
+
+
+def _refused_cells(rows: pd.DataFrame, prefix: str, name: str) -> int:
+    """Return how many of the runs had an impossible value of a metric, which was left out at ingest."""
+    if prefix + "refused" not in rows:
+        return 0
+    return sum(name in str(names).split(";") for names in rows[prefix + "refused"])
 
 
 def inputs_of(model: Model, X: pd.DataFrame) -> Floats:

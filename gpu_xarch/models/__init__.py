@@ -41,7 +41,7 @@ class Model(Protocol):
     """What every model does, as a scikit-learn estimator: learn from metrics of the source, predict the target.
 
     `groups` are the applications or kernels of the rows, for folds that a model makes of its own; `on_step` is told
-    how far a long fit is.
+    how far a long fit is, and its end.
     """
 
     def fit(

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.models.features import make_features
+from gpu_xarch.models.features import LAUNCH_S, make_features
 from gpu_xarch.models.problem import Problem
 from gpu_xarch.progress import OnStep, silent
 from gpu_xarch.tables.memory_bound import THRESHOLD
@@ -19,6 +19,8 @@ from gpu_xarch.tables.memory_bound import THRESHOLD
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from gpu_xarch.specs import GpuSpec
 
     Floats = NDArray[np.float64]
 
@@ -53,9 +55,10 @@ class DataSheetScaled(OldIsNew):
 class Roofline(OldIsNew):
     """The old value, slowed down where traffic or a launch takes longer than the instructions.
 
-    A kernel's run time on the destination is the longest of its compute time scaled by multiprocessors and
-    clock, its memory traffic over the peak bandwidth, and a launch. IPC falls as the time grows beyond the
-    first; the throughput is the traffic over the time (Williams et al. 2009, doi:10.1145/1498765.1498785).
+    A kernel's run time on the destination is the longest of its old time scaled by the peak of operations (by
+    multiprocessors and clock, where a rate is predicted), its memory traffic over the peak bandwidth, and a launch. IPC
+    falls as the time grows beyond the first; the throughput is the traffic over the time (Williams et al. 2009,
+    doi:10.1145/1498765.1498785).
     """
 
     def predict(self, X: pd.DataFrame) -> Floats:
@@ -72,6 +75,8 @@ class Roofline(OldIsNew):
         features = make_features(X, source=source, dest=dest)
         if "log roofline" not in features:
             raise InputError("the roofline needs inst_executed and ipc, or duration, of the runs")
+        if self.problem.unit == "s":
+            return _longest(features, source, dest)
         slowdown = np.exp(features["log roofline"].to_numpy())
         old = self.problem.old(X)
         if self.problem.classifies:
@@ -84,6 +89,18 @@ class Roofline(OldIsNew):
             old = old * speed
         bounded: Floats = np.minimum(old * slowdown, self.problem.cap)
         return bounded
+
+
+def _longest(features: pd.DataFrame, source: GpuSpec, dest: GpuSpec) -> Floats:
+    """Return the seconds that operations, traffic or a launch need on the destination, the longest of them."""
+    old = np.exp(features["log time"].to_numpy())
+    longest = np.maximum(old * source.peak_fp32 / dest.peak_fp32, LAUNCH_S)
+    if "log memory over compute" in features:
+        # the feature is over the time that multiprocessors and clock alone would give
+        same_ipc = old * source.sms * source.boost_hz / (dest.sms * dest.boost_hz)
+        longest = np.maximum(longest, same_ipc * np.exp(features["log memory over compute"].to_numpy()))
+    found: Floats = longest
+    return found
 
 
 class MeanValue(RegressorMixin, BaseEstimator):  # type: ignore[misc]

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["make_features"]
+__all__ = ["LAUNCH_S", "make_features"]
 
-_LAUNCH_S = 3e-6  # a launch takes a few microseconds, however small the grid
+LAUNCH_S = 3e-6  # a launch takes a few microseconds, however small the grid
 
 
 def _unit(name: str) -> str:
@@ -101,8 +101,8 @@ def _physical(values: pd.DataFrame, source: GpuSpec, dest: GpuSpec) -> dict[str,
         return found
     found["log time"] = np.log(time)
     compute = time * lanes_ratio
-    found["log launch share"] = np.log(_LAUNCH_S / compute)
-    slowest = np.maximum(compute, _LAUNCH_S)
+    found["log launch share"] = np.log(LAUNCH_S / compute)
+    slowest = np.maximum(compute, LAUNCH_S)
     throughput = get("dram_throughput")
     if throughput is not None:
         memory = throughput * time / dest.bandwidth

@@ -59,6 +59,7 @@ class Forest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             random_state=self.seed,
             n_jobs=self.n_jobs,
         ).fit(X.to_numpy(float), y)
+        on_step(1, 1)
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:
@@ -119,6 +120,7 @@ class BoundClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         forest.set_params(**self.chosen_)
         self.estimator_ = CalibratedClassifierCV(forest, method="sigmoid", cv=folds, ensemble=False)
         self.estimator_.fit(values, labels)
+        on_step(1, 1)
         return self
 
     def predict_probability(self, X: pd.DataFrame) -> Floats:

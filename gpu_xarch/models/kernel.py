@@ -41,7 +41,7 @@ PARAMETERS = (
     Parameter("relief", float(np.log(2.5)), 0.3, "how much faster a kernel can get that was bound elsewhere"),
     Parameter("l2_share", -0.3, 0.4, "footprint over L2 at which half of the traffic is kept"),
     Parameter("l2_steepness", float(np.log(2.5)), 0.4, "how suddenly traffic goes as the footprint shrinks"),
-    Parameter("l2_rest", -1.2, 1.0, "logit of the share of traffic that stays in any case"),
+    Parameter("l2_rest", -1.2, 0.4, "logit of the share of traffic that stays in any case"),
     Parameter("launch", float(np.log(1.8e-6)), 0.2, "seconds of a launch in which nothing is issued"),
     Parameter("latency", 0.0, 0.1, "wait of a warp in cycles, destination over source"),
     Parameter("reuse", 0.15, 0.1, "power of the L2 miss share in the footprint (no logarithm)"),
@@ -49,15 +49,23 @@ PARAMETERS = (
         "start_up", float(np.log(400.0)), 0.5, "cycles of a multiprocessor before its warps are under way"
     ),
     Parameter("clock_wait", 1.0, 0.4, "share of a memory wait that is seconds, not cycles (no logarithm)"),
-    Parameter("overlap", 0.8, 0.1, "power of the warps resident in the rate of waiting warps (no logarithm)"),
+    Parameter(
+        "overlap", 0.8, 0.05, "power of the warps resident in the rate of waiting warps (no logarithm)"
+    ),
+    Parameter(
+        "units", float(np.log(0.5)), 0.2, "share of the issue at which half of what is left is a unit's limit"
+    ),
+    Parameter("units_steepness", float(np.log(4.0)), 0.3, "how suddenly units bind instead of waits"),
     Parameter("l2_speed", float(np.log(3.0)), 0.3, "bandwidth of the L2 over that of the memory"),
 )
 #: names of the limits, in the order of `Outcome.limit`
-LIMITS = ("latency", "issue", "memory", "L2", "launch")
+LIMITS = ("latency", "compute", "DRAM", "L2", "launch")
 SECTOR_BYTES = 32.0
 WARP_THREADS = 32.0
 #: of a multiprocessor, from Kepler on
 REGISTERS = 65536.0
+#: share of a rate that a limit takes at least, so that it stays finite
+LEAST_LIMIT = 1e-9
 #: a grid of no more than so many times what is resident was held at once: no limit of the multiprocessor shows
 ONE_WAVE = 1.2
 #: a kernel shorter than this cannot be timed
@@ -107,7 +115,10 @@ def describe(values: pd.DataFrame, source: Sheet) -> Kernel | None:
     n_rows = len(values)
 
     def get(name: str, default: float) -> Floats:
-        return values[name].to_numpy(float) if name in values.columns else np.full(n_rows, default)
+        if name not in values.columns:
+            return np.full(n_rows, default)
+        column = values[name].to_numpy(float)
+        return np.where(np.isnan(column), default, column)
 
     instructions = np.maximum(get("inst_executed", 1.0), 1.0)
     warps = np.maximum(instructions / np.maximum(get("inst_per_warp", 1.0), 1.0), 1.0)
@@ -221,13 +232,22 @@ def carry_over(kernel: Kernel, source: Sheet, dest: Sheet, parameters: Floats | 
         / (l2_peak * source.bandwidth),
         1.0,
     )
-    rest = 1.0 - old_memory**p - old_l2**p - (steady / (source.fp32_lanes / WARP_THREADS)) ** p
-    latency = steady * np.maximum(rest, np.exp(-p * told["relief"])) ** (-1.0 / p)
+    old_issue, new_issue = (
+        np.minimum(one.schedulers, one.fp32_lanes / WARP_THREADS) for one in (source, dest)
+    )
+    rest = 1.0 - old_memory**p - old_l2**p - (steady / old_issue) ** p
+    rest = np.maximum(rest, np.exp(-p * told["relief"]))
+    # part of it is a unit that the instructions keep busy, the more the nearer they are to the full issue
+    by_units = _logistic(np.exp(told["units_steepness"]) * (np.log(steady / old_issue) - told["units"]))
+    units = steady * np.maximum(rest * by_units, LEAST_LIMIT) ** (-1.0 / p) * new_issue / old_issue
+    latency = steady * np.maximum(rest * (1.0 - by_units), LEAST_LIMIT) ** (-1.0 / p)
     slower = 1.0 + kernel.waits * told["clock_wait"] * (dest.boost_hz / source.boost_hz - 1.0)
     latency = (
         latency
         * (resident / kernel.resident) ** told["overlap"]
         * np.exp(told["latency"])
+        * source.wait_cycles
+        / dest.wait_cycles
         / np.maximum(slower, 0.1)
     )
     # the same share of the footprint stays in a cache of the same size: a larger one takes traffic away
@@ -246,7 +266,7 @@ def carry_over(kernel: Kernel, source: Sheet, dest: Sheet, parameters: Floats | 
     limits = np.array(
         [
             latency,
-            dest.fp32_lanes / WARP_THREADS,
+            (new_issue**-p + units**-p) ** (-1.0 / p),
             kernel.instructions * np.exp(told["new_memory"]) * dest.bandwidth / (moved * cycle_rate),
             kernel.instructions * l2_peak * dest.bandwidth / (np.maximum(kernel.l2_bytes, 1.0) * cycle_rate),
         ]

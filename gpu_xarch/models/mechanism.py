@@ -23,6 +23,7 @@ import pandas as pd
 from scipy.optimize import least_squares
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from gpu_xarch.errors import InputError
 from gpu_xarch.models.kernel import PARAMETERS, Kernel, Outcome, carry_over, describe
 from gpu_xarch.models.sheets import Sheet, sheets_of
 from gpu_xarch.progress import OnStep, silent
@@ -96,10 +97,10 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     problem : Problem
     stiffness : float
-        Rows that the start of the constants counts for: with many more of them the pairs decide.
+        Groups of pairs that the start of the constants counts for: with many more of them the pairs decide.
     """
 
-    def __init__(self, problem: Problem, *, stiffness: float = 6.0) -> None:
+    def __init__(self, problem: Problem, *, stiffness: float = 4.0) -> None:
         self.problem = problem
         self.stiffness = stiffness
 
@@ -113,7 +114,7 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         X : pandas.DataFrame, shape (n_runs, n_metrics)
         y : ndarray, shape (n_runs,)
         groups : sequence of str, length n_runs, optional
-            Application or kernel of each run: none counts by its rows alone.
+            Application or kernel of each run: none counts by its rows alone. Without it each run counts as one.
         """
         start = np.array([one.start for one in PARAMETERS])
         spread = np.array([one.spread for one in PARAMETERS])
@@ -127,7 +128,9 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return self
         root = np.sqrt(weights_of(groups, len(y))[kept])
         truth = np.log(np.maximum(y[kept], 0.0) + self.offset_)
-        held = np.sqrt(self.stiffness) * STIFF_ERROR
+        # rows of one group say much the same: it is groups that weigh against the start
+        rows_of_a_group = 1.0 if groups is None else len(kept) / len(set(np.asarray(groups, str)[kept]))
+        held = np.sqrt(self.stiffness * rows_of_a_group) * STIFF_ERROR
         old, cap = np.maximum(self.problem.old(part), 0.0), self.problem.cap_of(part)
 
         def residuals(moved: Floats) -> Floats:
@@ -144,6 +147,27 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.parameters_ = start + spread * found.x
         return self
+
+    def at_start(self) -> Mechanism:
+        """Return the same with the constants that a fit starts from."""
+        found = Mechanism(self.problem, stiffness=self.stiffness)
+        found.parameters_ = np.array([one.start for one in PARAMETERS])
+        return found
+
+    def kernel(self, X: pd.DataFrame) -> Kernel:
+        """Return the description of the launches.
+
+        Raises
+        ------
+        InputError
+            If a data sheet, the IPC or the instructions are missing.
+        """
+        told = self._describe(X)
+        if told is None:
+            raise InputError(
+                "a kernel is described by its ipc and inst_executed and by the data sheets of both GPUs"
+            )
+        return told[0]
 
     def _describe(self, X: pd.DataFrame) -> tuple[Kernel, Sheet, Sheet] | None:
         sheets = None if self.problem.same_gpu else sheets_of(self.problem.source, self.problem.dest, X)

@@ -88,6 +88,7 @@ class Mlp(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             # the number of epochs is the published one, whether converged or not
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.estimator_.fit(X.to_numpy(float), y)
+        on_step(1, 1)
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:

@@ -1,109 +1,74 @@
 """Neural architecture search with DeepHyper over the published space of perceptrons with skips.
 
-A candidate has up to ten cells, each an identity or a dense layer of 16 to 96 units with a linear, rectified,
-tanh or sigmoid activation, and may add the output of any of the three cells before it through a projection.
-The reward is R² on rows that were not trained on. The best are trained again on all rows, and their mean
-predicts. The networks are small and are trained by plain NumPy (Adam on the squared error), so that workers
-start quickly and the result can be stored without foreign types. A matrix product of theirs is too small to gain from
-threads: parallel are the candidates, each on one core.
+The reward of a candidate is R² on rows that were not trained on. The best are trained again on all rows, and their mean
+predicts. The networks are small PyTorch modules; stored are NumPy arrays. A matrix product of theirs is too small to
+gain from threads: parallel are the candidates, each on one core. PyTorch and DeepHyper come with the extra `nas`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from threadpoolctl import threadpool_limits
+
 from gpu_xarch.errors import InputError
+from gpu_xarch.models.architectures import Cell, cells_of, search_space
 from gpu_xarch.models.mlp import bend
-from gpu_xarch.models.network import Cell, fit_network, run_network
 from gpu_xarch.models.problem import Problem
 from gpu_xarch.progress import OnStep, silent
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating[Any]]
 
-__all__ = ["EVALUATORS", "Nas", "search_space"]
+__all__ = ["EVALUATORS", "Nas"]
 
-CELLS, SKIPS = 10, 3
 #: choices and reward of a candidate
 Tried = tuple[dict[str, Any], float]
 LOG = "tried.jsonl"
 EVALUATORS = ("thread", "process", "ray", "mpicomm")
-UNITS = tuple(range(16, 97, 16))
-ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
+SEARCHES = ("evolution", "bayesian")
 #: fewest epochs, and fewest steps of Adam, that a candidate and a network that is kept are trained for
 TRIED_EPOCHS, TRIED_STEPS = 20, 500
 KEPT_EPOCHS, KEPT_STEPS = 40, 3000
 
 
-def search_space() -> dict[str, Any]:
-    """Return the choices by name: a cell's layer, and its skips to the three cells before.
-
-    Examples
-    --------
-    >>> space = search_space()
-    >>> len(space), len(space["cell0"]), "skip4_1" in space
-    (34, 25, True)
-    """
-    layers = ["identity", *(f"{units}-{kind}" for units in UNITS for kind in ACTIVATIONS)]
-    space: dict[str, Any] = {}
-    for cell in range(CELLS):
-        space[f"cell{cell}"] = layers
-        for back in range(1, min(SKIPS, cell) + 1):
-            space[f"skip{cell}_{back}"] = [0, 1]
-    return space
-
-
-def cells_of(choices: Mapping[str, Any]) -> list[Cell]:
-    """Turn choices into layers; identities vanish, skips go to the outputs that are left.
-
-    Examples
-    --------
-    >>> cells_of({"cell0": "16-relu", "cell1": "identity", "cell2": "32-tanh", "skip2_1": 0, "skip2_2": 1})
-    [Cell(units=16, activation='relu', skips=()), Cell(units=32, activation='tanh', skips=(0,))]
-    """
-    cells: list[Cell] = []
-    # where the input of each published cell stands among the outputs that are left
-    inputs = []
-    for cell in range(CELLS):
-        layer = str(choices.get(f"cell{cell}", "identity"))
-        inputs.append(len(cells))
-        if layer == "identity":
-            continue
-        units, kind = layer.split("-")
-        told = {
-            inputs[cell - back]
-            for back in range(1, SKIPS + 1)
-            if int(choices.get(f"skip{cell}_{back}", 0) or 0)
-        }
-        cells.append(Cell(int(units), kind, tuple(sorted(told - {len(cells)}))))
-    return cells
+@contextmanager
+def _the_extra() -> Iterator[None]:
+    """Import what the extra `nas` brings, or raise an `InputError` that names it."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"the architecture search needs PyTorch and DeepHyper ({error}): pip install 'ase-proxima[nas]'"
+        ) from error
 
 
 def try_candidate(job: Any, file: str, epochs: int, batch: int, seed: int) -> float:
     """Train a candidate and return its R² on the rows held out; DeepHyper's workers call this."""
-    import multiprocessing
+    from gpu_xarch.models.network import fit_network, run_network
 
-    import numpy as np
-    from threadpoolctl import threadpool_limits
-
-    if multiprocessing.parent_process() is not None:
-        threadpool_limits(1)
     with np.load(file) as rows:
         X, y, X_test, y_test = (rows[name] for name in ("X", "y", "X_test", "y_test"))
     cells = cells_of(dict(job.parameters))
     weights = fit_network(cells, X, y, epochs=epochs, batch=batch, seed=seed)
-    error = float(((run_network(weights, cells, X_test) - y_test) ** 2).sum())
-    total = float(((y_test - y_test.mean()) ** 2).sum())
-    reward = 1.0 - error / total if total > 0 else -error
+    predicted = run_network(weights, cells, X_test)
     # the search compares rewards: one diverged network must not stretch their scale
-    return max(reward, -1.0) if np.isfinite(reward) else -1.0
+    return max(float(r2_score(y_test, predicted)), -1.0) if np.isfinite(predicted).all() else -1.0
 
 
 def epochs_for(n_rows: int, batch: int, epochs: int, steps: int) -> int:
@@ -131,13 +96,14 @@ def population_for(budget: int) -> tuple[int, int]:
     return size, max(1, min(10, size // 4))
 
 
-def _train_again(job: tuple[Any, ...]) -> list[list[Floats]]:
+def _train_again(cells: list[Cell], X: Floats, y: Floats, **options: Any) -> dict[str, Floats]:
     """Train a network that is kept on all rows."""
-    choices, scaled, target, epochs, batch, seed = job
-    return fit_network(cells_of(choices), scaled, target, epochs=epochs, batch=batch, seed=seed)
+    from gpu_xarch.models.network import fit_network
+
+    return fit_network(cells, X, y, **options)
 
 
-class Nas:
+class Nas(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Mean of the best networks of a search.
 
     Parameters
@@ -155,17 +121,19 @@ class Nas:
         "evolution" (regularised evolution: Real et al. 2019) or "bayesian".
     evaluator : str
         "thread", "process", "ray" or "mpicomm".
-    workers : int
+    workers : int, optional
+        Unless given, `n_jobs`.
     folder : str, optional
         Where tried candidates are kept; a search that finds some there goes on from them. With all of the budget
         in it, the best of them are trained on the rows given, and DeepHyper is not needed.
     seed, n_jobs : int
-        `n_jobs` is the number of workers unless `workers` is given.
 
-    Raises
-    ------
-    InputError
-        If DeepHyper is not installed, or an option is out of range.
+    Attributes
+    ----------
+    rewards_ : list of float
+        Of all candidates, the best first.
+    networks_ : list of dict
+        Cells, weights and reward of each network that is kept.
     """
 
     def __init__(
@@ -184,106 +152,103 @@ class Nas:
         seed: int = 0,
         n_jobs: int = 1,
     ) -> None:
-        if evaluator not in EVALUATORS:
-            raise InputError(f"the evaluator must be one of {', '.join(EVALUATORS)}, got {evaluator!r}")
-        if search not in ("evolution", "bayesian"):
-            raise InputError(f"the search must be evolution or bayesian, got {search!r}")
-        counts = {
-            "budget": budget,
-            "best": best,
-            "epochs": epochs,
-            "final_epochs": final_epochs,
-            "batch": batch,
-        }
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise InputError(f"{name} must be at least 1, got {count}")
         self.problem = problem
-        self.budget, self.best, self.batch = budget, best, batch
-        self.epochs, self.final_epochs = epochs, final_epochs
-        self.search, self.evaluator, self.folder = search, evaluator, folder
-        self.workers = workers or max(n_jobs, 1)
+        self.budget = budget
+        self.best = best
+        self.epochs = epochs
+        self.final_epochs = final_epochs
+        self.batch = batch
+        self.search = search
+        self.evaluator = evaluator
+        self.workers = workers
+        self.folder = folder
         self.seed = seed
-        self.networks: list[dict[str, Any]] = []
-        self.scaling: dict[str, Any] = {}
-        self.rewards: list[float] = []
+        self.n_jobs = n_jobs
+
+    def _check(self) -> None:
+        """Raise an `InputError` where an option is out of range."""
+        for name, known in (("evaluator", EVALUATORS), ("search", SEARCHES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name in ("budget", "best", "epochs", "final_epochs", "batch", "workers"):
+            count = getattr(self, name)
+            if count is not None and not count >= 1:
+                raise InputError(f"{name} must be at least 1, got {count}")
 
     def fit(self, X: pd.DataFrame, y: Floats, *, groups: Any = None, on_step: OnStep = silent) -> Nas:
         """Search, then train the best candidates again on all rows.
 
         `on_step` is told how many networks were trained, of those to be tried and those to be kept.
+
+        Raises
+        ------
+        InputError
+            If an option is out of range, the extra `nas` is not installed, or no candidate could be trained.
         """
-        import numpy as np
-        from joblib import Parallel, delayed
-        from threadpoolctl import threadpool_limits
-
-        values = bend(X.to_numpy(float))
-        self.scaling = {
-            "center": values.mean(axis=0),
-            "spread": np.where(values.std(axis=0) > 1e-12, values.std(axis=0), 1.0),
-            "low": float(y.mean()),
-            "size": float(y.std()) or 1.0,
-        }
-        scaled, target = self._scale(X), (y - self.scaling["low"]) / self.scaling["size"]
+        self._check()
+        with _the_extra():
+            from gpu_xarch.models.network import one_thread
+        self.inputs_ = make_pipeline(FunctionTransformer(bend), StandardScaler())
+        self.output_ = StandardScaler()
+        scaled = self.inputs_.fit_transform(X.to_numpy(float)).astype(np.float32)
+        target = self.output_.fit_transform(np.reshape(y, (-1, 1)))[:, 0]
         epochs = self.final_epochs or epochs_for(len(y), self.batch, KEPT_EPOCHS, KEPT_STEPS)
-        with threadpool_limits(1):
-            kept = min(self.best, self.budget)
+        kept = min(self.best, self.budget)
 
-            def told(done: float, _of: float) -> None:
-                on_step(min(done, self.budget), self.budget + kept)
+        def told(done: float, _of: float) -> None:
+            on_step(min(done, self.budget), self.budget + kept)
 
+        with threadpool_limits(1), one_thread():
             tried = sorted(self._search(scaled, target, told), key=lambda pair: -pair[1])
-            jobs = [
-                (choices, scaled, target, epochs, self.batch, self.seed + number)
-                for number, (choices, _) in enumerate(tried[: self.best])
-            ]
+            architectures = [cells_of(choices) for choices, _ in tried[: self.best]]
             # on a cluster the caller's joblib.parallel_config says where; without one they are trained here
             here = self.evaluator in ("thread", "process")
             prefer = "threads" if self.evaluator == "thread" else "processes"
             # a copy of the rows for each network is cheap beside its training, and needs no shared memory
             parallel = Parallel(
-                n_jobs=self.workers if here else None,
+                n_jobs=self._workers if here else None,
                 prefer=prefer if here else None,
                 max_nbytes=None,
                 # not every cluster's backend can hand back one by one
                 return_as="generator" if here else "list",
             )
             trained = []
-            for weights in parallel(delayed(_train_again)(job) for job in jobs):
+            jobs = (
+                delayed(_train_again)(
+                    cells, scaled, target, epochs=epochs, batch=self.batch, seed=self.seed + number
+                )
+                for number, cells in enumerate(architectures)
+            )
+            for weights in parallel(jobs):
                 trained.append(weights)
                 on_step(self.budget + len(trained), self.budget + kept)
-        self.rewards = [reward for _, reward in tried]
-        self.networks = []
-        for (choices, reward), weights in zip(tried, trained, strict=False):
-            layers = [[cell.units, cell.activation, list(cell.skips)] for cell in cells_of(choices)]
-            self.networks.append({"cells": layers, "weights": weights, "reward": reward})
+        self.rewards_ = [reward for _, reward in tried]
+        self.networks_ = [
+            {
+                "cells": [[cell.units, cell.activation, list(cell.skips)] for cell in cells],
+                "weights": weights,
+                "reward": reward,
+            }
+            for cells, weights, reward in zip(architectures, trained, self.rewards_, strict=False)
+        ]
         return self
 
-    def _scale(self, X: pd.DataFrame) -> Floats:
-        import numpy as np
-
-        scaled = (bend(X.to_numpy(float)) - self.scaling["center"]) / self.scaling["spread"]
-        narrow: Floats = np.asarray(scaled, dtype=np.float32)
-        return narrow
+    @property
+    def _workers(self) -> int:
+        return self.workers or max(self.n_jobs, 1)
 
     def _search(self, scaled: Floats, target: Floats, on_step: OnStep) -> list[Tried]:
         """Return every candidate tried so far with its reward."""
-        import tempfile
-
-        import numpy as np
-
         with tempfile.TemporaryDirectory(prefix="xarch-nas-") as scratch:
             folder = Path(self.folder or scratch)
             folder.mkdir(parents=True, exist_ok=True)
             tried = _read_tried(folder / LOG)
             if len(tried) >= self.budget:
                 return tried
-            order = np.random.default_rng(self.seed).permutation(len(target))
-            held = order[: max(len(target) // 5, 1)]
-            kept = order[len(held) :]
+            X, X_test, y, y_test = train_test_split(scaled, target, test_size=0.2, random_state=self.seed)
             rows = folder / "rows.npz"
-            np.savez(rows, X=scaled[kept], y=target[kept], X_test=scaled[held], y_test=target[held])
-            epochs = self.epochs or epochs_for(len(kept), self.batch, TRIED_EPOCHS, TRIED_STEPS)
+            np.savez(rows, X=X, y=y, X_test=X_test, y_test=y_test)
+            epochs = self.epochs or epochs_for(len(y), self.batch, TRIED_EPOCHS, TRIED_STEPS)
             tried += self._try_more(folder, rows, epochs, tried, on_step)
         if not tried:
             raise InputError("no candidate could be trained: see the log of DeepHyper for the reason")
@@ -293,18 +258,14 @@ class Nas:
         self, folder: Path, rows: Path, epochs: int, known: list[Tried], on_step: OnStep
     ) -> list[Tried]:
         """Try candidates until the budget is used up; return them with their rewards."""
-        try:
+        with _the_extra():
             from deephyper.evaluator import Evaluator
             from deephyper.evaluator.callback import Callback
             from deephyper.hpo import CBO, HpProblem, RegularizedEvolution
-        except ImportError as error:
-            raise InputError(
-                "the architecture search needs DeepHyper: pip install 'ase-proxima[nas]'"
-            ) from error
         problem = HpProblem()
         for name, choices in search_space().items():
             problem.add_hyperparameter(choices, name)
-        options: dict[str, Any] = {} if self.evaluator == "mpicomm" else {"num_workers": self.workers}
+        options: dict[str, Any] = {} if self.evaluator == "mpicomm" else {"num_workers": self._workers}
         options["run_function_kwargs"] = {
             "file": str(rows),
             "epochs": epochs,
@@ -346,15 +307,16 @@ class Nas:
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Return the mean of the networks, shape (n_runs,)."""
-        import numpy as np
-
-        scaled = self._scale(X)
+        with _the_extra():
+            from gpu_xarch.models.network import run_network
+        scaled = self.inputs_.transform(X.to_numpy(float))
         outputs = []
-        for network in self.networks:
-            cells = [Cell(int(units), kind, tuple(skips)) for units, kind, skips in network["cells"]]
-            outputs.append(run_network(network["weights"], cells, scaled))
+        for kept in self.networks_:
+            cells = [Cell(int(units), kind, tuple(skips)) for units, kind, skips in kept["cells"]]
+            outputs.append(run_network(kept["weights"], cells, scaled))
         mean = np.mean(outputs, axis=0)
-        return np.asarray(mean * self.scaling["size"] + self.scaling["low"], dtype=np.float64)
+        predicted: NDArray[np.float64] = self.output_.inverse_transform(mean[:, None])[:, 0]
+        return predicted
 
 
 def _read_tried(log: Path) -> list[Tried]:

@@ -1,106 +1,83 @@
-"""A small feed-forward network with skips, trained by Adam on the squared error, in NumPy."""
+"""Small feed-forward networks with skips, in PyTorch (extra `nas`); their weights are NumPy arrays."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from torch import nn
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+    from gpu_xarch.models.architectures import Cell
 
     Floats = NDArray[np.floating[Any]]
 
-__all__ = ["Cell", "fit_network", "run_network"]
+__all__ = ["fit_network", "one_thread", "run_network"]
 
-Layers = list[tuple[str, tuple[int, ...]]]
+ACTIVATIONS = {"linear": nn.Identity(), "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A dense layer and what is added to its output.
+class Network(nn.Module):  # type: ignore[misc]
+    """Dense layers, each of the output before it and of those that it skips to, and a linear output.
+
+    A projection that is added is the same as a dense layer of both inputs beside each other.
 
     Parameters
     ----------
-    units : int
-    activation : str
-        "linear", "relu", "tanh" or "sigmoid".
-    skips : tuple of int
-        Places (0 is the input, i the output of cell i) whose projections are added before the activation.
+    n_features : int
+    cells : sequence of Cell
     """
 
-    units: int
-    activation: str
-    skips: tuple[int, ...] = ()
+    def __init__(self, n_features: int, cells: Sequence[Cell]) -> None:
+        super().__init__()
+        self.cells = tuple(cells)
+        widths = [n_features, *(cell.units for cell in cells)]
+        inputs = [sum(widths[place] for place in (number, *cell.skips)) for number, cell in enumerate(cells)]
+        # without initial values, which would be drawn from PyTorch's global generator
+        self.layers = nn.ModuleList(
+            nn.utils.skip_init(nn.Linear, n_in, n_out)
+            for n_in, n_out in zip([*inputs, widths[-1]], [*widths[1:], 1], strict=True)
+        )
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the output, shape (n_rows,)."""
+        outputs = [rows]
+        for cell, layer in zip(self.cells, self.layers, strict=False):
+            inputs = torch.cat([outputs[place] for place in (-1, *cell.skips)], dim=1)
+            outputs.append(ACTIVATIONS[cell.activation](layer(inputs)))
+        return self.layers[-1](outputs[-1])[:, 0]
 
 
-def _activate(kind: str, z: Floats) -> Floats:
-    """Return the activation, written over its argument."""
-    import numpy as np
-
-    if kind == "relu":
-        return np.maximum(z, 0.0, out=z)
-    if kind == "tanh":
-        return np.tanh(z, out=z)
-    if kind == "sigmoid":
-        z *= 0.5
-        np.tanh(z, out=z)
-        z += 1.0
-        z *= 0.5
-    return z
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: a matrix product of these networks is too small to gain from more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _times_slope(kind: str, a: Floats, delta: Floats) -> Floats:
-    """Return delta times the derivative of an activation, from its output; written over delta."""
-    import numpy as np
-
-    if kind == "relu":
-        delta *= a > 0
-    elif kind == "tanh":
-        slope = np.multiply(a, a)
-        np.subtract(1.0, slope, out=slope)
-        delta *= slope
-    elif kind == "sigmoid":
-        slope = np.subtract(1.0, a)
-        slope *= a
-        delta *= slope
-    return delta
-
-
-def _places(cells: Sequence[Cell]) -> Layers:
-    """Return activation and inputs of every layer; the last is the linear output."""
-    layers = [(cell.activation, (i, *cell.skips)) for i, cell in enumerate(cells)]
-    return [*layers, ("linear", (len(cells),))]
-
-
-def _forward(weights: list[list[Floats]], layers: Layers, X: Floats) -> list[Floats]:
-    outputs = [X]
-    for (kind, places), (bias, *matrices) in zip(layers, weights, strict=True):
-        z = outputs[places[0]] @ matrices[0]
-        for place, matrix in zip(places[1:], matrices[1:], strict=True):
-            z += outputs[place] @ matrix
-        z += bias
-        outputs.append(_activate(kind, z))
-    return outputs
-
-
-def run_network(weights: list[list[Floats]], cells: Sequence[Cell], X: Floats) -> Floats:
+def run_network(weights: dict[str, Floats], cells: Sequence[Cell], X: Floats) -> NDArray[np.float64]:
     """Return the output of a fitted network, shape (n_rows,), in double precision."""
-    import numpy as np
-
-    rows = np.asarray(X, dtype=weights[0][0].dtype)
-    output: Floats = _forward(weights, _places(cells), rows)[-1][:, 0].astype(np.float64)
+    network = Network(X.shape[1], cells)
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    with torch.inference_mode():
+        output: NDArray[np.float64] = network(torch.tensor(X, dtype=torch.float32)).double().numpy()
     return output
 
 
+@one_thread()
 def fit_network(
     cells: Sequence[Cell], X: Floats, y: Floats, *, epochs: int, batch: int, rate: float = 1e-3, seed: int = 0
-) -> list[list[Floats]]:
-    """Train a network in single precision.
-
-    All weights lie in one array, so that a step of Adam is a few operations on it whatever the number of layers.
+) -> dict[str, Floats]:
+    """Train a network on the squared error, in single precision.
 
     Parameters
     ----------
@@ -115,87 +92,33 @@ def fit_network(
 
     Returns
     -------
-    list of list of ndarray of float32
-        For each layer its bias and one matrix an input, Glorot's initial values trained.
+    dict of str to ndarray of float32
+        Glorot's initial values trained, by PyTorch's names: weight and bias of each layer.
 
     Examples
     --------
-    >>> import numpy as np
+    >>> from gpu_xarch.models.architectures import Cell
     >>> X = np.linspace(-1, 1, 64)[:, None]
     >>> cells = [Cell(16, "tanh"), Cell(16, "relu", (0,))]
     >>> weights = fit_network(cells, X, X[:, 0] ** 2, epochs=300, batch=16, rate=0.01)
     >>> bool(np.abs(run_network(weights, cells, X) - X[:, 0] ** 2).mean() < 0.05)
     True
     """
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    rows, answers = np.asarray(X, dtype=np.float32), np.asarray(y, dtype=np.float32)
-    layers = _places(cells)
-    widths = [rows.shape[1], *(cell.units for cell in cells), 1]
-    shapes = [
-        [(widths[i + 1],), *((widths[place], widths[i + 1]) for place in places)]
-        for i, (_, places) in enumerate(layers)
-    ]
-    size = sum(math.prod(shape) for layer in shapes for shape in layer)
-    values, slopes, mean, square, work = (np.zeros(size, dtype=np.float32) for _ in range(5))
-    weights, gradients = _views(values, shapes), _views(slopes, shapes)
-    for layer in weights:
-        for matrix in layer[1:]:
-            limit = np.sqrt(6.0 / sum(matrix.shape))
-            matrix[:] = rng.uniform(-limit, limit, matrix.shape)
+    generator = torch.Generator().manual_seed(seed)
+    network = Network(X.shape[1], cells)
+    for layer in network.layers:
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+        nn.init.zeros_(layer.bias)
+    rows, answers = torch.tensor(X, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
     steps = epochs * -(-len(answers) // batch)
-    step = 0
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+    slowing = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, 2.0 * (steps - step) / steps)
+    )
     for _ in range(epochs):
-        order = rng.permutation(len(answers))
-        for start in range(0, len(answers), batch):
-            part = order[start : start + batch]
-            _gradients(weights, layers, rows[part], answers[part], gradients)
-            share = rate * min(1.0, 2.0 * (steps - step) / steps)
-            step += 1
-            # m and v of Adam, and the step, in place: m += 0.1 (g - m), v += 0.001 (g² - v), w -= s m / (√v + ε)
-            mean *= 0.9
-            np.multiply(slopes, 0.1, out=work)
-            mean += work
-            square *= 0.999
-            np.multiply(slopes, slopes, out=work)
-            work *= 0.001
-            square += work
-            np.sqrt(square, out=work)
-            work += 1e-8
-            np.divide(mean, work, out=work)
-            work *= share * np.sqrt(1.0 - 0.999**step) / (1.0 - 0.9**step)
-            values -= work
-    return [[part.copy() for part in layer] for layer in weights]
-
-
-def _views(flat: Floats, shapes: list[list[tuple[int, ...]]]) -> list[list[Floats]]:
-    """Return parts of one array in the layout of the weights."""
-    found, start = [], 0
-    for layer in shapes:
-        views = []
-        for shape in layer:
-            stop = start + math.prod(shape)
-            views.append(flat[start:stop].reshape(shape))
-            start = stop
-        found.append(views)
-    return found
-
-
-def _gradients(
-    weights: list[list[Floats]], layers: Layers, X: Floats, y: Floats, into: list[list[Floats]]
-) -> None:
-    """Write the gradient of half the mean squared error into arrays laid out like the weights."""
-    import numpy as np
-
-    outputs = _forward(weights, layers, X)
-    back = {len(layers): (outputs[-1] - y[:, None]) / len(y)}
-    for i in range(len(layers) - 1, -1, -1):
-        kind, places = layers[i]
-        delta = _times_slope(kind, outputs[i + 1], back.pop(i + 1))
-        np.sum(delta, axis=0, out=into[i][0])
-        for place, matrix, slope in zip(places, weights[i][1:], into[i][1:], strict=True):
-            np.matmul(outputs[place].T, delta, out=slope)
-            if place:
-                sent = delta @ matrix.T
-                back[place] = np.add(back[place], sent, out=sent) if place in back else sent
+        for part in torch.randperm(len(answers), generator=generator).split(batch):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(network(rows[part]), answers[part]).backward()
+            optimizer.step()
+            slowing.step()
+    return {name: value.numpy() for name, value in network.state_dict().items()}

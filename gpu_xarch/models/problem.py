@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import canonical_name, find_metric, registry
 from gpu_xarch.models.sheets import sheets_of
-from gpu_xarch.specs import GpuSpec, canonical_device, find_gpu, gpus
+from gpu_xarch.specs import ANY, GpuSpec, canonical_device, find_gpu, gpus
 from gpu_xarch.tables.memory_bound import THRESHOLD
 
 if TYPE_CHECKING:
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["MEMORY_BOUND", "Problem", "make_problem"]
+__all__ = ["ANY", "MEMORY_BOUND", "Problem", "make_problem"]
 
 MEMORY_BOUND = "memory_bound"
-#: in the place of a GPU: all that the table has, each row with its own data sheets
-ANY = "any"
 
 
 @dataclass(frozen=True)

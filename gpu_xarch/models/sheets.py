@@ -26,7 +26,7 @@ __all__ = ["Sheet", "is_sheet_column", "sheet_columns", "sheets_of"]
 
 @dataclass(frozen=True)
 class Sheet:
-    """Facts of a GPU, each of shape (n_rows,): multiprocessors, lanes, Hz, bytes/s, bytes, warps, issues a cycle."""
+    """Facts of a GPU as in `gpu_xarch.specs.GpuSpec`, each of shape (n_rows,)."""
 
     sms: Floats
     fp32_lanes: Floats
@@ -35,6 +35,8 @@ class Sheet:
     l2: Floats
     warps: Floats
     issue_width: Floats
+    schedulers: Floats
+    wait_cycles: Floats
 
 
 FACTS = tuple(one.name for one in fields(Sheet))

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.specs import canonical_device
+from gpu_xarch.specs import ANY, canonical_device
 from gpu_xarch.tables.applications import application_key
 from gpu_xarch.tables.kernel_names import base_name
 from gpu_xarch.tables.runs import metric_columns, why_not_parquet, write_arrow
@@ -129,7 +129,8 @@ def pair_runs(
     frame : pandas.DataFrame
         A table of runs.
     source, dest : str
-        GPU names as in the column "device", or in any spelling that `canonical_device` knows.
+        GPU names as in the column "device", or in any spelling that `canonical_device` knows; "any" for each GPU of the
+        table with each other one.
     on : sequence of str
         Columns that must agree; "kernel_base" stands for the kernel's name without template and parameters.
     tolerance : float, optional
@@ -144,6 +145,8 @@ def pair_runs(
         If a GPU has no runs, a column does not exist, or an option is out of range.
     """
     source, dest = canonical_device(source), canonical_device(dest)
+    if ANY in (source, dest):
+        return _pair_any(frame, source, dest, on, tolerance, repeats)
     _check(frame, source, dest, on, tolerance, repeats)
     left = _one_each(frame[frame["device"] == source], on, repeats).reset_index(drop=True)
     right = _one_each(frame[frame["device"] == dest], on, repeats).reset_index(drop=True)
@@ -179,6 +182,31 @@ def pair_runs(
         *_unmatched("dest", right, right_keys, left_keys, on, source),
     ]
     return Pairing(source, dest, tuple(on), _table(left, right, matched, on), unmatched, ambiguous)
+
+
+def _pair_any(
+    frame: pd.DataFrame, source: str, dest: str, on: Sequence[str], tolerance: float | None, repeats: str
+) -> Pairing:
+    """Join the runs of each GPU with those of each other one, where "any" stands for a GPU."""
+    devices = sorted(map(str, frame["device"].unique()))
+    found = [
+        pair_runs(frame, source=one, dest=other, on=on, tolerance=tolerance, repeats=repeats)
+        for one in (devices if source == ANY else [source])
+        for other in (devices if dest == ANY else [dest])
+        if one != other
+    ]
+    if not found:
+        raise InputError(f"pairs are of two GPUs, the table has {', '.join(devices) or 'no runs'}")
+    pairs = pd.concat([one.pairs for one in found], ignore_index=True)
+    pairs.attrs["units"] = dict(frame.attrs.get("units", {}))
+    return Pairing(
+        source,
+        dest,
+        tuple(on),
+        pairs,
+        [item for one in found for item in one.unmatched],
+        [item for one in found for item in one.ambiguous],
+    )
 
 
 def _check(

@@ -52,6 +52,7 @@ def test_predict_prints_and_writes(folder: Path) -> None:
     assert rows[0]["predicted"] == pytest.approx(frame["predicted"][0])
 
 
+@pytest.mark.slow
 def test_too_few_applications_prove_nothing(tmp_path: Path) -> None:
     pairs = own_pairs(200)
     some = pairs[pairs["application"].isin(sorted(set(pairs["application"]))[:3])]
@@ -85,6 +86,7 @@ def test_evaluate_shows_the_baselines_and_words(folder: Path) -> None:
     assert {row["model"] for row in report["scores"]} == {"old", "scaled", "roofline", "boosting"}
 
 
+@pytest.mark.slow
 def test_select_and_report(folder: Path) -> None:
     done = run(
         *("select", *ASKED, "--data", folder / "pairs.parquet", "--metrics", "ipc,inst_executed"),

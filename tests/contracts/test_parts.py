@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from ase_proxima import options
+from ase_proxima.executor import options
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from ase_proxima.surrogates.none import NoUncertainty

@@ -1,5 +1,7 @@
 """The barostat along z, the order parameter, and cells that are half molten."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 from ase import units
@@ -9,6 +11,7 @@ from ase.md.nose_hoover_chain import MaskedMTKNPT
 
 from ase_proxima.dynamics import coexistence
 from ase_proxima.dynamics.coexistence import (
+    balance,
     build_crystal,
     equilibrate,
     follow,
@@ -142,7 +145,7 @@ def test_half_of_a_crystal_melts_while_the_other_stays_where_it_is(monkeypatch):
     crystal = build_crystal("fcc", "Al", (2, 2, 4), 4.1)
     crystal.calc = EMT()
     sites = crystal.positions.copy()
-    starts = half_melt(crystal, 1500.0, 1.08, 2, np.random.default_rng(0))
+    starts = list(islice(half_melt(crystal, 1500.0, 1.08, np.random.default_rng(0)), 2))
     assert np.array_equal(crystal.positions, sites)
     assert crystal.constraints == []
     for start in starts:
@@ -154,8 +157,67 @@ def test_half_of_a_crystal_melts_while_the_other_stays_where_it_is(monkeypatch):
     assert np.abs(starts[0].positions - starts[1].positions).max() > 0.3
     start = starts[-1]
     start.calc = EMT()
-    ends = [check.state for check in follow(start, 300.0, 1800.0, 1500, np.random.default_rng(1))]
+    ends = [check.state for check in follow(start, 300.0, 600.0, 1500, np.random.default_rng(1))]
     assert ends[-1] == "solid"
+
+
+def half_energy(temperature_K):
+    """Of half a solid and half a liquid of aluminium, EMT."""
+    return 0.17 + 3.5 * units.kB * (temperature_K - 870.0) + 1.5 * units.kB * 870.0
+
+
+@pytest.mark.slow
+def test_balanced_starts_have_the_energy_of_two_halves_and_one_temperature(monkeypatch):
+    monkeypatch.setattr(coexistence, "START_STEPS", 50)
+    monkeypatch.setattr(coexistence, "MOST_TRIES", 2)
+    crystal = build_crystal("fcc", "Al", (2, 2, 4), 4.11)
+    crystal.calc = EMT()
+    melts = half_melt(crystal, 1150.0, 1.07, np.random.default_rng(3))
+    starts, balance_K = balance(melts, EMT(), half_energy, 870.0, 1150.0, 1, np.random.default_rng(4))
+    (start,) = starts
+    assert start.calc is None
+    start.calc = EMT()
+    per_atom = start.get_total_energy() / len(start)
+    # beside what the barostat holds
+    assert per_atom == pytest.approx(half_energy(870.0), abs=0.01)
+    assert 0.1 < liquid_fraction(start) < 0.9
+    assert balance_K == pytest.approx(870.0, abs=120.0)
+    held = start.get_tags() == 1
+    kinetic = 0.5 * (start.get_momenta() ** 2).sum(axis=1) / start.get_masses()
+    assert kinetic[held].mean() == pytest.approx(kinetic[~held].mean(), rel=0.5)
+
+
+class Melts:
+    """Moments of a melt that are known beforehand."""
+
+    def __init__(self):
+        self.taken = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.taken += 1
+        atoms = build_crystal("fcc", "Al", (2, 2, 2), 4.1)
+        atoms.info["number"] = self.taken
+        return atoms
+
+
+def test_the_moment_nearest_to_one_half_is_taken_and_its_temperature_is_the_next_guess(monkeypatch):
+    told = iter([(0.2, 900.0), (0.35, 800.0), (0.7, 700.0), (0.55, 860.0), (0.48, 840.0)])
+    guesses = []
+
+    def let_go(atoms, temperature_K):
+        guesses.append(temperature_K)
+        return next(told)
+
+    monkeypatch.setattr(coexistence, "_let_go", let_go)
+    melts = Melts()
+    starts, balance_K = balance(melts, EMT(), half_energy, 900.0, 1200.0, 3, np.random.default_rng(0))
+    assert [start.info["number"] for start in starts] == [2, 4, 5]
+    assert melts.taken == 5
+    assert guesses == [900.0, 900.0, 900.0, 850.0, pytest.approx(2560 / 3)]
+    assert balance_K == pytest.approx((800.0 + 860.0 + 840.0) / 3)
 
 
 def test_a_crystal_that_does_not_melt_is_given_up(monkeypatch):

@@ -4,6 +4,7 @@ import json
 
 import ase.io
 import pytest
+from ase import units
 from click.testing import CliRunner
 
 from ase_proxima.dynamics import coexistence, melting
@@ -16,6 +17,7 @@ PREPARATION = Preparation(
     1100.0,
     (PhasePoint(660.0, 17.0, 0.08), PhasePoint(880.0, 17.4, 0.13)),
     PhasePoint(880.0, 18.6, 0.2),
+    850.0,
     216,
     1.0,
 )
@@ -33,6 +35,8 @@ def hasty(monkeypatch):
     monkeypatch.setattr(coexistence, "HEATING_K_PER_STEP", 6.0)
     monkeypatch.setattr(coexistence, "CHECK_STEPS", 40)
     monkeypatch.setattr(coexistence, "START_STEPS", 10)
+    monkeypatch.setattr(coexistence, "BALANCE_STEPS", 6)
+    monkeypatch.setattr(coexistence, "MOST_TRIES", 1)
     monkeypatch.setattr(melting, "N_STARTS", 2)
     monkeypatch.setattr(melting, "SOLID_AT", (0.15, 0.2))
     monkeypatch.setattr(melting, "LIQUID_AT", 1.0)
@@ -119,6 +123,7 @@ def test_starts_of_another_cell_are_refused(tmp_path):
 def test_a_preparation_knows_the_solid_between_its_points_and_the_heat_of_fusion():
     assert PREPARATION.solid_at(770.0) == PhasePoint(770.0, pytest.approx(17.2), pytest.approx(0.105))
     assert PREPARATION.heat == pytest.approx(216 * 0.07)
+    assert PREPARATION.half_energy(770.0) == pytest.approx(0.105 + 0.035 + 1.5 * units.kB * 770.0)
 
 
 def test_a_summary_counts_runs_a_temperature_and_calls():

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.identity import same_frame
 from ase_proxima.surrogates.gradient_gp.hyperparameters import (
     Labels,
     Prior,
@@ -32,6 +31,7 @@ from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.gradient_gp.process import GradientProcess
 from ase_proxima.surrogates.selection import energy_covariance, most_informative
 from ase_proxima.types import Frame, Prediction
+from ase_proxima.types.identity import same_frame
 
 __all__ = ["GradientGP"]
 

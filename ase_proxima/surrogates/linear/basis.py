@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,8 @@ LEVEL_FLOOR = 0.03
 elsewhere; 1e-6 makes the errors 1 % larger (Pt55, aspirin)."""
 PAIR_DECAY = 1.0
 """Power of the number of a pair function by which its prior standard deviation falls: smooth functions come first."""
-SCALED = 2
-"""Structures, the latest ones, from which the sizes of the features are found."""
+SCALED, SCALED_ATOMS = 2, 48
+"""Structures, the latest ones, and atoms in each, equal numbers of the species, by whose forces features are sized."""
 REFERENCE_ATOMS = 16
 """Atoms of a periodic structure below which cells are repeated for the scales; in one cell alone forces may cancel."""
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -330,9 +332,10 @@ class Basis:
         square, count = np.zeros(len(columns)), 0
         total, number = np.zeros(len(columns)), np.zeros(n_z)
         for atoms in structures[-SCALED:]:
-            values, gradient, _ = self._raw(atoms, np.arange(len(atoms)))
+            among = self._drawn(atoms)
+            values, gradient, _ = self._raw(atoms, _places(len(atoms), among))
             square += np.sum(self._shared(gradient) ** 2, axis=1)
-            count += 3 * len(atoms)
+            count += 3 * len(among)
             total += values
             number += self.counts(atoms)
         size = np.sqrt(square / count)
@@ -379,11 +382,8 @@ class Basis:
 
     def rows(self, atoms: Any, wanted: np.ndarray | None = None) -> FeatureRows:
         """Features of `atoms` and their derivatives; by the positions of some atoms only, where `wanted` names them."""
-        n_atoms = len(atoms)
-        places = np.arange(n_atoms) if wanted is None else np.full(n_atoms, -1)
-        if wanted is not None:
-            places[wanted] = np.arange(len(wanted))
-        values, gradient, strain = self._raw(atoms, places)
+        among = np.arange(len(atoms)) if wanted is None else wanted
+        values, gradient, strain = self._raw(atoms, _places(len(atoms), among))
         counts = self.counts(atoms)
         features = np.concatenate([self._shared(values - counts @ self._mean), counts])
         slopes = np.concatenate([self._shared(gradient), np.zeros((len(counts), gradient.shape[1]))])
@@ -444,6 +444,14 @@ class Basis:
         together: np.ndarray = np.concatenate(turned)
         together *= self._scale.reshape(-1, *[1] * (columns.ndim - 1))
         return together
+
+    def _drawn(self, atoms: Any) -> np.ndarray:
+        """Atoms whose forces stand for those of all: as many of each species, where there are."""
+        kinds, rng = self._kinds(atoms), np.random.default_rng(0)
+        most = -(-SCALED_ATOMS // len(np.unique(kinds)))
+        return np.sort(
+            np.concatenate([rng.permutation(np.flatnonzero(kinds == z))[:most] for z in np.unique(kinds)])
+        )
 
     def _kinds(self, atoms: Any) -> np.ndarray:
         kinds: np.ndarray = np.searchsorted(self.species, atoms.numbers).astype(np.int64)
@@ -509,10 +517,8 @@ def all_pairs(
     >>> first, neighbours, distances
     (array([0, 1, 2, 2]), array([1, 0]), array([3., 3.]))
     """
-    from vesin import NeighborList
-
     cell = np.array(atoms.cell.complete()) if atoms.cell.rank else np.eye(3)
-    search = NeighborList(cutoff=r_cut, full_list=True, n_threads=1)
+    search = _neighbour_search()(cutoff=r_cut, full_list=True, n_threads=1)
     i, j, distances, vectors = search.compute(
         np.ascontiguousarray(atoms.positions), cell, np.array(atoms.pbc), quantities="ijdD"
     )
@@ -523,12 +529,39 @@ def all_pairs(
     return first, j[order], vectors[order], distances[order]
 
 
+@cache
+def _neighbour_search() -> Any:
+    """Return vesin's search, loaded without the torch that it imports where there is one, which takes seconds.
+
+    Whoever imports vesin after this gets it with its torch: nothing of this loading stays behind.
+    """
+    if "vesin" in sys.modules or "torch" in sys.modules:
+        from vesin import NeighborList
+
+        return NeighborList
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from vesin import NeighborList
+    finally:
+        del sys.modules["torch"]
+        for name in [name for name in sys.modules if name == "vesin" or name.startswith("vesin.")]:
+            del sys.modules[name]
+    return NeighborList
+
+
 def _repeated(atoms: Any) -> Any:
     """Return a copy of `atoms`, or of so many cells that displaced atoms tell what features do."""
     repeats = np.ones(3, dtype=int)
     while len(atoms) * repeats.prod() < REFERENCE_ATOMS and atoms.pbc.any():
         repeats[atoms.pbc] += 1
     return atoms.repeat(repeats)
+
+
+def _places(n_atoms: int, among: np.ndarray) -> np.ndarray:
+    """Place of each atom in `among`, -1 for those that are not in it."""
+    places = np.full(n_atoms, -1)
+    places[among] = np.arange(len(among))
+    return places
 
 
 def _signed(vectors: np.ndarray) -> np.ndarray:

@@ -161,6 +161,14 @@ def _components(components, means, z, spectrum, x):  # type: ignore[no-untyped-d
 
 
 @compiled
+def _add(rows, start, into):  # type: ignore[no-untyped-def]
+    """Add rows to those from `start` on; numba compiles a loop in a twentieth of the time of a slice."""
+    for row in range(rows.shape[0]):
+        for column in range(rows.shape[1]):
+            into[start + row, column] += rows[row, column]
+
+
+@compiled
 def energies_and_forces(pairs, layout, lanes, forces, virials):  # type: ignore[no-untyped-def]
     """Energies (LANES,) of the atoms of a run.
 
@@ -205,8 +213,9 @@ def energies_and_forces(pairs, layout, lanes, forces, virials):  # type: ignore[
         for f in range(n_f):
             value = spectrum[f]
             for k in range(LANES):
-                energies[k] += value * linear[z, f, k]
-        by_spectrum[:] = linear[z]
+                w = linear[z, f, k]
+                energies[k] += value * w
+                by_spectrum[f, k] = w
         if n_a:
             _components(components, means, z, spectrum, x)
             by_component[:] = 0.0
@@ -222,7 +231,7 @@ def energies_and_forces(pairs, layout, lanes, forces, virials):  # type: ignore[
                 if c >= 0:
                     for k in range(LANES):
                         by_component[c, k] += ab * of_products[z, t, k]
-            by_spectrum += np.dot(transposed, by_component)
+            _add(np.dot(transposed, by_component), 0, by_spectrum)
         by_channel[:] = 0.0
         for f in range(n_f):
             low, high = features[f, 0], features[f, 1]
@@ -324,7 +333,7 @@ def feature_rows(pairs, layout, wanted, values, gradient, strain):  # type: igno
     n_lm, n_f, n_t, n_a = len(degree_of), len(features), len(products), len(components)
     _, n_species, n_max, n_channels = channels.shape
     n_p = pairs.pair_values.shape[1]
-    spectrum_start = (pair_kinds.max() + 1) * n_p
+    spectrum_start = (pair_kinds[-1, -1] + 1) * n_p  # the last kind is that of the last species with itself
     product_start = spectrum_start + len(means) * n_f
     density, channel = np.empty((n_species, n_lm, n_max)), np.empty((n_lm, n_channels))
     spectrum, x = np.empty(n_f), np.empty(n_a)
@@ -418,8 +427,8 @@ def feature_rows(pairs, layout, wanted, values, gradient, strain):  # type: igno
                 for lane in range(n_lanes):
                     rises[f, lane] += c2 * moved[lm, q1, lane] + c1 * moved[lm, q2, lane]
         _scatter(rises, n_f, linear, row_of, own_row, gradient)
-        strain[linear : linear + n_f] += np.dot(rises, away)
+        _add(np.dot(rises, away), linear, strain)
         if n_t:
             product_rises = np.dot(by_component, np.dot(components, rises))
             _scatter(product_rises, n_t, product, row_of, own_row, gradient)
-            strain[product : product + n_t] += np.dot(product_rises, away)
+            _add(np.dot(product_rises, away), product, strain)

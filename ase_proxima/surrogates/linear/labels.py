@@ -12,13 +12,25 @@ from ase_proxima.surrogates.linear.basis import Basis
 from ase_proxima.surrogates.linear.evidence import Hyperparameters
 from ase_proxima.types import Frame
 
-__all__ = ["Labels", "Rows", "expected_hyperparameters", "labelled_rows", "noise_from_forces", "read_labels"]
+__all__ = [
+    "Labels",
+    "Rows",
+    "expected_hyperparameters",
+    "expected_misfit",
+    "force_size",
+    "labelled_rows",
+    "noise_from_forces",
+    "read_labels",
+]
 
 Rows = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Features and labels of each kind."""
 
-EXPECTED_MISFIT = 0.05
-"""Expected standard deviation of what the model cannot describe, in eV/Å."""
+EXPECTED_MISFIT, MISFIT_SHARE = 0.05, 0.05
+"""Expected standard deviation of what the model cannot describe: at most this, eV/Å, and this share of the root mean
+square force, so that weak forces are not smoothed away."""
+SYMMETRIC = 1e-6
+"""Forces, eV/Å, below which they are zero by symmetry and say nothing of their size elsewhere."""
 ENERGY_DISTANCE = 0.1
 """Distance, Å, over which a misfit of the forces makes that of an atom's energy."""
 VIRIAL_DISTANCE = 1.0
@@ -93,20 +105,38 @@ def noise_from_forces(kind: str, forces: float) -> float:
     return forces / {"energy": ENERGY_DISTANCE, "forces": 1.0, "stress": VIRIAL_DISTANCE}[kind] ** 2
 
 
+def force_size(labels: Labels) -> float:
+    """Root mean square of the force components in eV/Å; 0 where there are none."""
+    return 0.0 if labels.slopes is None else float(np.sqrt(np.mean(labels.slopes**2)))
+
+
+def expected_misfit(largest: float) -> float:
+    """Expected standard deviation of what the model cannot describe in eV/Å, by the `largest` size of the forces.
+
+    Examples
+    --------
+    >>> expected_misfit(0.01), expected_misfit(8.0), expected_misfit(0.0)
+    (0.0005, 0.05, 0.05)
+    """
+    return min(MISFIT_SHARE * largest, EXPECTED_MISFIT) if largest > SYMMETRIC else EXPECTED_MISFIT
+
+
 def expected_hyperparameters(
-    n_blocks: int, kinds: Sequence[str], forces: float = EXPECTED_MISFIT**-2
+    n_blocks: int, kinds: Sequence[str], misfit: float, forces: float | None = None
 ) -> Hyperparameters:
     """Hyperparameters before any label is seen; the last block holds the energies of the species.
 
     Parameters
     ----------
+    misfit
+        Expected standard deviation of what the model cannot describe, eV/Å.
     forces
-        Noise precision of the forces, from which that of the other kinds follows.
+        Noise precision of the forces, where it is known, from which that of the other kinds follows.
     """
     prior = np.append(np.ones(n_blocks), OFFSET_STD**-2)
-    noise = {kind: noise_from_forces(kind, forces) for kind in kinds}
+    noise = {kind: noise_from_forces(kind, misfit**-2 if forces is None else forces) for kind in kinds}
     if "forces" in noise:
-        noise["forces"] = EXPECTED_MISFIT**-2
+        noise["forces"] = misfit**-2
     return Hyperparameters(prior, noise)
 
 

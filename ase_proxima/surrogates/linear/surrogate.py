@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.features import continues
+from ase_proxima.surrogates.features import continues
 from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
 from ase_proxima.surrogates.linear.choice import choose_settings
 from ase_proxima.surrogates.linear.evidence import (
@@ -23,9 +23,10 @@ from ase_proxima.surrogates.linear.evidence import (
 )
 from ase_proxima.surrogates.linear.kernels import LANES, Lanes
 from ase_proxima.surrogates.linear.labels import (
-    EXPECTED_MISFIT,
     Labels,
     expected_hyperparameters,
+    expected_misfit,
+    force_size,
     labelled_rows,
     noise_from_forces,
     read_labels,
@@ -41,10 +42,9 @@ KINDS = ("energy", "forces", "stress")
 
 BELIEF = 2.0
 """Observations' worth of belief in the expected noise."""
-STARTS = (1.0, 1e-2)
-"""Factors on the expected prior precisions from which the evidence is maximised: it has several optima."""
-MANY_STEPS, FEW_STEPS = 30, 3
-"""Steps towards the highest evidence where the basis is made, and where a frame is added: there it moves little."""
+MANY_STEPS, FEW_STEPS = 8, 3
+"""Steps towards the highest evidence where the basis is made, from where its choice has left off, and where a frame is
+added: there it moves little."""
 COMPARED = 20
 """Number of latest frames that a new one is compared with."""
 REPEAT_DISTANCE = 0.1
@@ -137,7 +137,7 @@ class BayesianSoap:
         self._frames: list[Frame] = []
         self._basis: Basis | None = None
         self._sums: dict[str, NormalEquations] = {}
-        self._base = np.zeros(0)
+        self._base, self._largest = np.zeros(0), 0.0
         self._hyper = Hyperparameters(np.ones(1), {})
         self._weights = np.zeros((0, LANES))
         self._lanes: Lanes | None = None
@@ -166,7 +166,7 @@ class BayesianSoap:
         for frame, label in zip(frames[known:], labels, strict=True):
             self._add(frame, label)
             if _estimates_at(len(self._frames)):
-                self._estimate((self._hyper,), self._sums, FEW_STEPS)
+                self._estimate(self._hyper, self._sums, FEW_STEPS)
         self._draw()
 
     def predict(self, x: Any) -> Prediction:
@@ -237,7 +237,7 @@ class BayesianSoap:
         blocks = fitting_blocks(len(species), settings, self._max_features)
         self._basis = Basis(species, settings, blocks, [frames[n].x for n in first])
         self.properties = KINDS if frames[0].x.pbc.all() else KINDS[:2]
-        self._sums, self._frames = {}, []
+        self._sums, self._frames, self._largest = {}, [], 0.0
         self._hyper = Hyperparameters(np.ones(len(self._basis.block_names) + 1), {})
         listed: list[Mapping[str, tuple[np.ndarray, np.ndarray, float]]] = []
         n_rows = 0
@@ -247,11 +247,11 @@ class BayesianSoap:
             listed = [*listed, rows] if n_rows <= self._basis.n_features else []
         data = _listed(listed, self._basis.block) if n_rows <= self._basis.n_features else self._sums
         expected = self._expected()
-        starts = [replace(expected, prior=expected.prior * self._factors(f)) for f in STARTS]
-        if found is not None and len(found.prior) == len(expected.prior):
+        start = expected
+        if len(found.prior) == len(expected.prior):
             noise = {kind: found.noise.get(kind, value) for kind, value in expected.noise.items()}
-            starts.append(Hyperparameters(found.prior, noise))
-        self._estimate(starts, data, MANY_STEPS)
+            start = Hyperparameters(found.prior, noise)
+        self._estimate(start, data, MANY_STEPS)
 
     def _add(self, frame: Frame, labels: Labels) -> Mapping[str, tuple[np.ndarray, np.ndarray, float]]:
         """Add the rows of a frame to the sums; return them with how many independent rows each counts as."""
@@ -266,27 +266,26 @@ class BayesianSoap:
             sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
             self._sums[kind] = sums.plus(X, y, count)
         self._frames.append(frame)
+        self._largest = max(self._largest, force_size(labels))
         missing = {k: v for k, v in self._expected().noise.items() if k not in self._hyper.noise}
         self._hyper = replace(self._hyper, noise={**self._hyper.noise, **missing})
         return found
 
     def _estimate(
-        self,
-        starts: Sequence[Hyperparameters],
-        data: Mapping[str, NormalEquations] | LabelledRows,
-        steps: int,
+        self, start: Hyperparameters, data: Mapping[str, NormalEquations] | LabelledRows, steps: int
     ) -> None:
-        """Take the hyperparameters of the highest evidence that is found from `starts`."""
+        """Take the hyperparameters of the highest evidence that is found from `start`."""
         assert self._basis is not None  # noqa: S101
-        expected, block = self._expected(), self._basis.block
-        held = (len(expected.prior) - 1,)
-        found = [
-            maximise_evidence(
-                data, start, block, expected=expected, held=held, strength=BELIEF, max_iter=steps
-            )
-            for start in starts
-        ]
-        self._hyper = max(found, key=lambda pair: pair[1])[0]
+        expected = self._expected()
+        self._hyper, _ = maximise_evidence(
+            data,
+            start,
+            self._basis.block,
+            expected=expected,
+            held=(len(expected.prior) - 1,),
+            strength=BELIEF,
+            max_iter=steps,
+        )
 
     def _draw(self) -> None:
         """Solve for the weights and draw those of the standard deviations."""
@@ -295,23 +294,17 @@ class BayesianSoap:
         self._weights = np.column_stack([posterior.mean, posterior.samples(LANES - 1, SEED)])
         self._lanes = self._basis.lanes(self._weights)
 
-    def _factors(self, factor: float) -> np.ndarray:
-        """The factor for each block that is estimated, 1 for the energies of the species."""
-        factors = np.full(len(self._hyper.prior), factor)
-        factors[-1] = 1.0
-        return factors
-
     def _expected(self) -> Hyperparameters:
         """Hyperparameters in which there is some belief, whatever the labels."""
-        n_blocks, noise = len(self._hyper.prior) - 1, self._hyper.noise
-        if "forces" in noise:
-            return expected_hyperparameters(n_blocks, list(self._sums), noise["forces"])
-        return expected_hyperparameters(n_blocks, list(self._sums))
+        n_blocks, forces = len(self._hyper.prior) - 1, self._hyper.noise.get("forces")
+        return expected_hyperparameters(n_blocks, list(self._sums), expected_misfit(self._largest), forces)
 
     def _variance(self, kind: str) -> float:
         """Noise variance of `kind`, expected from the forces' where no frame had this label."""
         noise = self._hyper.noise
-        return 1.0 / noise.get(kind, noise_from_forces(kind, noise.get("forces", EXPECTED_MISFIT**-2)))
+        return 1.0 / noise.get(
+            kind, noise_from_forces(kind, noise.get("forces", expected_misfit(self._largest) ** -2))
+        )
 
     # -- keeping
 
@@ -378,6 +371,7 @@ class BayesianSoap:
             )
         self._lanes = self._basis.lanes(self._weights)
         self._frames = list(frames)
+        self._largest = max((force_size(read_labels(frame)) for frame in frames), default=0.0)
 
 
 def _listed(
@@ -429,12 +423,12 @@ def _latest_start(frames: Sequence[Frame]) -> int:
 
 
 def _estimates_at(count: int) -> bool:
-    """Whether hyperparameters are estimated anew at this number of frames: at each up to 8, then rarely.
+    """Whether hyperparameters are estimated anew at this number of frames, less often the more there are.
 
     Examples
     --------
     >>> [n for n in range(1, 40) if _estimates_at(n)]
-    [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32]
+    [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
     """
-    step = 1 << max(0, count.bit_length() - 3)
+    step = 1 << max(0, count.bit_length() - 2)
     return count % step == 0

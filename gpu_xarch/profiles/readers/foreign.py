@@ -40,6 +40,14 @@ _NVPROF_TEXT = Foreign("a text table of nvprof", "run `nvprof --csv` with the sa
 _NSYS_TEXT = Foreign(
     "a text table of Nsight Systems", "run `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`"
 )
+_NCU_SUMMARY = Foreign(
+    "a page of Nsight Compute that sums launches up (--print-summary)",
+    "print each launch with `ncu --import REPORT --csv --page raw`",
+)
+_SPREADSHEET = Foreign(
+    "a profile that a spreadsheet saved, with semicolons between its columns",
+    "give the file as the profiler wrote it, since a spreadsheet may have changed its numbers too",
+)
 _ROCPROF = Foreign(
     "output of AMD's rocprof",
     "`xarch ingest --format table --map MAP.json` reads it through a map of its columns",
@@ -63,6 +71,8 @@ _LINES = (
         ),
         _ROCPROF,
     ),
+    (re.compile(r'"(?:Process ID|Kernel Name)",.*"Invocations",.*"Average"'), _NCU_SUMMARY),
+    (re.compile(r'"?(?:ID|Device|Start|Time \(%\))"?;"?[A-Z]'), _SPREADSHEET),
     (re.compile(r"\s+Section: [A-Z]|\s+Metric Name\s+Metric Unit\s+(?:Metric Value|Minimum)"), _NCU_TEXT),
     (
         re.compile(r"\s*Invocations\s+(?:Metric|Event) Name\b|\s*(?:Type\s+)?Time\(%\)\s+Time\s+Calls\s"),

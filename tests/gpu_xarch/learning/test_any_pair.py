@@ -27,6 +27,7 @@ def trained(pairs: pd.DataFrame) -> Trained:
     return train(training_data(pairs, make_problem("ipc", "any", "any")), "mechanism")
 
 
+@pytest.mark.slow
 def test_a_model_of_all_pairs_predicts_the_gpu_that_is_named(
     trained: Trained, pairs: pd.DataFrame, tmp_path: Path
 ) -> None:

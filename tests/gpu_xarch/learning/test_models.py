@@ -19,7 +19,7 @@ from gpu_xarch.learning.fitting import fit_model, held_out_predictions
 from gpu_xarch.learning.persistence import load_model, save_model
 from gpu_xarch.learning.plots import bars
 from gpu_xarch.learning.prediction import flags, intervals, predict_table
-from gpu_xarch.learning.report import render
+from gpu_xarch.learning.report import importance, learning, render
 from gpu_xarch.learning.rows import TrainingData, train_subset, training_data
 from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
 from gpu_xarch.learning.selection import select_metrics
@@ -27,8 +27,6 @@ from gpu_xarch.learning.splits import groups_of, split
 from gpu_xarch.learning.training import train
 from gpu_xarch.models import MODELS, make_model, make_problem
 from gpu_xarch.models.features import make_features
-from gpu_xarch.models.nas import CELLS, cells_of, search_space
-from gpu_xarch.models.network import Cell, _gradients, _places, fit_network, run_network
 from gpu_xarch.relations import reveals
 from gpu_xarch.simulator.own_data import own_pairs
 
@@ -94,6 +92,15 @@ def test_the_roofline_slows_down_what_memory_bounds() -> None:
     assert moved == pytest.approx([1e6 * lanes, dest.bandwidth])
 
 
+def test_the_roofline_of_a_time_is_what_operations_traffic_or_a_launch_need() -> None:
+    problem, source, dest = make_problem("duration", "P100", "V100"), find_gpu("P100"), find_gpu("V100")
+    runs = pd.DataFrame({"duration": [1e-2, 1e-2, 1e-6], "dram_throughput": [1e9, source.bandwidth, 1e9]})
+    told = make_model("roofline", problem).fit(runs, np.ones(3)).predict(runs)
+    computed, moved = source.peak_fp32 / dest.peak_fp32, source.bandwidth / dest.bandwidth
+    assert computed < moved
+    np.testing.assert_allclose(told, [1e-2 * computed, 1e-2 * moved, 3e-6])
+
+
 def test_the_default_learns_a_ratio_that_the_forest_cannot_extrapolate(data: TrainingData) -> None:
     """New = old / 2 everywhere: the ratio is one number, also beyond the values seen in training."""
     halved = TrainingData(IPC, data.X, data.X["ipc"].to_numpy() / 2, data.keys)
@@ -110,11 +117,11 @@ def test_the_default_learns_a_ratio_that_the_forest_cannot_extrapolate(data: Tra
 def test_rivals_of_the_mechanism_are_weighed_by_groups_left_out(data: TrainingData) -> None:
     kin = replace(data, y=1.0 * data.problem.old(data.X))
     learnt = fit_model(make_model("auto", IPC, n_estimators=4), kin)
-    assert learnt.weights_[""] == [0.0, 0.0, 1.0]  # old = new is right everywhere
-    np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=1e-9)
+    assert learnt.weights_[""][2] > 0.9  # old = new is right everywhere
+    np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=0.02)
     for groups in (None, ["one"] * len(kin)):
         alone = make_model("auto", IPC, n_estimators=2).fit(kin.X, kin.y, groups=groups)
-        assert alone.weights_ == {"": [1.0, 0.0, 0.0]}
+        assert alone.weights_ == {"": [1.0, 0.0, 0.0, 0.0]}
 
 
 def test_a_correction_is_smaller_the_farther_a_run_is_from_all_others(data: TrainingData) -> None:
@@ -140,13 +147,34 @@ def test_models_are_estimators_of_scikit_learn(name: str, few: TrainingData) -> 
 
 def test_missing_and_constant_metrics_are_left_out_and_named(pairs: pd.DataFrame) -> None:
     changed = pairs.copy()
-    changed.loc[changed.index[3], "source.achieved_occupancy"] = np.nan
+    changed.loc[changed.index[3:16], "source.achieved_occupancy"] = np.nan
     changed["source.warp_execution_efficiency"] = 1.0
     found = training_data(changed, IPC)
-    assert found.left_out["achieved_occupancy"] == "missing in 1 rows"
+    assert found.left_out["achieved_occupancy"] == "missing in 13 rows"
     assert found.left_out["warp_execution_efficiency"] == "the same in every row"
     assert not {"achieved_occupancy", "warp_execution_efficiency"} & set(found.X.columns)
     assert found.simulated == len(found) == 120
+
+
+def test_a_refused_cell_costs_neither_its_column_nor_the_model(pairs: pd.DataFrame) -> None:
+    changed = pairs.copy()
+    for row, name in ((3, "sm_efficiency"), (4, "inst_executed"), (5, "ipc")):
+        changed.loc[changed.index[row], "source." + name] = np.nan
+        changed.loc[changed.index[row], "source.refused"] = name
+    found = training_data(changed, IPC, metrics=["ipc", "inst_executed", "sm_efficiency"])
+    assert found.imputed == {"sm_efficiency": 1}
+    assert (len(found), found.dropped, found.refused) == (118, 2, 3)
+    assert found.X["sm_efficiency"][3] == pytest.approx(
+        pairs["source.sm_efficiency"].drop([3, 4, 5]).median()
+    )
+    trained = train(found, "mechanism")
+    frame, imputed = predict_table(trained, changed)
+    assert imputed == {"sm_efficiency": 1, "inst_executed": 1}
+    assert (len(frame), frame.attrs["without_old"]) == (119, 1)
+    assert frame["out_of_domain"][[3, 4]].all()
+    whole = predict_table(trained, pairs)[0]
+    ratio, usual = frame["high"][3] / frame["predicted"][3], whole["high"][3] / whole["predicted"][3]
+    assert ratio > 1.05 * usual
 
 
 def test_the_same_gpu_never_sees_the_target_or_its_aliases(pairs: pd.DataFrame) -> None:
@@ -185,7 +213,7 @@ def test_nothing_of_a_test_row_reaches_the_training(data: TrainingData) -> None:
     mine = groups == groups[0]
     wild = TrainingData(IPC, data.X, np.where(mine, data.y * 100, data.y), data.keys)
     before, after = (
-        held_out_predictions(one, lambda: make_model("forest", IPC, n_estimators=10)) for one in (data, wild)
+        held_out_predictions(one, make_model("forest", IPC, n_estimators=10)) for one in (data, wild)
     )
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).any()
@@ -272,6 +300,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "nothing.skops")
 
 
+@pytest.mark.slow
 def test_predictions_say_how_sure_they_are(pairs: pd.DataFrame, data: TrainingData) -> None:
     trained = train(data, "boosting", max_iter=40)
     frame, imputed = predict_table(trained, pairs, dest="V100", level=0.8)
@@ -310,7 +339,7 @@ def test_missing_metrics_are_imputed_only_when_asked_and_listed(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda pairs: pairs.iloc[:19], "19 pairs have ipc on V100, at least 20"),
+        (lambda pairs: pairs.iloc[:19], "19 pairs have ipc on P100 and V100, at least 20"),
         (lambda pairs: pairs.drop(columns=["dest.ipc"]), "no dest.ipc to learn from"),
         (lambda pairs: pairs.assign(**{"source.device": "K40"}), "no source.device 'P100', it has K40"),
         (lambda pairs: pairs.drop(columns=["source.device"]), "needs a table of pairs"),
@@ -346,6 +375,7 @@ def test_the_classifier_foresees_the_change(pairs: pd.DataFrame) -> None:
     assert fit_model(make_model("auto", problem), one_class).predict(found.X).max() == 0.0
 
 
+@pytest.mark.slow
 def test_a_few_metrics_meet_the_budget_of_all(pairs: pd.DataFrame) -> None:
     names = ["dram_throughput", "inst_executed", "sm_efficiency"]
     throughput = training_data(pairs, make_problem("dram_throughput", "P100", "V100"), metrics=names)
@@ -359,6 +389,24 @@ def test_a_few_metrics_meet_the_budget_of_all(pairs: pd.DataFrame) -> None:
         select_metrics(throughput, budget=-1.0)
 
 
+def test_importance_is_the_growth_of_the_error_on_rows_not_seen(few: TrainingData) -> None:
+    kin = replace(few, y=few.X["inst_executed"].to_numpy(float))
+    found = importance(train(kin, "forest", n_estimators=20), kin)
+    assert next(iter(found)) == "inst_executed"
+    assert found["inst_executed"] > 0.3
+    assert max(value for name, value in found.items() if name != "inst_executed") < found["inst_executed"] / 2
+    assert list(importance(train(kin, "old"), kin, most=1)) == ["ipc"]  # the only metric that it looks at
+
+
+def test_a_learning_curve_falls_where_there_is_something_to_learn(few: TrainingData) -> None:
+    kin = replace(few, y=few.X["inst_executed"].to_numpy(float))
+    sizes, errors = learning(kin, "forest", shares=(0.15, 0.9))
+    assert sizes[0] < 0.2 * len(kin)
+    assert errors[1] < 0.5 * errors[0]
+    assert learning(few, "forest", shares=(1e-9,))[0] == [10]  # no fewer than ten rows
+
+
+@pytest.mark.slow
 def test_the_report_is_one_page_that_stands_alone(few: TrainingData) -> None:
     trained = train(few, "boosting")
     page = render(trained, few, folds=2)
@@ -371,104 +419,12 @@ def test_the_report_is_one_page_that_stands_alone(few: TrainingData) -> None:
         "old",
         "Importance",
         "<th>MAE, 1/cycle</th><th>MSE, (1/cycle)²</th>",
-        "held_out_applications: mae, 1/cycle",
+        "applications left out (90 %)",
         trained.columns[0],
     ):
         assert words in page
     assert "src=" not in page
     assert "<script" not in page
-
-
-def test_gradients_of_the_network_are_those_of_its_loss() -> None:
-    rng = np.random.default_rng(0)
-    cells = [Cell(4, "tanh", ()), Cell(3, "sigmoid", (0,)), Cell(5, "linear", (0, 1))]
-    X, y = rng.normal(size=(7, 2)), rng.normal(size=7)
-    weights = fit_network(cells, X, y, epochs=1, batch=7)
-
-    def loss() -> float:
-        return float(0.5 * ((run_network(weights, cells, X) - y) ** 2).mean())
-
-    weights = [[w.astype(float) for w in layer] for layer in weights]
-    found = [[np.empty_like(w) for w in layer] for layer in weights]
-    _gradients(weights, _places(cells), X, y, found)
-    for layer, slopes in zip(weights, found, strict=True):
-        for w, slope in zip(layer, slopes, strict=True):
-            place = tuple(0 for _ in w.shape)
-            kept, step = w[place], 1e-6
-            w[place] = kept + step
-            up = loss()
-            w[place] = kept - step
-            down = loss()
-            w[place] = kept
-            assert slope[place] == pytest.approx((up - down) / (2 * step), abs=1e-7)
-
-
-@given(st.integers(0, 10_000))
-@settings(max_examples=50)
-def test_every_point_of_the_search_space_is_a_network(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    choices = {name: values[rng.integers(len(values))] for name, values in search_space().items()}
-    cells = cells_of(choices)
-    assert len(cells) == sum(choices[f"cell{i}"] != "identity" for i in range(CELLS))
-    for place, cell in enumerate(cells):
-        assert all(0 <= skip < place for skip in cell.skips)
-
-
-def test_the_architecture_search_goes_on_from_what_it_tried(data: TrainingData, tmp_path: Path) -> None:
-    import json
-
-    log = tmp_path / "tried.jsonl"
-    tried = [
-        {"choices": {"cell0": f"{units}-relu"}, "reward": reward}
-        for units, reward in ((16, 0.1), (64, 0.9), (32, 0.5))
-    ]
-    log.write_text("".join(json.dumps(one) + "\n" for one in tried))
-    model = fit_model(make_model("nas", IPC, budget=3, best=2, epochs=5, folder=str(tmp_path)), data)
-    assert model.rewards == [0.9, 0.5, 0.1]  # type: ignore[attr-defined]
-    assert [net["cells"][0][0] for net in model.networks] == [64, 32]  # type: ignore[attr-defined]
-    assert score(data.y, model.predict(data.X))["r2"] > 0.5
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [({"evaluator": "balsam"}, "evaluator"), ({"search": "ppo"}, "search"), ({"budget": 0}, "budget")],
-)
-def test_search_options_out_of_range(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        make_model("nas", IPC, **options)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("options", [{"evaluator": "thread"}, {"evaluator": "process", "search": "bayesian"}])
-def test_deephyper_finds_a_network(options: dict[str, Any], data: TrainingData, tmp_path: Path) -> None:
-    pytest.importorskip("deephyper", reason="the architecture search needs the extra nas")
-    options |= {"epochs": 3, "final_epochs": 30, "best": 2, "workers": 2, "folder": str(tmp_path)}
-    told: list[tuple[float, float]] = []
-    model = make_model("nas", IPC, budget=4, **options)
-    first = fit_model(model, data, lambda done, total: told.append((done, total)))
-    assert told == [(number, 6) for number in range(1, 7)]
-    assert len(first.rewards) == 4  # type: ignore[attr-defined]
-    more = fit_model(make_model("nas", IPC, budget=12, **options), data)
-    assert set(first.rewards) <= set(more.rewards)  # type: ignore[attr-defined]
-    assert len(more.rewards) == 12  # type: ignore[attr-defined]
-    assert len((tmp_path / "tried.jsonl").read_text().splitlines()) == 12
-    assert score(data.y, more.predict(data.X))["r2"] > 0.5
-
-
-def test_networks_of_two_workers_are_those_of_one(data: TrainingData, tmp_path: Path) -> None:
-    import json
-
-    log = tmp_path / "tried.jsonl"
-    log.write_text(
-        "".join(json.dumps({"choices": {"cell0": n}, "reward": 0.5}) + "\n" for n in ("16-relu", "32-tanh"))
-    )
-    options = {"budget": 2, "final_epochs": 5, "folder": str(tmp_path)}
-    one, two = (
-        fit_model(make_model("nas", IPC, workers=workers, **options), data).predict(data.X)
-        for workers in (1, 2)
-    )
-    np.testing.assert_allclose(one, two, rtol=1e-5)
-    assert np.std(one) > 0
 
 
 def test_unknown_names() -> None:
@@ -488,6 +444,7 @@ def rises(told: list[tuple[float, float]], total: float) -> bool:
     return done == sorted(done) and done[-1] == total and {of for _, of in told} == {total}
 
 
+@pytest.mark.slow
 def test_long_computations_tell_how_far_they_are(few: TrainingData) -> None:
     told: list[tuple[float, float]] = []
 
@@ -509,17 +466,6 @@ def test_long_computations_tell_how_far_they_are(few: TrainingData) -> None:
     told.clear()
     select_metrics(few, most=2, candidates=2, budget=1e-9, model="old", folds=2, on_step=note)
     assert max(told) == (4, 4)  # all metrics, the old value alone, with either of two
-
-
-def test_a_search_counts_its_networks_as_parts_of_a_fit(data: TrainingData, tmp_path: Path) -> None:
-    import json
-
-    lines = [json.dumps({"choices": {"cell0": n}, "reward": 0.5}) for n in ("16-relu", "32-tanh")]
-    (tmp_path / "tried.jsonl").write_text("\n".join(lines))
-    told: list[tuple[float, float]] = []
-    model = make_model("nas", IPC, budget=2, final_epochs=2, folder=str(tmp_path))
-    fit_model(model, data, lambda done, total: told.append((done, total)))
-    assert told == [(3, 4), (4, 4)]
 
 
 def test_bars_fill_the_figure_however_many_there_are() -> None:

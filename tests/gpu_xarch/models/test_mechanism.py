@@ -57,7 +57,7 @@ def test_the_time_of_a_compute_bound_kernel_goes_with_multiprocessors_and_clock(
 def test_a_stream_is_bound_by_the_memory_of_both() -> None:
     found = outcome(kernel(throughput=0.88 * find_gpu(SOURCE).bandwidth, ipc=0.5))
     moved = 0.88 * find_gpu(SOURCE).bandwidth * 1e-2
-    assert LIMITS[found.limit[0]] == "memory"
+    assert LIMITS[found.limit[0]] == "DRAM"
     assert moved / found.time_s[0] == pytest.approx(0.75 * find_gpu(DEST).bandwidth, rel=0.1)
 
 

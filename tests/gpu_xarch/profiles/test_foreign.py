@@ -26,6 +26,17 @@ FILES = {
         "output of AMD's rocprof",
         "--map",
     ),
+    "summary.csv": (
+        b'==PROF== Connected to process 5 (/a)\n"Process ID","Process Name","Host Name","Kernel Name","Device","CC",'
+        b'"Invocations","Section Name","Metric Name","Metric Unit","Minimum","Maximum","Average"\n',
+        "a page of Nsight Compute that sums launches up",
+        "--page raw",
+    ),
+    "excel.csv": (
+        b'"Device";"Kernel";"Invocations";"Metric Name";"Metric Description";"Min";"Max";"Avg"\n',
+        "a profile that a spreadsheet saved",
+        "as the profiler wrote it",
+    ),
     "ncu.txt": (
         b"==PROF== Connected to process 5 (/a)\n  relax (8, 1, 1)x(64, 1, 1), Context 1, Stream 7\n"
         b"    Section: GPU Speed Of Light Throughput\n    Metric Name   Metric Unit Metric Value\n",

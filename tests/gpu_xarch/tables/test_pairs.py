@@ -161,3 +161,21 @@ def test_every_run_is_paired_unmatched_or_ambiguous(rows: list[tuple[str, str, s
             theirs["input"],
             theirs["application"],
         )
+
+
+def test_any_joins_each_gpu_with_each_other_one() -> None:
+    frame = runs(
+        ("K40", "a", "k()", "5", 1.0), ("P100", "a", "k()", "5", 2.0), ("V100", "a", "k()", "5", 3.0),
+        ("V100", "b", "k()", "5", 4.0),
+    )  # fmt: skip
+    pairing = pair_runs(frame, source="any", dest="any")
+    found = zip(
+        pairing.pairs["source.device"], pairing.pairs["dest.device"], pairing.pairs["dest.ipc"], strict=True
+    )
+    assert sorted(found) == [
+        *(("K40", "P100", 2.0), ("K40", "V100", 3.0), ("P100", "K40", 1.0)),
+        *(("P100", "V100", 3.0), ("V100", "K40", 1.0), ("V100", "P100", 2.0)),
+    ]
+    assert len(pair_runs(frame, source="any", dest="P100").pairs) == 2
+    with pytest.raises(InputError, match="pairs are of two GPUs, the table has K40"):
+        pair_runs(frame.iloc[:1], source="any", dest="any")

@@ -234,7 +234,8 @@ def test_given_settings_are_kept():
         [frame], [Labels(0.0, None, None)], [13], np.zeros(1), given=given, max_features=200
     )
     assert settings == Settings(**given)
-    assert hyper is None
+    assert (hyper.prior > 0).all()
+    assert hyper.noise.keys() == {"energy"}
 
 
 @pytest.mark.parametrize("wrong", [{"r_cut": 0.0}, {"width": -1.0}, {"n_max": 0}, {"l_max": 11}])

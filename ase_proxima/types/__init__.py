@@ -1,4 +1,4 @@
-"""The values that pass between the parts: plain, frozen and free of behaviour."""
+"""The values that pass between the parts: plain, frozen and free of behaviour.  `identity` tells inputs apart."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Frame:
     results
         The target's results, in eV, eV/Å and eV/Å³ for calculators.
     step
-        The number of the call, from 0, at which the target ran.
+        The number of the call, from 0, at which the target ran; -1 for a frame that another walker paid for.
     """
 
     x: Any
@@ -153,8 +153,8 @@ class Stats:
         Current threshold, in the unit of the uncertainty; likewise.
     model_version
         Number of trainings or updates so far.
-    n_frames
-        Number of stored target results.
+    n_frames, n_foreign
+        Number of stored target results, and how many of them other walkers paid for.
     n_switches
         Ramps between target and surrogate, up or down, drops at once included; 0 without blending.
     switch_work
@@ -186,6 +186,7 @@ class Stats:
     threshold: float | dict[str, float] = float("nan")
     model_version: int = 0
     n_frames: int = 0
+    n_foreign: int = 0
     n_switches: int = 0
     switch_work: float = float("nan")
     speedup_present: float = float("nan")

@@ -11,8 +11,8 @@ import numpy as np
 from ase.symbols import Symbols
 
 from ase_proxima.errors import InputError
-from ase_proxima.identity import same_frame
 from ase_proxima.types import Frame
+from ase_proxima.types.identity import same_frame
 
 __all__ = ["FrameRows", "check_composition", "composition", "continues", "import_dscribe"]
 
