@@ -21,7 +21,7 @@ from ase_proxima.apps.delayed_acceptance_summary import acceptance_of, equilibra
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions, energy_or_infinity
 from ase_proxima.apps.monte_carlo_run import Progress, check_length
 from ase_proxima.apps.run_folder import open_run, read_summary, refuse_other_settings
-from ase_proxima.apps.run_settings import RunSettings, asked_structures, make_arguments
+from ase_proxima.apps.run_settings import ASKED, BURN_IN, RunSettings, asked_structures, make_arguments
 from ase_proxima.apps.statistics import autocorrelation_time
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
@@ -36,8 +36,6 @@ DEFAULT_BURN_IN = 2000
 
 MOST_INNER_STEPS = 1000
 """Largest number of the surrogate's steps that is chosen automatically."""
-
-BURN_IN = "burn-in"
 
 
 @dataclass(frozen=True)
@@ -245,6 +243,7 @@ class _Sampler:
     def energy_of(self, positions: Positions) -> float:
         """Energy of the target, in eV; infinite where it fails and that is to be rejected."""
         self.atoms.positions = positions
+        np.save(self.run_dir / ASKED, positions)  # no seed alone leads to it, if this process dies
         return energy_or_infinity(
             lambda: float(self.calculator.get_property("energy", self.atoms)),
             reject_failures=self.reject_failures,

@@ -22,6 +22,7 @@ __all__ = [
     "Move",
     "accept",
     "energy_or_infinity",
+    "inconsistency",
     "init",
     "propose",
     "radius_of_gyration",
@@ -270,6 +271,34 @@ def replay(
         proposed, _ = propose(state, rng, move)
         state = _moved(state, proposed, row.proposed_energy, row.accepted)
         yield proposed, state
+
+
+def inconsistency(positions: Positions, move: Move, rng: Generator, rows: list[ChainRow]) -> str | None:
+    """What in the rows of a chain does not follow from its seed and its energies; None where all does.
+
+    Parameters
+    ----------
+    positions
+        Of the initial structure, shape (n_atoms, 3), in Å.
+    move, rng
+        As the chain was made with.
+    rows
+        Of the chain, the initial structure first.
+    """
+    energy = rows[0].energy
+    for number, row in enumerate(rows):
+        if row.step != number:
+            return f"row {number} is of step {row.step}"
+        if not number:
+            continue
+        _, uniform = propose(init(positions, 0.0), rng, move)
+        accepted = math.isfinite(row.proposed_energy) and accept(
+            row.proposed_energy - energy, uniform, move.kT
+        )
+        energy = row.proposed_energy if accepted else energy
+        if row.accepted != accepted or row.energy != energy:
+            return f"the decision of step {number} does not follow from its energies"
+    return None
 
 
 class ChainLog(AppendLog):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,8 @@ from ase_proxima.apps.statistics import mean_of_chain, sampled_means
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
 from ase_proxima.runs.store import read_steps, write_json
-from ase_proxima.types import Stats
+from ase_proxima.types import Frame, Stats
+from ase_proxima.types.identity import fingerprint
 
 __all__ = ["Progress", "RunSettings", "check_length", "run", "summarise"]
 
@@ -84,6 +85,8 @@ def run(
                 f"{n_calls} calls: it was cut"
             )
         check_length(done[-1].step if done else 0, n_steps)
+        if done and settings.reference is None:
+            _check_chain(settings, run_dir, done, calculator.frames)
         begin()
         finished = _finished_summary(run_dir, done, n_steps)
         if finished is not None:
@@ -109,6 +112,36 @@ def run(
         }
         write_json(run_dir / "summary.json", summary)
         return summary
+
+
+def _check_chain(settings: RunSettings, run_dir: Path, done: list[ChainRow], frames: Sequence[Frame]) -> None:
+    """Raise a `RunDirectoryError` where chain.csv is not what this run wrote.
+
+    Every row follows from the seed, the rows before and its own energy; a change of any is seen there, or in the latest
+    structure, whose fingerprint the calls have kept; the energies that the target gave are in its frames.
+    """
+    problem = monte_carlo.inconsistency(
+        settings.structure().positions, settings.move, settings.chain_rng(), done
+    )
+    answered = [row for row in done if math.isfinite(row.proposed_energy)]
+    structures = [row["structure"] for row in read_steps(run_dir)]
+    if problem is None and answered:
+        asked = settings.structure()
+        *_, (positions, _) = monte_carlo.replay(
+            asked.positions, settings.move, settings.chain_rng(), done[: answered[-1].step + 1]
+        )
+        asked.positions = positions
+        if structures[len(answered) - 1] != fingerprint(asked):
+            problem = "its structures are not those that the calls of the run were asked for"
+    energies = {frame.step: frame.results["energy"] for frame in frames}
+    for call, row in enumerate(answered):
+        if problem is None and energies.get(call, row.proposed_energy) != row.proposed_energy:
+            problem = f"the energy of step {row.step} is not that which the target gave"
+    if problem is not None:
+        raise RunDirectoryError(
+            f"{run_dir / 'chain.csv'} is not what this run wrote: {problem}; take the files from a copy, or begin a "
+            "new run"
+        )
 
 
 def check_length(n_done: int, n_steps: int) -> None:

@@ -17,6 +17,7 @@ from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import ElectronicState, check_prior, parse_target, target_state
+from ase_proxima.types.identity import fingerprint
 
 __all__ = ["open_run", "read_summary", "refuse_other_settings"]
 
@@ -45,7 +46,7 @@ def open_run(
         Of `ProximaCalculator`, the target aside.
     simulation
         Contents of simulation.json, which says what the run is made with; "n_steps" among it.  The electronic state
-        is added.
+        and the structure at the start are added.
     resume
         Whether to go on with what is there.  What a process left that was killed before the first call is no run:
         it is removed, and a new one begun.
@@ -81,12 +82,15 @@ def open_run(
             check_prior(arguments["prior"], atoms, state)
         if going_on:
             _refuse_other_state(state, run_dir)
+            _refuse_other_start(atoms, run_dir)
             calculator = ProximaCalculator.resume(run_dir, exact, **arguments)
         else:
             calculator = ProximaCalculator(exact, run_dir=run_dir, share=share, **arguments)
         try:
             begin = partial(
-                write_json, run_dir / "simulation.json", {**simulation, "electronic_state": asdict(state)}
+                write_json,
+                run_dir / "simulation.json",
+                {**simulation, "electronic_state": asdict(state), "start": _describe(atoms)},
             )
             if not going_on:
                 begin()
@@ -96,6 +100,31 @@ def open_run(
     finally:
         if hasattr(exact, "close"):
             exact.close()
+
+
+def _describe(atoms: Atoms) -> dict[str, Any]:
+    """A structure to the last bit, as JSON values; lengths in Å."""
+    return {
+        "fingerprint": fingerprint(atoms),
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.array.tolist(),
+        "pbc": atoms.pbc.tolist(),
+    }
+
+
+def _refuse_other_start(atoms: Atoms, run_dir: Path) -> None:
+    """Refuse to go on where the name or file of the structure now means another one than at the start."""
+    try:
+        saved = json.loads((run_dir / "simulation.json").read_text()).get("start")
+        before = None if saved is None else saved["fingerprint"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
+    if before is not None and before != fingerprint(atoms):
+        raise RunDirectoryError(
+            f"{run_dir} began with another structure than is given now, it is kept in simulation.json under "
+            "start: give that one again, or choose another run directory"
+        )
 
 
 def _refuse_other_state(state: ElectronicState, run_dir: Path) -> None:

@@ -21,9 +21,12 @@ from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor.options import check_surrogate_name
 from ase_proxima.runs.shared import is_server
+from ase_proxima.runs.store import read_steps
 from ase_proxima.targets import ElectronicState, refuse_same, resolve_state, with_state
 
 __all__ = [
+    "ASKED",
+    "BURN_IN",
     "STRATEGIES",
     "RunSettings",
     "asked_structures",
@@ -33,6 +36,10 @@ __all__ = [
     "save_structure_under_way",
 ]
 
+BURN_IN = "burn-in"
+"""Folder, in that of an exact run, of the chain that trains its surrogate."""
+ASKED = "asked.npy"
+"""Positions, in Å, that an exact run asked its target for last."""
 STRATEGIES = ("proxima", "published", "fixed", "baseline")
 
 
@@ -189,13 +196,22 @@ def asked_structures(run_dir: Path) -> Iterator[tuple[ChainRow, Atoms, monte_car
 def save_structure_under_way(run_dir: Path) -> Path:
     """Write the structure whose energy a run was about to ask for when its process died, and return the file.
 
-    It is made again from the seed and the rows of the chain, so that nothing has to be written before each call.
+    It is made again from the seed and the rows of the chain, so that nothing has to be written before each call; what
+    an exact run asks for is written, as it follows from the surrogate too.
 
     Raises
     ------
     RunDirectoryError
         If the folder is no Monte Carlo run of a chain of its own.
     """
+    if (run_dir / BURN_IN).is_dir():
+        atoms = read_settings(run_dir / BURN_IN).structure()
+        if not (run_dir / ASKED).exists():
+            return save_structure_under_way(run_dir / BURN_IN)
+        atoms.positions = np.load(run_dir / ASKED)
+        return _write_failed(
+            run_dir, atoms, len(read_steps(run_dir)) if (run_dir / "steps.csv").exists() else 0
+        )
     settings = read_settings(run_dir)
     if settings.reference is not None:
         raise RunDirectoryError(f"{run_dir} follows {settings.reference}: the structures are there")
@@ -204,7 +220,11 @@ def save_structure_under_way(run_dir: Path) -> Path:
     if rows:
         *_, (_, state) = monte_carlo.replay(atoms.positions, settings.move, rng, rows)
         atoms.positions, _ = monte_carlo.propose(state, rng, settings.move)
-    place = run_dir / "failed" / f"call-{len(rows):06d}.xyz"
+    return _write_failed(run_dir, atoms, len(rows))
+
+
+def _write_failed(run_dir: Path, atoms: Atoms, call: int) -> Path:
+    place = run_dir / "failed" / f"call-{call:06d}.xyz"
     place.parent.mkdir(exist_ok=True)
     ase.io.write(place, atoms, format="extxyz")
     return place

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import ase.io
 import numpy as np
 import pytest
 from ase import units
@@ -360,3 +361,16 @@ def test_bad_input_is_one_clear_line(settings, n_steps, message, paid, tmp_path)
         run(settings, n_steps, tmp_path / "run")
     assert "\n" not in str(raised.value)
     assert not paid.exists()
+
+
+def test_the_structure_of_an_exact_run_whose_worker_died_is_saved(paid, tmp_path):
+    run(SETTINGS, 4, tmp_path / "run")
+    asked = np.load(tmp_path / "run" / "asked.npy")
+    place = run_settings.save_structure_under_way(tmp_path / "run")
+    np.testing.assert_allclose(ase.io.read(place).positions, asked, atol=1e-7)
+    assert place.parent == tmp_path / "run" / "failed"
+    (tmp_path / "run" / "asked.npy").unlink()  # as before the burn-in has ended
+    assert (
+        run_settings.save_structure_under_way(tmp_path / "run").parent
+        == tmp_path / "run" / "burn-in" / "failed"
+    )

@@ -1,13 +1,16 @@
 """Monte Carlo runs: killed, resumed, replayed, refused."""
 
+import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import ase.io
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -103,6 +106,7 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
     folder = tmp_path / "killed"
     command = [sys.executable, "-c", WORKER, repr(settings), str(n_steps), str(folder)]
     killed: list[bool] = []
+    written: list[int] = []
     for length in kills:
         process = subprocess.Popen(command, start_new_session=True)
         chain = folder / "chain.csv"
@@ -112,6 +116,7 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
             os.kill(process.pid, signal.SIGKILL)
         killed.append(process.wait() == -signal.SIGKILL)
         assert killed[-1] or process.returncode == 0
+        written.append(len(read_steps(folder)))
     monkeypatch.setenv("DELAY", "0")
     resumed = run(settings, n_steps, folder, resume=True)
     assert counts(resumed) == counts(whole)
@@ -119,10 +124,12 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
     assert any(killed)
     finished = 1 + killed.count(False)  # each of which measures the baseline with three energies
     extra = paid.stat().st_size - 3 * finished * (strategy == "proxima") - n_paid
-    repeats = len(kills)  # each resume has the target repeat a stored frame before the surrogate answers
-    assert (
-        0 <= extra <= sum(killed) + repeats
-    )  # a kill may hit the target at work, whose result nobody has seen
+    # a resume has the target repeat a stored frame, once and only where the surrogate answers before the next kill
+    decisions = [row["decision"] for row in read_steps(tmp_path / "whole")]
+    parts = zip(written, [*written[1:], len(decisions)], strict=True)
+    repeats = sum("surrogate" in decisions[start:end] for start, end in parts)
+    # a kill may hit the target at work, or a repetition, whose result nobody has seen
+    assert repeats <= extra <= repeats + sum(killed)
 
 
 class DiedError(Exception):
@@ -385,3 +392,48 @@ def test_a_reference_of_another_charge_is_refused(paid, tmp_path):
         InputError, match="was made with H2O, charge 0, multiplicity 1, not with H2O, charge 1"
     ):
         replace(SETTINGS, reference=str(tmp_path / "neutral"), charge=1).check()
+
+
+def test_a_run_is_not_resumed_with_another_structure_of_the_same_name(paid, tmp_path):
+    file = tmp_path / "water.xyz"
+    water = molecule("H2O")
+    ase.io.write(file, water)
+    settings = replace(SETTINGS, molecule=str(file))
+    run(settings, 5, tmp_path / "run")
+    kept = json.loads((tmp_path / "run" / "simulation.json").read_text())["start"]
+    np.testing.assert_allclose(kept["positions"], water.positions, atol=1e-7)
+    water.positions[0, 2] += 0.01
+    ase.io.write(file, water)
+    with pytest.raises(RunDirectoryError, match="began with another structure than is given now"):
+        run(settings, 9, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "problem"),
+    [
+        ("accepted", lambda text: str(1 - int(text)), "decision"),
+        ("energy", lambda text: repr(float(text) + 1e-6), "decision of step 3"),
+        ("proposed_energy", lambda text: repr(float(text) - 50.0), "decision of step 3"),
+        ("step", lambda text: "7", "row 3 is of step 7"),
+    ],
+)  # fmt: skip
+def test_a_chain_that_was_edited_is_refused(column, change, problem, paid, tmp_path):
+    run(SETTINGS, 8, tmp_path / "run")
+    chain = tmp_path / "run" / "chain.csv"
+    with chain.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[3][column] = change(rows[3][column])
+    with chain.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(RunDirectoryError, match=f"is not what this run wrote: .*{problem}"):
+        run(SETTINGS, 12, tmp_path / "run", resume=True)
+
+
+def test_the_chain_of_another_run_is_refused(paid, tmp_path):
+    run(SETTINGS, 8, tmp_path / "run")
+    run(replace(SETTINGS, seed=SETTINGS.seed + 1), 8, tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "chain.csv", tmp_path / "run" / "chain.csv")
+    with pytest.raises(RunDirectoryError, match="is not what this run wrote"):
+        run(SETTINGS, 12, tmp_path / "run", resume=True)
