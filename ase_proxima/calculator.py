@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from zipfile import BadZipFile
@@ -28,10 +27,10 @@ from ase_proxima.executor import Executor, Guard
 from ase_proxima.executor.blending import Blending
 from ase_proxima.executor.differences import unresolved
 from ase_proxima.executor.options import Options
+from ase_proxima.executor.reach import Nearest
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore, RunDirectory
-from ase_proxima.surrogates.selection import novelty
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.training import BackgroundTraining
@@ -42,8 +41,6 @@ __all__ = ["ProximaCalculator"]
 
 _INITIAL = ("initial_charges", "initial_magmoms")
 
-REPEATED = 0.01
-"""Root mean square displacement of a coordinate, in Å, below which a structure repeats an earlier one as evidence."""
 OFFERED = ("energy", "forces", "stress")
 """Properties that surrogates can learn."""
 
@@ -346,7 +343,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             parts.training,
             store=self._store,
             identify=fingerprint,
-            compare=partial(novelty, scale=REPEATED),
+            distance=Nearest(),
             watches=parts.watches,
             forces_target=self._is_unresolved,
             seed=self._options.seed,

@@ -18,7 +18,7 @@ from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore
-from ase_proxima.training import make_training_policy
+from ase_proxima.training import GrowthTraining, make_training_policy
 from ase_proxima.types import Decision, Frame, Results, Stats
 from ase_proxima.types.identity import fingerprint
 
@@ -55,11 +55,14 @@ def proxima(
         Whether the mean is over the calls that the surrogate answered, or over all, those of the target
         counting as zero.
     surrogate : scikit-learn regressor or pipeline, or Surrogate
-        By default a Gaussian process on standardised inputs.
+        By default a Gaussian process on standardised inputs, with a length scale each.
     uncertainty : {"auto", "distance", "posterior"} or Uncertainty
         `"distance"` to the nearest input on which the function ran; `"posterior"`, the regressor's own standard
         deviation; `"auto"`, the latter where there is one.
-    controller, training, audit_rate, seed, when_not_worthwhile
+    training : "lazy", "never", int or TrainingPolicy
+        As in `ProximaCalculator`, but a surrogate that is fitted afresh each time waits with `"lazy"` until the
+        values have grown by a fifth.
+    controller, audit_rate, seed, when_not_worthwhile
         As in `ProximaCalculator`.
 
     Returns
@@ -90,6 +93,7 @@ def proxima(
             raise InputError("error_bound of a function must be one number, got a mapping")
         model = _make_surrogate(surrogate)
         measure = _make_uncertainty(uncertainty, model)
+        afresh = training == "lazy" and not model.incremental
         options = Options(
             error_bound=error_bound,
             error_metric=error_metric,
@@ -98,7 +102,7 @@ def proxima(
             surrogate=model,
             uncertainty=measure,
             controller=controller,
-            training=training,
+            training=GrowthTraining() if afresh else training,
             audit_rate=audit_rate,
             seed=seed,
             when_not_worthwhile=when_not_worthwhile,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,28 @@ __all__ = [
     "check_trained_surrogate",
     "check_training_policy",
     "check_uncertainty",
+    "random_walk",
 ]
+
+
+def random_walk(atoms: Atoms, n: int, *, seed: int = 0, step: float = 0.004) -> Iterator[Atoms]:
+    """Yield `n` structures of a walk that begins at `atoms`, the same ones for the same seed.
+
+    Each moves every coordinate by a normal deviate of `step`, in Å.
+
+    Examples
+    --------
+    >>> first, second = random_walk(Atoms("H"), 2, step=0.1)
+    >>> first.positions.round(3).tolist(), second.positions.round(3).tolist()
+    ([[0.013, -0.013, 0.064]], [[0.023, -0.067, 0.1]])
+    """
+    rng = np.random.default_rng(seed)
+    positions = atoms.positions
+    for _ in range(n):
+        positions = positions + rng.normal(0, step, positions.shape)
+        moved = atoms.copy()
+        moved.positions = positions
+        yield moved
 
 
 class HarmonicWells(Calculator):  # type: ignore[misc]

@@ -47,6 +47,31 @@ class LazyTraining:
 
 
 @dataclass(frozen=True)
+class GrowthTraining:
+    """Train when the number of frames has grown by a share: for surrogates whose every training starts afresh.
+
+    n frames then cost the training of some log(n) / log(1 + share) models, not n.
+
+    Examples
+    --------
+    >>> policy = GrowthTraining(0.2)
+    >>> policy.due(n_frames=6, n_trained=5, trusted=False), policy.due(n_frames=55, n_trained=50, trusted=True)
+    (True, False)
+    """
+
+    share: float = 0.2
+    before_answer: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.share > 0:
+            raise InputError(f"the share by which frames grow must be positive, got {self.share}")
+
+    def due(self, *, n_frames: int, n_trained: int, trusted: bool) -> bool:  # noqa: ARG002
+        """Whether to train now."""
+        return n_frames > n_trained and n_frames >= (1.0 + self.share) * n_trained
+
+
+@dataclass(frozen=True)
 class EveryTraining:
     """Train whenever `interval` new frames have come: the fixed retrain interval of common practice.
 

@@ -4,7 +4,8 @@ The models are trained on frames of 108 aluminium atoms (EMT by Asap), solid at 
 another trajectory is driven by the committee under a bound of 0.05 eV/Å on the mean absolute error of the forces, solid
 first, then melted. The true error of every call is computed by the target afterwards.
 
-Writes benchmarks/results/committee.csv, a row a call, and the figures committee.png and committee_curves.png.
+Writes benchmarks/results/committee.csv, a row a call, committee_curves.csv, the learning curves, and the figures
+committee.png and committee_curves.png. `--draw` draws the figures from the tables that are there.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ from ase.md.langevin import Langevin
 
 from ase_proxima import ProximaCalculator
 from ase_proxima.dynamics.coexistence import thermalise
-from ase_proxima.reports.deepmd import plot_curves
 from ase_proxima.surrogates.deepmd import load_committee
-from ase_proxima.surrogates.deepmd_training import TrainingPlan, train_committee
+from ase_proxima.surrogates.deepmd_training import TrainingPlan, read_curve, train_committee
 from ase_proxima.targets import parse_target
 from ase_proxima.types import Frame
 from ase_proxima.uncertainty.ensemble import EnsembleUncertainty
@@ -39,6 +39,8 @@ SOLID_K, LIQUID_K = 900.0, 1500.0
 MELTING_K = 2500.0
 SPACING = 20
 """Steps between two frames that are trained on."""
+ZOOM = 100
+"""Steps of the part that is drawn larger."""
 
 
 def dynamics(atoms: Atoms, temperature_K: float, seed: int) -> Langevin:
@@ -108,29 +110,72 @@ def drive(models: Path, steps: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def zoom_of(rows: pd.DataFrame) -> tuple[int, int]:
+    """Steps about a call that the committee was trusted with after a flagged one; the middle if there is none."""
+    trusted = rows["decision"] != "target"
+    changes = np.flatnonzero(trusted.to_numpy()[1:] & ~trusted.to_numpy()[:-1])
+    middle = int(changes[len(changes) // 2]) if len(changes) else len(rows) // 2
+    first = int(np.clip(middle - ZOOM // 2, 0, max(len(rows) - ZOOM, 0)))
+    return first, min(first + ZOOM, len(rows))
+
+
 def draw(rows: pd.DataFrame, file: Path) -> None:
-    """Draw errors, threshold and use against step, and errors against disagreement."""
+    """Draw error, threshold and use against step, whole and a part of it, and errors against disagreement."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 6.0), layout="constrained")
-    (top, use), (middle, scatter) = figure.subplots(2, 2)
-    top.plot(rows["step"], rows["error"], lw=0.8)
-    top.axhline(BOUND, color="0.4", ls=":")
-    top.set(xlabel="step", ylabel="true force error of the answer [eV/Å]")
-    middle.plot(rows["step"], rows["deviation"], lw=0.8, label="deviation")
-    middle.plot(rows["step"], rows["threshold"], lw=1.2, label="threshold")
-    middle.set(xlabel="step", ylabel="eV/Å")
-    middle.legend(frameon=False)
+    figure = Figure(figsize=(12.0, 7.0), layout="constrained")
+    grid = figure.add_gridspec(3, 3)
     trusted = (rows["decision"] != "target").astype(float)
-    use.plot(rows["step"], trusted.rolling(50, min_periods=1).mean())
-    use.set(xlabel="step", ylabel="share trusted, of 50 calls", ylim=(-0.02, 1.02))
-    scatter.scatter(rows["deviation"], rows["surrogate_error"], s=4)
-    correlation = np.corrcoef(rows["deviation"], rows["surrogate_error"])[0, 1]
+    first, last = zoom_of(rows)
+    for column, (begin, end) in enumerate(((0, len(rows)), (first, last))):
+        part = rows.iloc[begin:end]
+        error, deviation, use = (figure.add_subplot(grid[row, column]) for row in range(3))
+        error.plot(part["step"], part["surrogate_error"], lw=0.7, color="0.6", label="committee")
+        error.plot(part["step"], part["error"], lw=0.9, label="answer")
+        error.axhline(BOUND, color="0.2", ls=":", label="bound")
+        error.set(ylabel="true force error [eV/Å]", title=("whole run", f"steps {begin} to {end}")[column])
+        deviation.plot(part["step"], part["deviation"], lw=0.7, label="deviation")
+        deviation.plot(part["step"], part["threshold"], lw=1.2, label="threshold")
+        deviation.set(ylabel="eV/Å")
+        if column:
+            use.step(part["step"], trusted.iloc[begin:end], where="post", lw=0.9)
+            use.set(yticks=(0, 1), yticklabels=("target", "committee"))
+        else:
+            use.plot(part["step"], trusted.rolling(50, min_periods=1).mean())
+            use.set(ylabel="share trusted, of 50 calls")
+        use.set(xlabel="step", ylim=(-0.05, 1.05))
+        if not column:
+            for axes in (error, deviation):
+                axes.legend(frameon=False, fontsize="small")
+    scatter = figure.add_subplot(grid[:, 2])
+    moved = rows.iloc[1:]  # the first is a perfect lattice, without forces
+    scatter.scatter(moved["deviation"], moved["surrogate_error"], s=5, alpha=0.5, lw=0)
+    scatter.axhline(BOUND, color="0.2", ls=":")
     scatter.set(
-        xlabel="deviation [eV/Å]",
-        ylabel="error of the committee [eV/Å]",
-        title=f"correlation {correlation:.2f}",
+        xlabel="deviation of the members [eV/Å]",
+        ylabel="true force error of the committee [eV/Å]",
+        title=f"correlation {correlation(rows):.2f}",
     )
+    figure.savefig(file, dpi=110)
+
+
+def correlation(rows: pd.DataFrame) -> float:
+    """Of disagreement and error, without the perfect lattice at the start."""
+    moved = rows.iloc[1:]
+    return float(np.corrcoef(moved["deviation"], moved["surrogate_error"])[0, 1])
+
+
+def draw_curves(curves: pd.DataFrame, file: Path) -> None:
+    """Draw the learning curves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for model, curve in curves.groupby("model"):
+        (line,) = axes.plot(curve["step"], curve["held_out"], label=f"model {model}, held out")
+        axes.plot(curve["step"], curve["trained_on"], color=line.get_color(), ls=":", lw=1)
+    axes.set(xlabel="step", ylabel="RMSE of the forces in a batch [eV/Å]", yscale="log")
+    axes.legend(frameon=False, title="dotted: trained on")
     figure.savefig(file, dpi=110)
 
 
@@ -140,8 +185,16 @@ def draw(rows: pd.DataFrame, file: Path) -> None:
 @click.option("--frames", "n_frames", default=120, show_default=True)
 @click.option("--steps", default=1000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
-def main(n_models: int, training_steps: int, n_frames: int, steps: int, out: Path) -> None:
+@click.option("--draw", "only_draw", is_flag=True, help="Only draw the tables that are there.")
+def main(
+    n_models: int, training_steps: int, n_frames: int, steps: int, out: Path, *, only_draw: bool
+) -> None:
     """Train, drive and draw."""
+    if only_draw:
+        draw(pd.read_csv(out / "committee.csv"), out / "committee.png")
+        if (out / "committee_curves.csv").exists():
+            draw_curves(pd.read_csv(out / "committee_curves.csv"), out / "committee_curves.png")
+        return
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
         begun = time.perf_counter()
@@ -149,7 +202,13 @@ def main(n_models: int, training_steps: int, n_frames: int, steps: int, out: Pat
             frames(n_frames), models, TrainingPlan(n_models, training_steps)
         )
         summary["wall_s"] = time.perf_counter() - begun
-        plot_curves(models).savefig(out / "committee_curves.png", dpi=110)
+        parts = [
+            pd.DataFrame(read_curve(models / f"training-{i}"), columns=["step", "held_out", "trained_on"])
+            for i in range(n_models)
+        ]
+        curves = pd.concat(parts, keys=range(n_models), names=["model"]).reset_index("model")
+        curves.to_csv(out / "committee_curves.csv", index=False, float_format="%.5g")
+        draw_curves(curves, out / "committee_curves.png")
         rows = drive(models, steps)
     rows.to_csv(out / "committee.csv", index=False, float_format="%.5g")
     draw(rows, out / "committee.png")
@@ -157,7 +216,7 @@ def main(n_models: int, training_steps: int, n_frames: int, steps: int, out: Pat
     summary |= {
         "trusted": len(trusted) / len(rows),
         "error_of_trusted": float(trusted["surrogate_error"].mean()),
-        "correlation": float(np.corrcoef(rows["deviation"], rows["surrogate_error"])[0, 1]),
+        "correlation": correlation(rows),
     }
     click.echo(json.dumps(summary, indent=1))
 

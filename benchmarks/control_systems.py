@@ -21,7 +21,16 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from surrogates import MGO, STILLINGER_WEBER, Ions, langevin, slab_with_nitrogen
+from ase.cluster import Icosahedron
+from surrogates import (
+    MGO,
+    STILLINGER_WEBER,
+    Ions,
+    copper_aluminium,
+    langevin,
+    manybody,
+    slab_with_nitrogen,
+)
 
 from ase_proxima import Decision, ProximaCalculator
 
@@ -46,8 +55,59 @@ def silicon() -> Atoms:
     return bulk("Si", cubic=True, a=5.431) * 2
 
 
+def germanium() -> Calculator:
+    """Return Stillinger and Weber's form with the parameters of Ding and Andersen, Phys. Rev. B 34, 6987 (1986)."""
+    from matscipy.calculators.manybody import Manybody
+    from matscipy.calculators.manybody.explicit_forms import stillinger_weber as forms
+
+    known = forms.Stillinger_Weber_PRB_31_5262_Si
+    return Manybody(
+        **forms.StillingerWeber({**known, "el": "Ge", "epsilon": 1.93, "sigma": 2.181, "lambda1": 31.0})
+    )
+
+
+KCL = {
+    "K-K": (0.2637, 2.926, 0.337, 15.2),
+    "K-Cl": (0.2110, 3.048, 0.337, 30.0),
+    "Cl-Cl": (0.1582, 3.170, 0.337, 77.4),
+}
+"""Fumi and Tosi, J. Phys. Chem. Solids 25, 31 (1964), without the terms in r^-8."""
+
 SYSTEMS = {
     "Si64 1000 K": System(silicon, STILLINGER_WEBER, (1000.0,), 2.0),
+    "Ge64 800 K": System(lambda: bulk("Ge", cubic=True, a=5.658) * 2, germanium, (800.0,), 3.0),
+    "C64 1500 K": System(
+        lambda: bulk("C", cubic=True, a=3.567) * 2,
+        manybody("tersoff_brenner", "TersoffBrenner", "Brenner_PRB_42_9458_C_II"),
+        (1500.0,),
+        0.5,
+    ),
+    "BN64 1200 K": System(
+        lambda: bulk("BN", "zincblende", cubic=True, a=3.672) * 2,
+        manybody(
+            "tersoff_brenner", "TersoffBrenner", "Matsunaga_Fisher_Matsubara_Jpn_J_Appl_Phys_39_48_B_C_N"
+        ),
+        (1200.0,),
+        1.0,
+    ),
+    "BN64 600 K": System(
+        lambda: bulk("BN", "zincblende", cubic=True, a=3.672) * 2,
+        manybody(
+            "tersoff_brenner", "TersoffBrenner", "Matsunaga_Fisher_Matsubara_Jpn_J_Appl_Phys_39_48_B_C_N"
+        ),
+        (600.0,),
+        1.0,
+    ),
+    "KCl64 600 K": System(
+        lambda: bulk("KCl", "rocksalt", cubic=True, a=6.29) * 2,
+        lambda: Ions(KCL, {"K": 1.0, "Cl": -1.0}),
+        (600.0,),
+        3.0,
+        0.02,
+    ),
+    "Al108 900 K": System(lambda: bulk("Al", cubic=True) * 3, EMT, (900.0,), 3.0, 0.05),
+    "Cu81Al27 600 K": System(copper_aluminium, EMT, (600.0,), 3.0),
+    "Pt55 600 K": System(lambda: Icosahedron("Pt", 3), EMT, (600.0,), 3.0),
     "Si64 1200 K": System(silicon, STILLINGER_WEBER, (1200.0,), 2.0, checked=True),
     "MgO 1200 K": System(
         lambda: bulk("MgO", "rocksalt", a=4.21, cubic=True) * 2,
@@ -56,6 +116,17 @@ SYSTEMS = {
         2.0,
         checked=True,
     ),
+    "SiC 1200 K": System(
+        lambda: bulk("SiC", "zincblende", a=4.36, cubic=True) * 2,
+        manybody("tersoff_brenner", "TersoffBrenner", "Tersoff_PRB_39_5566_Si_C"),
+        (1200.0,),
+        1.0,
+        checked=True,
+    ),
+    "Si64 Kumagai 1200 K": System(
+        silicon, manybody("kumagai", "Kumagai", "Kumagai_Comp_Mat_Sci_39_Si"), (1200.0,), 2.0, checked=True
+    ),
+    "Ni108 1200 K": System(lambda: bulk("Ni", cubic=True) * 3, EMT, (1200.0,), 3.0, checked=True),
     "Cu slab with N 500 K": System(slab_with_nitrogen, EMT, (500.0,), 1.0, checked=True),
     "Al32 300-2300-300 K": System(
         lambda: bulk("Al", cubic=True) * 2, EMT, (300.0, 2300.0, 300.0), 3.0, 0.05, checked=True

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ase_proxima.dynamics.melting import MeltingSettings, Preparation, melt, outcome_of, read_runs
-from ase_proxima.dynamics.melting_fit import fit_melting
+from ase_proxima.dynamics.melting_fit import fit_melting, share_interval
 from ase_proxima.reports.melting import plot_melting
 from ase_proxima.targets import parse_target
 
@@ -140,6 +140,7 @@ def make(study: Study, work: Path) -> dict[str, Any]:
     row["interval_low_K"], row["interval_high_K"] = summary["interval_K"]
     row |= {f"flat_{name}": summary["flat"][name] for name in ("temperature_K", "std_K")}
     row["n_liquid"] = sum(entry["n_liquid"] for entry in summary["temperatures"])
+    row["liquid_low"], row["liquid_high"] = share_interval(summary["n_runs"], row["n_liquid"])
     row["mean_steps"] = float(np.mean([run["step"] for run in read_runs(folder)]))
     row["force_mae"] = true_error(folder) if study.settings["strategy"] != "baseline" else 0.0
     (folder / "row.json").write_text(json.dumps(row))
@@ -149,7 +150,7 @@ def make(study: Study, work: Path) -> dict[str, Any]:
 @click.command()
 @click.option("--part", type=click.Choice(["points", "table"]), default="points", show_default=True)
 @click.option("--runs", default=20, show_default=True, help="Runs of each study.")
-@click.option("--temp", type=float, help="Temperature of the table.  [default: the first point's own]")
+@click.option("--temp", type=float, help="Temperature of the table.  [default: the cell's own melting point]")
 @click.option("--models", help="Folder of a DeePMD committee, for its rows.")
 @click.option("--only", help="Only studies whose name has this in it.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/benchmark-melting"))
@@ -158,16 +159,18 @@ def main(part: str, runs: int, temp: float | None, models: str | None, only: str
     if part == "points":
         studies = points(runs)
     else:
-        first = folder_of("216 atoms, seed 1", work)
-        Preparation.read(first)
-        found = json.loads((first / "summary.json").read_text())["melting_temperature_K"]
-        studies = table(runs, temp or 5.0 * round(found / 5.0), models)
+        small = [study for study in points(runs) if study.settings["size"] == 3]
+        found = temp or 5.0 * round(pooled(small, work)["melting_temperature_K"] / 5.0)
+        studies = table(runs, found, models)
     chosen = [study for study in studies if only is None or only in study.name]
     for study in chosen:
         write(make(study, work))
-    small = [study for study in chosen if study.settings["size"] == 3]
-    if part == "points" and len(small) > 1:
-        write(pooled(small, work))
+    if part == "points":
+        small = [study for study in points(runs) if study.settings["size"] == 3]
+        if all((folder_of(study.name, work) / "row.json").exists() for study in small):
+            write(pooled(small, work))
+            summary = json.loads((folder_of(small[1].name, work) / "summary.json").read_text())
+            plot_melting(summary).savefig(RESULTS / "melting.png", dpi=110)
 
 
 def write(row: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The surrogate round functions."""
 
 import inspect
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from ase_proxima import Decision, InputError, TargetError, proxima
 from ase_proxima.controllers.fixed import FixedController
+from ase_proxima.surrogates.process_regressor import ProcessRegressor
 from ase_proxima.surrogates.sklearn import SklearnSurrogate, default_regressor
 from ase_proxima.testing import NearestFrame, check_surrogate, check_uncertainty
 from ase_proxima.types import Frame
@@ -292,6 +294,55 @@ REGRESSORS = {
 def test_surrogate_contract(make, values):
     points = [frame.x for frame in frames(3, 9)]
     check_surrogate(lambda: SklearnSurrogate(make()), frames(20, 1, values), frames(12, 2, values), points)
+
+
+def test_the_default_regressor_gives_each_input_a_length_of_its_own():
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 3))
+    lengths = ProcessRegressor().fit(X, np.sin(3 * X[:, 0])).kernel_.k1.k2.length_scale
+    assert lengths[0] < 0.1 * lengths[1:].min()
+
+
+def test_many_values_rest_on_inducing_inputs_and_the_deviation_covers_the_error():
+    rng = np.random.default_rng(0)
+    X, new = rng.uniform(-2, 2, (300, 2)), rng.uniform(-2, 2, (200, 2))
+
+    def function(x):
+        return np.stack([np.sin(x[:, 0]) * x[:, 1], np.cos(x[:, 1])], axis=1)
+
+    model = ProcessRegressor(most=250, n_inducing=80).fit(X, function(X))
+    values, std = model.predict(new, return_std=True)
+    errors = np.abs(values - function(new))
+    assert model.process_ is None
+    assert errors.mean() < 0.005
+    assert np.mean(errors < 3.0 * std) > 0.95
+    _, far_std = model.predict(np.full((1, 2), 20.0), return_std=True)
+    assert (far_std > 20 * std.max(axis=0)).all()
+
+
+def test_one_value_a_row_comes_back_as_one():
+    X = np.random.default_rng(0).uniform(-2, 2, (60, 1))
+    values, std = ProcessRegressor(most=50, n_inducing=20).fit(X, np.sin(X[:, 0])).predict(X, return_std=True)
+    assert values.shape == std.shape == (60,)
+    assert np.abs(values - np.sin(X[:, 0])).max() < 0.01
+
+
+def test_a_regressor_is_fitted_anew_only_when_values_have_grown_by_a_fifth():
+    fits = []
+
+    class Counted(LinearRegression):
+        def fit(self, X, y):
+            fits.append(len(X))
+            return super().fit(X, y)
+
+    @proxima(error_bound=1e-12, surrogate=Counted())
+    def bent(x: float) -> float:
+        return np.sin(40 * x)
+
+    for x in np.random.default_rng(0).uniform(size=60):
+        bent(x)
+    assert fits[0] == 5
+    assert all(later >= 1.2 * earlier for earlier, later in pairwise(fits))
+    assert fits[-1] >= 45
 
 
 @pytest.mark.parametrize("window", [None, 5])

@@ -51,7 +51,8 @@ def test_the_decorator(tmp_path):
 def test_a_relaxation_ends_on_the_target(tmp_path):
     stopped, confirmed, target = printed("relaxation", tmp_path).splitlines()
     assert numbers(confirmed)[0] < 0.01
-    assert numbers(confirmed)[0] <= numbers(stopped)[0]  # no bound on a mean holds the last value
+    # no bound on a mean holds the last value; here the surrogate, sure of 0.01, is off by less than its bound of 0.05
+    assert numbers(confirmed)[0] <= numbers(stopped)[0] < 0.05
     assert "confirmed: True" in confirmed
     made, calls = numbers(target)
     assert made < calls / 2

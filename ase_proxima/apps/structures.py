@@ -53,6 +53,8 @@ def load_structure(name: str) -> Atoms:
     file, index = (name, None) if Path(name).is_file() else parse_filename(name)
     path = Path(str(file))
     if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise InputError(f"there is no file {str(path)!r}: check the path")
         raise InputError(
             f"unknown molecule {name!r}: use a name of ASE's g2 collection (CH4, H2O, ...) or a file"
         )

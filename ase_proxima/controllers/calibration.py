@@ -10,6 +10,10 @@ __all__ = ["Ratio", "fit_line", "fit_ratio", "largest_threshold", "rank_correlat
 
 NEAREST = 10
 """Observations that always count in full where the ratio is wanted."""
+PRIOR_WEIGHTS = (1.0, 4.0)
+"""Observations that a prior is worth: the fewer, the sooner errors above it count; the more, the later those below."""
+PRIOR_SPREAD = 0.5
+"""Standard error of a prior, in units of itself."""
 
 
 def fit_line(uncertainties: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
@@ -99,7 +103,6 @@ def fit_ratio(
     reference: float,
     weights: Sequence[float] | None = None,
     prior: float | None = None,
-    prior_weight: float = 4.0,
     z: float = 1.0,
 ) -> Ratio:
     """Estimate `error / uncertainty` from observed pairs, those at small uncertainty first.
@@ -109,12 +112,15 @@ def fit_ratio(
     pairs : sequence of (uncertainty, error)
         Latest observations.
     reference : float
-        Uncertainty up to which the ratio is wanted; pairs above it, and above the `NEAREST` smallest, count less
-        the further up they lie (a Gaussian of width 1 in the logarithm).  NaN or 0 to weigh all alike.
+        Uncertainty up to which the ratio is wanted. A pair above it counts as one at the reference with the same
+        ratio; and less, the further up it lies, but for the `NEAREST` smallest (a Gaussian of width 1 in the
+        logarithm). NaN or 0 to weigh all alike.
     weights : sequence of float, optional
         What each pair counts, by default 1.
     prior : float or None
-        Ratio to expect before any observation, worth `prior_weight` of them; None to know nothing.
+        Ratio to expect before any observation, known to half of itself; None to know nothing.  It counts as each of
+        `PRIOR_WEIGHTS` observations, and the larger estimate is taken: it holds a favourable start back for long, an
+        unfavourable one hardly.
     z : float
         Standard errors between `mean` and `upper`.
 
@@ -128,29 +134,37 @@ def fit_ratio(
     >>> ratio = fit_ratio([(1.0, 0.5), (2.0, 1.0)], reference=math.nan)
     >>> ratio.mean, ratio.upper
     (0.5, 0.5)
-    >>> fit_ratio([], reference=math.nan, prior=1.0, prior_weight=4.0, z=1.0).upper
+    >>> fit_ratio([], reference=math.nan, prior=1.0).upper
     1.5
     """
     local = reference > 0
+    full = reference
     if local and pairs:
-        reference = max(reference, sorted(u for u, _ in pairs)[min(NEAREST, len(pairs)) - 1])
-    sum_w = sum_u = sum_e = 0.0
+        full = max(reference, sorted(u for u, _ in pairs)[min(NEAREST, len(pairs)) - 1])
     weighted = []
     for (u, e), weight in zip(pairs, weights or [1.0] * len(pairs), strict=True):
-        above = math.log(u / reference) if local and u > reference else 0.0
-        w = weight * math.exp(-0.5 * above * above)
-        weighted.append((w, u, e))
-        sum_w += w
-        sum_u += w * u
-        sum_e += w * e
-    mean_u = sum_u / sum_w if sum_u > 0 else 1.0
-    prior_mass = prior_weight * mean_u if prior is not None else 0.0
+        above = math.log(u / full) if local and u > full else 0.0
+        scale = reference / u if local and u > reference else 1.0
+        weighted.append((weight * math.exp(-0.5 * above * above), u * scale, e * scale))
+    if prior is None:
+        return _ratio(weighted, 0.0, 0.0, z)
+    estimates = [_ratio(weighted, prior, weight, z) for weight in PRIOR_WEIGHTS]
+    return Ratio(max(r.mean for r in estimates), max(r.upper for r in estimates))
+
+
+def _ratio(
+    weighted: Sequence[tuple[float, float, float]], prior: float, prior_weight: float, z: float
+) -> Ratio:
+    """Ratio from (weight, uncertainty, error), the prior being worth `prior_weight` of them."""
+    sum_u = math.fsum(w * u for w, u, _ in weighted)
+    mean_u = sum_u / math.fsum(w for w, _, _ in weighted) if sum_u > 0 else 1.0
+    prior_mass = prior_weight * mean_u
     mass = sum_u + prior_mass
     if not mass > 0:
         return Ratio(math.nan, math.nan)
-    mean = (sum_e + (prior or 0.0) * prior_mass) / mass
-    spread = sum((w * (e - mean * u)) ** 2 for w, u, e in weighted)
-    spread += prior_weight * ((prior or 0.0) * mean_u) ** 2
+    mean = (math.fsum(w * e for w, _, e in weighted) + prior * prior_mass) / mass
+    spread = math.fsum((w * (e - mean * u)) ** 2 for w, u, e in weighted)
+    spread += (PRIOR_SPREAD * prior * prior_mass) ** 2
     return Ratio(mean, mean + z * math.sqrt(spread) / mass)
 
 

@@ -15,7 +15,9 @@ from ase_proxima.types import Observation, Verdict
 __all__ = ["RiskController", "RiskState"]
 
 SETTLE = 10
-"""Trusted calls after which the threshold is set anew though no error was seen; uncertainties in the latest mean."""
+"""Trusted calls after which the threshold is set anew though no error was seen; distances in their running mean."""
+BELIEVED = 3
+"""Errors to be seen before audits follow the expected error."""
 LEAST_ALLOWANCE = 0.05
 """Share of its aim below which a debt does not press the allowance, so that the way out stays open."""
 RANKED, RANKED_AGAIN = 0.1, 0.3
@@ -48,7 +50,8 @@ class RiskController:
     margin : float
         Share of the bound that is aimed at.
     spread : float
-        No call is trusted whose expected error exceeds the allowance by this factor.
+        No call is trusted whose expected error exceeds the allowance by this factor. At first the factor is 1, and it
+        grows over the first `horizon` trusted calls: until then calls that make up for it are only hoped for.
     horizon : int
         Trusted calls over which savings are spent and debts paid.
     window : int
@@ -65,16 +68,14 @@ class RiskController:
         Expected error over the bound at which audits have the probability `audit_rate`.
     audit_least, audit_most : float
         Smallest and largest probability of an audit, in units of `audit_rate`.
-    n_near : float
-        Errors to be seen at half an uncertainty or above before that uncertainty counts as known, and at any before the
-        ratio does; repeated views of one structure count as one.
     first_gap : float
-        Audits that wait for those come with the probability `first_gap / (first_gap + trusted calls so far)`, so that
-        the first ones spread over a run, whatever its time step.
+        Audits of calls whose expected error is `audit_risk` of the bound or more have at least the probability
+        `first_gap / (first_gap + trusted calls so far)`: what goes wrong after n calls is noticed after a share of n.
     surprise : float
-        An error above this multiple of the expected one makes earlier errors no evidence for `n_near`.
-    shift : float
-        So does a change of the mean uncertainty by this factor.
+        An error above this multiple of the expected one starts that count of calls anew.
+    growth : float
+        A call is audited in any case where it lies farther from the inputs that the target has answered than the
+        farthest at which an error was seen, by this factor: trust goes by steps into what was not seen.
     alarm_pairs : int
         Errors to be seen before it is judged whether the uncertainty ranks them.
     delta : float
@@ -91,13 +92,12 @@ class RiskController:
     latest: int = 12
     cap: float = 5.0
     cap_weight: float = 20.0
-    audit_risk: float = 0.3
+    audit_risk: float = 0.4
     audit_least: float = 0.1
     audit_most: float = 5.0
-    n_near: float = 3.0
     first_gap: float = 3.0
     surprise: float = 2.5
-    shift: float = 3.0
+    growth: float = 1.5
     alarm_pairs: int = 20
     delta: float = 0.05
 
@@ -117,36 +117,35 @@ class RiskController:
         """Trust what lies below the threshold; audit it with a probability that depends on what was seen."""
         trusts = uncertainty < state.threshold
         probability = self._audit_probability(state, uncertainty) if trusts else 1.0
-        return Verdict(trusts, probability, state.threshold, state.ratio)
+        reach = self.growth * state.reach if self.audit_rate > 0 else math.inf
+        return Verdict(trusts, probability, state.threshold, state.ratio, reach)
 
     def _audit_probability(self, state: RiskState, uncertainty: float) -> float:
-        """Probability of an audit: the larger the expected error, and the less was seen at such uncertainties."""
+        """Probability of an audit: the larger the expected error, and the fewer calls were trusted so far."""
         if not (self.audit_rate > 0 and state.threshold > 0):
             return 0.0
-        latest = state.seen[-(self.window // 2) :]
-        weights = _weights(latest)
-        near = [w if 2 * seen[0] > uncertainty else 0.0 for seen, w in zip(latest, weights, strict=True)]
-        first = max(len(near) - state.fresh, 0)
-        evidence = min(sum(near[:first]), self.n_near - 1.0) + sum(near[first:])
-        missing = max(1.0 - evidence / self.n_near, 0.0) * self.first_gap / (self.first_gap + state.calm)
         risk, typical_risk = (
             (state.ratio_upper * u / (self.audit_risk * self.error_bound)) ** 2
             for u in (uncertainty, 0.5 * state.typical)
         )
         usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
-        believed = len(latest) >= self.n_near  # before, the ratio is what a prior or a trained surrogate says
-        return min(max(usual, missing * (min(1.0, risk) if believed else 1.0)), 1.0)
+        # before some were seen, the expected error is what a prior or a trained surrogate says of itself
+        believed = len(state.seen) >= BELIEVED
+        early = self.first_gap / ((2 if believed else 1) * self.first_gap + state.calm)
+        return min(max(usual, early * (min(1.0, risk) if believed else 1.0)), 1.0)
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
         uncertainty, error = observation.uncertainty, observation.error
         limit = self.cap * self.error_bound
         counted = error if error is None or error < limit else limit  # NaN counts as the limit
-        trusted, spent, calm, fresh = state.trusted, state.spent, state.calm, state.fresh
-        quiet = state.quiet + 1
+        trusted, spent, calm, afar = state.trusted, state.spent, state.calm, state.afar
+        reach = state.reach
         if observation.trusted:
             trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
             calm += 1
+            if math.isfinite(observation.distance):
+                afar += (observation.distance - afar) / min(trusted.n, SETTLE)
             expected = min(state.ratio * uncertainty, limit)
             spent += expected
             if counted is not None:
@@ -155,11 +154,14 @@ class RiskController:
         recent, seen, outliers = state.recent, state.seen, state.outliers
         if math.isfinite(uncertainty):
             recent = (*recent, uncertainty)[-self.horizon // 2 :]
-            if error is not None and counted is not None and math.isfinite(error):
+            if error is not None and math.isfinite(error):
                 if error > self.surprise * state.ratio_upper * uncertainty:
-                    calm = fresh = 0
-                fresh, quiet = fresh + 1, 0
-                new = (uncertainty, counted, observation.model_version, observation.novelty)
+                    calm = 0
+                if math.isfinite(observation.distance):
+                    reach = max(reach, observation.distance)
+                # an error that was expected to be above the cap says what the ratio is as any other does
+                known = min(error, self.cap * max(self.error_bound, state.ratio * uncertainty))
+                new = (uncertainty, known, observation.model_version, observation.distance)
                 seen = (*seen, new)[-self.window :]
                 if error > limit:
                     outliers = _count(outliers, error, state.n_calls)
@@ -169,10 +171,10 @@ class RiskController:
             seen=seen,
             recent=recent,
             trusted=trusted,
+            afar=afar,
+            reach=reach,
             spent=spent,
             calm=calm,
-            fresh=fresh,
-            quiet=quiet,
             outliers=outliers,
         )
         if error is None and trusted.n % SETTLE:
@@ -186,7 +188,7 @@ class RiskController:
         older versions count less, the more the surrogate has changed since.
         """
         pairs = [seen[:2] for seen in state.seen]
-        weights = _weights(state.seen)
+        weights = _weights(state.seen, state.afar)
         ratio, latest = (
             fit_ratio(pairs[-n:], weights=weights[-n:], reference=state.threshold, prior=self.prior_ratio)
             for n in (self.window, self.latest)
@@ -197,29 +199,18 @@ class RiskController:
             aim = self.margin * self.error_bound
             saved = aim * state.trusted.n - state.spent
             allowance = min(max(aim + saved / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound)
-            threshold = largest_threshold(state.recent, allowance / upper, self.spread)
+            spread = 1.0 + (self.spread - 1.0) * min(state.trusted.n / self.horizon, 1.0)
+            threshold = largest_threshold(state.recent, allowance / upper, spread)
         alarm = self._is_uninformative(state)
         below = [u for u in state.recent if u < threshold]
-        shifted = self._has_shifted(state)
         return replace(
             state,
             threshold=0.0 if alarm else threshold,
             ratio=max(ratio.mean, latest.mean),
             ratio_upper=upper,
             typical=sum(below) / len(below) if below else 0.0,
-            calm=0 if shifted else state.calm,
-            fresh=0 if shifted else state.fresh,
             alarm=alarm,
         )
-
-    def _has_shifted(self, state: RiskState) -> bool:
-        """Whether the latest uncertainties differ from the first ones after the latest error that was seen."""
-        since = state.recent[-min(state.calm, state.quiet) :] if state.calm and state.quiet else ()
-        before, now = since[:-SETTLE], since[-SETTLE:]
-        if len(before) < SETTLE:
-            return False
-        change = _mean(now) / max(_mean(before), 1e-300)
-        return not 1 / self.shift < change < self.shift
 
     def _is_uninformative(self, state: RiskState) -> bool:
         """Whether errors above the bound come at small uncertainties as much as at large ones."""
@@ -270,14 +261,19 @@ class RiskController:
         return tuple(notes)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _weights(errors: Sequence[Seen], afar: float) -> list[float]:
+    """What each error is worth as evidence.
 
-
-def _weights(errors: Sequence[Seen]) -> list[float]:
-    """What each error is worth: less where its input repeats an earlier one, or where its version is an older one."""
+    Less where its version is an older one; and where its input was nearer to those known than the trusted calls are in
+    the mean, `afar`, less as the square of the distance, but for the farthest, the best evidence that there is.
+    """
+    known = [distance for _, _, _, distance in errors if math.isfinite(distance)]
+    full = min(afar, max(known)) if known else 0.0
     latest = errors[-1][2] + 1 if errors else 1
-    return [novelty * ((version + 1) / latest) ** 2 for _, _, version, novelty in errors]
+    return [
+        ((version + 1) / latest) ** 2 * (min(1.0, distance / full) ** 2 if full > 0 else 1.0)
+        for _, _, version, distance in errors
+    ]
 
 
 def _count(outliers: Outliers, error: float, call: int) -> Outliers:

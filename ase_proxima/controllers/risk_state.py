@@ -10,8 +10,9 @@ __all__ = ["Outliers", "RiskState", "Seen"]
 
 
 Seen = tuple[float, float, int, float]
-"""One error that was seen: the uncertainty; the error, up to the cap; the version of the surrogate that predicted; what
-it is worth as evidence, 1, or less where the input repeats an earlier one."""
+"""One error that was seen: the uncertainty; the error, up to `cap` times the larger of the bound and what was
+expected; the version of the surrogate that predicted; the distance from the
+inputs that the target had answered, infinite where they are of another kind, NaN where not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,16 @@ class RiskState:
         Uncertainties of the latest calls.
     typical
         Mean of `recent` below the threshold.
+    afar
+        Running mean of the distance of trusted calls from the inputs that the target had answered; 0 where not known.
     trusted
         Estimated errors of the trusted calls, without bias.
     spent
         Their sum as the threshold is steered by: as it is, but for errors above the cap (see `RiskController`).
+    reach
+        The largest finite distance at which an error was seen.
     calm
-        Trusted calls since the last surprise or shift of the uncertainties.
-    fresh
-        Errors seen since then.
-    quiet
-        Calls since the latest error that was seen.
+        Trusted calls since the last surprise.
     outliers
         Errors above the cap.
     alarm
@@ -72,10 +73,10 @@ class RiskState:
     seen: tuple[Seen, ...] = ()
     recent: tuple[float, ...] = ()
     typical: float = 0.0
+    afar: float = 0.0
+    reach: float = 0.0
     trusted: MeanError = field(default_factory=MeanError)
     spent: float = 0.0
     calm: int = 0
-    fresh: int = 0
-    quiet: int = 0
     outliers: Outliers = field(default_factory=Outliers)
     alarm: bool = False

@@ -40,6 +40,8 @@ FRICTION_FS = 100.0
 """Damping time of the Langevin thermostat, as that of `benchmarks/metals.py`."""
 THERMOSTAT_FS, BAROSTAT_FS = 100.0, 1000.0
 """Damping times at constant pressure, as in `ase_proxima.dynamics.coexistence`."""
+MOST_TIMESTEP_FS = 20.0
+"""Longest that is accepted: ten steps of the fastest vibration of gold, 200 fs, and little is slower."""
 NVE_BLENDING = 10
 """Calls of a ramp at constant energy; the ledger of such ramps closes to 0.001 meV an atom (`benchmarks/nve.py`)."""
 PROGRESS_INTERVAL_S = 0.3
@@ -105,6 +107,11 @@ class MDSettings:
             raise InputError(f"unknown ensemble {self.ensemble!r}: use one of {', '.join(ENSEMBLES)}")
         if not 0 < self.timestep_fs < math.inf:
             raise InputError(f"the time step must be positive, got {self.timestep_fs} fs")
+        if self.timestep_fs > MOST_TIMESTEP_FS:
+            raise InputError(
+                f"a time step of {self.timestep_fs:g} fs is no dynamics, the most is {MOST_TIMESTEP_FS:g}: "
+                "take 0.5 with hydrogen, 1 to 5 without"
+            )
         if self.interval < 1 or self.seed < 0:
             raise InputError(
                 f"interval must be at least 1 and seed not negative, got {self.interval} and {self.seed}"

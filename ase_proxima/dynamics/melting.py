@@ -503,8 +503,8 @@ def summarise(
     -------
     dict
         JSON values: `melting_temperature_K`, its standard deviation `std_K` and `interval_K` (95 %) with the heat of
-        fusion as prior of the slope, `flat` the same without it, `width_K` (10 to 90 % liquid, as expected from the
-        heat of fusion), `temperatures` a row each, and where the calls went.
+        fusion as prior of the slope, `flat` the same without it, `slope` (eV) and `width_K` (10 to 90 % liquid) as
+        fitted, `temperatures` a row each, and where the calls went.
     """
     outcomes = [outcome_of(run) for run in runs]
     fit = fit_melting(outcomes, *preparation.range_K, preparation.heat)
@@ -535,6 +535,7 @@ def summarise(
         "std_K": fit.std_K,
         "interval_K": fit.interval_K,
         "heat_of_fusion": preparation.heat,
+        "slope": fit.heat,
         "width_K": fit.width_K,
         "flat": asdict(flat),
         "temperatures": rows,

@@ -43,7 +43,7 @@ __all__ = ["Executor"]
 _TIMES = ("time_target", "time_surrogate", "time_uncertainty", "time_training")
 
 COMPARED = 20
-"""Latest stored frames with which an input is compared where its error was seen."""
+"""Latest stored frames with which an input is compared."""
 REPEATED_WITHIN = 0.5
 """Share of an error bound by which a target may differ from itself when a run is resumed: iterative solvers that start
 elsewhere do, by far less than a bound that makes sense for them."""
@@ -86,9 +86,9 @@ class Executor:
     store : FrameStore
     identify : callable
         `identify(x) -> str`: equal for equal inputs, and hardly ever otherwise.
-    compare : callable, optional
-        `compare(x, known) -> float`: what an error seen at `x` is worth as evidence, beside those at the inputs
-        `known`, latest last; by default each is worth 1.
+    distance : callable, optional
+        `distance(x, known) -> float`: how far `x` lies from the nearest of the inputs `known`, infinite where they are
+        of another kind. By default nothing is known of distances.
     watches : sequence of Watch
         Errors that are only counted, beside those of the criteria.
     forces_target : callable, optional
@@ -117,7 +117,7 @@ class Executor:
         *,
         store: FrameStore,
         identify: Callable[[Any], str],
-        compare: Callable[[Any, Sequence[Any]], float] | None = None,
+        distance: Callable[[Any, Sequence[Any]], float] | None = None,
         watches: Sequence[Watch] = (),
         forces_target: Callable[[Any, Sequence[Any]], bool] | None = None,
         seed: int = 0,
@@ -134,7 +134,7 @@ class Executor:
         self.training = training
         self.store = store
         self.identify = identify
-        self.compare = compare
+        self.distance = distance
         self.forces_target = forces_target
         self.retries = retries
         self.when_not_worthwhile = when_not_worthwhile
@@ -226,7 +226,8 @@ class Executor:
         if self._agree(verdicts) and self._is_due(trusted=True):
             prediction, uncertainties = self._predict(x, trusted=True)
             verdicts = self._decide(uncertainties)
-        row = self._describe(identity, uncertainties, verdicts)
+        distance = self._distance(x)
+        row = self._describe(identity, uncertainties, verdicts, distance)
         trusted = prediction is not None and self._agree(verdicts)
         answer = self._covered(prediction, uncertainties)
         if trusted:
@@ -238,6 +239,8 @@ class Executor:
         blend, weight = self._blend, 1.0
         if trusted and prediction is not None:
             probability = self._audit_probability(prediction, verdicts)
+            if any(verdict is not None and distance > verdict.reach for verdict in verdicts):
+                probability = 1.0
         if self.blending is not None:
             ratio = math.inf if by_target else largest_ratio(uncertainties, verdicts)
             blend = self.blending.advance(self._blend, trusted=trusted, ratio=ratio)
@@ -268,7 +271,7 @@ class Executor:
             [errors[c.name] for c in self.criteria],
             trusted=trusted,
             probability=probability,
-            novelty=1.0 if decision is Decision.SURROGATE else self._novelty(x),
+            distance=distance,
         )
         row.update(
             {self._column("error", watch): errors[watch.name] for watch in (*self.criteria, *self.watches)},
@@ -373,7 +376,7 @@ class Executor:
         *,
         trusted: bool,
         probability: float,
-        novelty: float = 1.0,
+        distance: float,
     ) -> list[Any]:
         """States of the controllers after a call; those that it does not concern stay as they are."""
         version = self._counts["model_version"]
@@ -381,18 +384,17 @@ class Executor:
             state
             if uncertainty is None
             else criterion.controller.observe(
-                state, Observation(uncertainty, trusted, error, probability, version, novelty)
+                state, Observation(uncertainty, trusted, error, probability, version, distance)
             )
             for criterion, state, uncertainty, error in zip(
                 self.criteria, self.states, uncertainties, errors, strict=True
             )
         ]
 
-    def _novelty(self, x: Any) -> float:
-        """What an error at `x` is worth beside those at the latest stored frames."""
-        if self.compare is None:
-            return 1.0
-        return self.compare(x, [frame.x for frame in self.store.frames[-COMPARED:]])
+    def _distance(self, x: Any) -> float:
+        """How far `x` lies from the latest stored frames; NaN where that is not known."""
+        frames = self.store.frames[-COMPARED:]
+        return math.nan if self.distance is None else self.distance(x, [frame.x for frame in frames])
 
     @property
     def _uncertainties(self) -> list[Uncertainty]:
@@ -544,7 +546,7 @@ class Executor:
         }
 
     def _describe(
-        self, identity: str, uncertainties: Numbers, verdicts: Sequence[Verdict | None]
+        self, identity: str, uncertainties: Numbers, verdicts: Sequence[Verdict | None], distance: float
     ) -> dict[str, Any]:
         """Everything that the decision rests on, as it was before the call."""
         return {
@@ -552,6 +554,7 @@ class Executor:
             "structure": identity,
             "model_version": self._counts["model_version"],
             "n_trained": self._counts["n_trained"],
+            "distance": distance,
             **self._tags("uncertainty", uncertainties),
             **self._tags("threshold", [verdict and verdict.threshold for verdict in verdicts]),
             **self._tags("alpha", [verdict and verdict.alpha for verdict in verdicts]),
@@ -672,7 +675,11 @@ class Executor:
             uncertainties = [float(text) if text else None for text in columns]
             self.rng.random()
             self.states = self._observe(
-                uncertainties, [None] * len(self.criteria), trusted=True, probability=probability
+                uncertainties,
+                [None] * len(self.criteria),
+                trusted=True,
+                probability=probability,
+                distance=float(row["distance"]),
             )
             self._counts["n_calls"] += 1
             self._counts["n_surrogate"] += 1

@@ -20,7 +20,7 @@ from ase_proxima.reports.formatting import format_number, format_with_error
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["md_lines", "plot_md", "report_md"]
+__all__ = ["diffusion", "md_lines", "plot_md", "report_md"]
 
 SETTLING = 0.2
 """Share of a run that is left out of means, as it settles."""
@@ -28,6 +28,8 @@ RDF_BINS, RDF_MOST = 100, 8.0
 """Bins of the radial distribution function, and the largest distance in Å, at most half the cell."""
 FEW_FRAMES = 10
 """Below which a mean-square displacement says nothing."""
+DIFFUSION_FS = 1000.0
+"""Time that the displacements must reach for a diffusion constant: before, atoms swing about their places."""
 
 
 def report_md(run_dir: Path) -> dict[str, Any]:
@@ -77,7 +79,8 @@ def report_md(run_dir: Path) -> dict[str, Any]:
         "blending": settings.calls_of_a_ramp,
         "rdf": rdf,
         "msd": msd,
-        "diffusion_A2_per_fs": _diffusion(msd),
+        # a molecule alone only turns
+        "diffusion_A2_per_fs": diffusion(msd) if start.pbc.any() else None,
         "columns": {name: values.tolist() for name, values in columns.items()},
     }
 
@@ -135,9 +138,9 @@ def _displacement(frames: list[Atoms], spacing_fs: float) -> dict[str, list[floa
     return {"t": (np.arange(half) * spacing_fs).tolist(), "msd": msd[:half].tolist()}
 
 
-def _diffusion(msd: Mapping[str, list[float]] | None) -> float | None:
-    """A sixth of the slope of the second half of the displacements."""
-    if msd is None:
+def diffusion(msd: Mapping[str, list[float]] | None) -> float | None:
+    """Diffusion constant in Å^2/fs: a sixth of the slope of the second half; None before vibrations have passed."""
+    if msd is None or not msd["t"][-1] >= DIFFUSION_FS:
         return None
     t, values = np.array(msd["t"]), np.array(msd["msd"])
     half = len(t) // 2
@@ -194,7 +197,7 @@ def plot_md(report: Mapping[str, Any]) -> Figure:
             axes.plot(x, y, color=color, lw=1, label=label)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         if any(label for *_, label in lines):
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(lines))
     for axes in figure.axes[len(panels) :]:
         axes.set_axis_off()
     return figure

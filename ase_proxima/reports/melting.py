@@ -40,7 +40,7 @@ def melting_lines(summary: Mapping[str, Any]) -> list[str]:
         f"melting point {summary['melting_temperature_K']:.0f} ± {summary['std_K']:.0f} K "
         f"(95 %: {low:.0f} to {high:.0f} K), {summary['n_atoms']} atoms, {summary['n_runs']} runs",
         f"without the heat of fusion as prior: {flat['temperature_K']:.0f} ± {flat['std_K']:.0f} K",
-        f"expected width, 10 to 90 % liquid: {summary['width_K']:.0f} K; "
+        f"width, 10 to 90 % liquid: {summary['width_K']:.0f} K; "
         f"heat of fusion {summary['heat_of_fusion'] / summary['n_atoms'] * 1000:.0f} meV an atom",
     ]
     if summary["n_undecided"]:
@@ -74,7 +74,7 @@ def plot_melting(summary: Mapping[str, Any]) -> Figure:
     grid = np.linspace(temperatures.min() - margin, temperatures.max() + margin, 400)
     flat = summary["flat"]
     for label, melting, heat, color in (
-        ("slope from the heat of fusion", summary["melting_temperature_K"], summary["heat_of_fusion"], BLUE),
+        ("slope about the heat of fusion", summary["melting_temperature_K"], summary["slope"], BLUE),
         ("slope free", flat["temperature_K"], flat["heat"], ORANGE),
     ):
         axes.plot(grid, liquid_probability(grid, melting, heat), color=color, label=label)
@@ -91,5 +91,5 @@ def plot_melting(summary: Mapping[str, Any]) -> Figure:
             f"{summary['melting_temperature_K']:.0f} ± {summary['std_K']:.0f} K"
         ),
     )
-    axes.legend(frameon=False, loc="upper left")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize="small")
     return figure

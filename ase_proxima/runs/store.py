@@ -46,7 +46,7 @@ __all__ = [
     "write_json",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Version of what is written; others are refused."""
 
 KEPT_VERSIONS = 2

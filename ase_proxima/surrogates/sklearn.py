@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ase_proxima.errors import InputError
+from ase_proxima.surrogates.process_regressor import ProcessRegressor
 from ase_proxima.types import Frame, Prediction
 
 __all__ = ["SklearnSurrogate", "default_regressor"]
@@ -26,11 +25,8 @@ FILE = "sklearn.json"
 
 
 def default_regressor() -> Any:
-    """A Gaussian process (Matérn 5/2) on standardised inputs, which knows its own standard deviation."""
-    kernel = ConstantKernel(1.0, (1e-3, 1e4)) * Matern(1.0, (1e-2, 1e2), nu=2.5)
-    kernel += WhiteKernel(1e-6, (1e-10, 1e-1))
-    process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
-    return make_pipeline(StandardScaler(), process)
+    """A Gaussian process on standardised inputs with a length scale each, which knows its own standard deviation."""
+    return make_pipeline(StandardScaler(), ProcessRegressor())
 
 
 class SklearnSurrogate:

@@ -75,12 +75,15 @@ class Verdict:
         Uncertainty below which the surrogate is trusted.
     alpha
         Error per unit of uncertainty; NaN where unknown.
+    reach
+        Distance from the inputs that the target has answered beyond which a trusted call is audited in any case.
     """
 
     trusts: bool
     audit_probability: float
     threshold: float
     alpha: float = math.nan
+    reach: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,9 @@ class Observation:
         The probability with which the error was seen: 1 on a flagged call, the audit rate on a trusted one.
     model_version
         The version of the surrogate that predicted; 0 before the first training.
-    novelty
-        What an error that was seen is worth as evidence: 1 at an input unlike those seen before, less where it repeats
-        one of them.
+    distance
+        How far the input lies from those that the target has answered, in any unit; infinite where they are of another
+        kind, NaN where it is not known. An error seen nearer to them than most calls are is worth less as evidence.
     """
 
     uncertainty: float
@@ -110,7 +113,7 @@ class Observation:
     error: float | None
     probability: float
     model_version: int
-    novelty: float = 1.0
+    distance: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

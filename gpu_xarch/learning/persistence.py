@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TRUSTED", "load_model", "save_model"]
 
-FORMAT = "gpu_xarch model 2"
+FORMAT = "gpu_xarch model 3"
 #: types beyond those that skops trusts itself; all are ours or plain parts of scikit-learn estimators
 TRUSTED = frozenset(
     {
@@ -37,6 +37,7 @@ TRUSTED = frozenset(
         "sklearn._loss.loss.AbsoluteError",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.tree._tree.Tree",
@@ -97,6 +98,8 @@ def load_model(path: Path | str) -> Trained:
     except UntrustedTypesFoundException as error:
         raise InputError(f"{file} holds types that are not trusted: {error}") from error
     trained = content.get("trained") if isinstance(content, dict) else None
-    if not isinstance(trained, Trained) or content.get("format") != FORMAT:
+    if not isinstance(trained, Trained):
         raise InputError(f"{file} is no model written by `xarch train`")
+    if content.get("format") != FORMAT:
+        raise InputError(f"{file} was written by another version of `xarch train`: train the model again")
     return trained

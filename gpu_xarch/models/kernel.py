@@ -30,7 +30,8 @@ class Parameter(NamedTuple):
     meaning: str
 
 
-#: set on the suites SDK and Rodinia of the GTX 950 and the GTX 1080 Ti; logarithms unless the meaning says otherwise
+#: set on SDK and Rodinia (GTX 950 to GTX 1080 Ti), and on K20, K40 and P100 among each other; logarithms unless the
+#: meaning says otherwise
 PARAMETERS = (
     Parameter("sharpness", float(np.log(2.5)), 0.3, "p above: how little two limits near each other add up"),
     Parameter(

@@ -106,6 +106,7 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
     folder = tmp_path / "killed"
     command = [sys.executable, "-c", WORKER, repr(settings), str(n_steps), str(folder)]
     killed: list[bool] = []
+    written: list[int] = []
     for length in kills:
         process = subprocess.Popen(command, start_new_session=True)
         chain = folder / "chain.csv"
@@ -115,6 +116,7 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
             os.kill(process.pid, signal.SIGKILL)
         killed.append(process.wait() == -signal.SIGKILL)
         assert killed[-1] or process.returncode == 0
+        written.append(len(read_steps(folder)))
     monkeypatch.setenv("DELAY", "0")
     resumed = run(settings, n_steps, folder, resume=True)
     assert counts(resumed) == counts(whole)
@@ -122,10 +124,12 @@ def test_a_run_that_is_killed_goes_on_exactly(strategy, n_steps, kills, paid, tm
     assert any(killed)
     finished = 1 + killed.count(False)  # each of which measures the baseline with three energies
     extra = paid.stat().st_size - 3 * finished * (strategy == "proxima") - n_paid
-    repeats = len(kills)  # each resume has the target repeat a stored frame before the surrogate answers
-    assert (
-        0 <= extra <= sum(killed) + repeats
-    )  # a kill may hit the target at work, whose result nobody has seen
+    # a resume has the target repeat a stored frame, once and only where the surrogate answers before the next kill
+    decisions = [row["decision"] for row in read_steps(tmp_path / "whole")]
+    parts = zip(written, [*written[1:], len(decisions)], strict=True)
+    repeats = sum("surrogate" in decisions[start:end] for start, end in parts)
+    # a kill may hit the target at work, or a repetition, whose result nobody has seen
+    assert repeats <= extra <= repeats + sum(killed)
 
 
 class DiedError(Exception):

@@ -144,6 +144,7 @@ def test_plots_are_written(tmp_path):
     ("arguments", "message"),
     [
         (["--molecule", "Unobtainium"], "unknown molecule 'Unobtainium'"),
+        (["--molecule", "folder/water.xyz"], "there is no file 'folder/water.xyz'"),
         (["--target", "emd"], "unknown target 'emd'"),
         (["--temp", "300:200:100"], "range '300:200:100' is empty"),
         (["--temp", "1:inf:1"], "'1:inf:1' is no number, list"),

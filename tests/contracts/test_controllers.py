@@ -12,6 +12,7 @@ from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.controllers.linear import LinearController
 from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
+from ase_proxima.executor import options
 from ase_proxima.testing import check_controller
 from ase_proxima.types import Observation, Verdict
 
@@ -29,6 +30,14 @@ CONTROLLERS = [
     TotalRiskController(0.1, prior_ratio=1.0),
     TotalRiskController(0.1, prior_ratio=1.0, audit_rate=1.0),
 ]
+
+
+def test_every_name_is_under_the_contract():
+    named = [name.replace("THRESHOLD", "0.3") for name in options.CONTROLLERS]
+    made = {type(options.make_controller(name, 0.1, "trusted", 0.02, None)) for name in named}
+    assert made <= {type(controller) for controller in CONTROLLERS}
+
+
 every_controller = pytest.mark.parametrize("controller", CONTROLLERS, ids=repr)
 
 

@@ -66,10 +66,19 @@ def test_pairs_far_above_the_reference_count_less():
     assert fit_ratio(pairs, reference=0.1).mean == pytest.approx(1.0, rel=0.02)
 
 
-def test_the_prior_yields_to_the_data():
-    few = fit_ratio([(1.0, 3.0)], reference=math.nan, prior=1.0, prior_weight=4.0)
-    many = fit_ratio([(1.0, 3.0)] * 400, reference=math.nan, prior=1.0, prior_weight=4.0)
-    assert few.mean == pytest.approx((3.0 + 4.0) / 5.0)
+def test_a_pair_above_the_reference_counts_by_its_ratio_and_not_by_its_size():
+    """The first error of a model that knows one frame is huge, and so is its uncertainty."""
+    pairs = [(0.1, 0.2), (10.0, 5.0)]
+    assert fit_ratio(pairs, reference=0.1).mean == pytest.approx((2.0 + 0.5) / 2)
+    assert fit_ratio(pairs, reference=math.nan).mean == pytest.approx(5.2 / 10.1)
+
+
+def test_the_prior_yields_to_the_data_and_sooner_to_larger_errors():
+    larger = fit_ratio([(1.0, 3.0)], reference=math.nan, prior=1.0)
+    smaller = fit_ratio([(1.0, 0.2)], reference=math.nan, prior=1.0)
+    many = fit_ratio([(1.0, 3.0)] * 400, reference=math.nan, prior=1.0)
+    assert larger.mean == pytest.approx((3.0 + 1.0) / 2.0)
+    assert smaller.mean == pytest.approx((0.2 + 4.0) / 5.0)
     assert many.mean == pytest.approx(3.0, rel=0.01)
 
 

@@ -46,11 +46,11 @@ def audited(state, controller, u, e, probability):
     return controller.observe(state, Observation(u, True, e, probability, 1))
 
 
-def flagged(controller, pairs, novelty=1.0, version=1):
+def flagged(controller, pairs, distance=math.nan, version=1):
     """State after flagged calls with these uncertainties and errors."""
     state = controller.init()
     for u, e in pairs:
-        state = controller.observe(state, Observation(u, False, e, 1.0, version, novelty))
+        state = controller.observe(state, Observation(u, False, e, 1.0, version, distance))
     return state
 
 
@@ -110,9 +110,9 @@ def test_errors_below_the_bound_that_ranks_nothing_raise_no_alarm():
 
 
 def test_a_surprise_brings_more_audits():
-    """After an error far above the expected one, earlier errors no longer suffice as evidence."""
+    """After an error far above the expected one, the calls that were trusted before no longer count."""
     controller = RiskController(BOUND, prior_ratio=1.0)
-    state = flagged(controller, [(0.04, 0.01)] * 60)
+    state = replace(flagged(controller, [(0.04, 0.01)] * 60), calm=1000)
     u = 0.05
     calm = audited(state, controller, u, u / 4, 1.0)
     surprised = audited(
@@ -124,47 +124,58 @@ def test_a_surprise_brings_more_audits():
     )
 
 
-def test_a_shift_of_the_uncertainties_brings_more_audits():
-    controller = RiskController(BOUND, prior_ratio=1.0)
-    state = flagged(controller, [(0.1, 0.03)] * 60)
-    probabilities = {}
-    for name, later in (("steady", 0.05), ("shifted", 0.01)):
-        after = state
-        for u in [0.05] * 40 + [later] * 20:
-            after = controller.observe(after, Observation(u, True, None, 0.01, 1))
-        probabilities[name] = controller.decide(after, 0.06).audit_probability
-    assert probabilities["shifted"] > 2 * probabilities["steady"]
-
-
 def test_the_probability_of_an_audit_follows_the_expected_error_over_the_bound():
     controller = RiskController(BOUND, prior_ratio=1.0)
-    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.0)
+    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.0, calm=10**6)
     assert state.ratio_upper == pytest.approx(1.125)
     at = {
         x: controller.decide(state, x * BOUND / state.ratio_upper).audit_probability for x in (0.05, 0.3, 0.6)
     }
-    assert at == pytest.approx({0.05: 0.002, 0.3: 0.02, 0.6: 0.08})
+    assert at == pytest.approx({0.05: 0.002, 0.3: 0.01125, 0.6: 0.045})
 
 
 def test_small_uncertainties_among_larger_ones_are_audited_often_enough_to_be_limited():
     """The smallest probability counts in the upper limit, so it follows the typical call and not the smallest."""
     controller = RiskController(BOUND, prior_ratio=1.0)
-    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.05)
+    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.06, calm=10**6)
     assert controller.decide(state, 1e-9).audit_probability > 0.01
 
 
-def test_repeated_views_of_one_structure_count_as_one():
-    """Three errors seen make an uncertainty known; three views of one structure do not, nor do they fix the ratio."""
+def test_errors_nearer_to_the_known_than_the_trusted_calls_are_count_less():
+    """Next to known inputs the errors are small; what they say of calls five times as far counts a 25th."""
     controller = RiskController(BOUND, prior_ratio=1.0)
-    pairs = [(0.05, 0.001)] * 3
-    distinct, repeated = flagged(controller, pairs), flagged(controller, pairs, novelty=0.25)
-    assert repeated.ratio_upper > 1.3 * distinct.ratio_upper
-    assert controller.decide(repeated, 0.05).audit_probability > 0.7
-    assert controller.decide(distinct, 0.05).audit_probability < 0.2
+    ratios = {}
+    for distance in (0.01, 0.05):
+        state = flagged(controller, [(0.05, 0.01)] * 40, distance)
+        for _ in range(20):
+            state = controller.observe(state, Observation(0.05, True, None, 0.1, 1, 0.05))
+        ratios[distance] = controller.observe(state, Observation(0.05, True, 0.15, 0.1, 1, 0.05)).ratio
+    # of the latest twelve, with the prior worth four and one of them
+    assert ratios[0.05] == pytest.approx((11 * 0.2 + 3.0 + 4 * 1.0) / (11 + 1 + 4))
+    assert ratios[0.01] == pytest.approx((11 / 25 * 0.2 + 3.0 + 1.0) / (11 / 25 + 1 + 1))
+
+
+def test_the_farthest_error_counts_in_full_however_far_the_trusted_calls_are():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    near = flagged(controller, [(0.05, 0.15)] * 20, 0.01)
+    assert near.ratio == pytest.approx((20 * 3.0 + 1.0) / 21)
+    for _ in range(20):
+        near = controller.observe(near, Observation(0.05, True, None, 0.1, 1, 0.5))
+    assert near.ratio == pytest.approx((20 * 3.0 + 1.0) / 21)
+
+
+def test_trust_above_the_allowance_is_earned():
+    """However small the uncertainties were, at first no call is trusted whose own expected error is not allowed."""
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = flagged(controller, [(0.001, 0.001)] * 50)
+    assert state.threshold * state.ratio_upper == pytest.approx(controller.margin * BOUND)
+    for _ in range(controller.horizon):
+        state = controller.observe(state, Observation(0.001, True, None, 0.1, 1))
+    assert state.threshold * state.ratio_upper > 1.9 * controller.margin * BOUND
 
 
 def test_the_first_audits_spread_over_the_run():
-    """While evidence is missing, audits come at a rate that falls with the calls, one or a few in each octave."""
+    """Audits come at a rate that falls with the calls, one or a few in each octave."""
     controller = RiskController(BOUND, prior_ratio=1.0)
     gaps = []
     for seed in range(20):
@@ -194,14 +205,16 @@ def test_errors_of_older_versions_count_less():
     assert ratios[9] == pytest.approx(0.5, abs=0.2)
 
 
-def test_evidence_of_older_versions_is_less():
+def test_beyond_what_was_seen_by_half_each_call_is_audited():
     controller = RiskController(BOUND, prior_ratio=1.0)
-    state = flagged(controller, [(0.05, 0.03)] * 4)
-    later = controller.observe(state, Observation(1e-9, True, 0.0, 1.0, 9))
-    assert (
-        controller.decide(later, 0.05).audit_probability
-        > 2 * controller.decide(state, 0.05).audit_probability
-    )
+    assert controller.init().reach == 0.0
+    state = flagged(controller, [(0.05, 0.01)] * 5, 0.01)
+    state = controller.observe(
+        state, Observation(0.05, True, None, 0.1, 1, 0.2)
+    )  # not seen, and so no evidence
+    state = controller.observe(state, Observation(0.05, True, 0.01, 0.1, 1, math.inf))  # of another kind
+    assert controller.decide(state, 0.05).reach == pytest.approx(0.015)
+    assert RiskController(BOUND, prior_ratio=1.0, audit_rate=0.0).decide(state, 0.05).reach == math.inf
 
 
 def test_an_error_of_a_million_does_not_send_the_rest_to_the_target():

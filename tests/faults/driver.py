@@ -15,29 +15,17 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 from ase.build import molecule
 
 from ase_proxima import ProximaCalculator, RunDirectoryError
 from ase_proxima.controllers import RiskController
 from ase_proxima.runs.store import discard_unstarted
-from ase_proxima.testing import HarmonicWells, NearestFrame
+from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
 
 MODES = {"before": 0, "half": 1, "full": 2}
 N_CALLS = 14
 WATER = molecule("H2O")
 LIBRARY = ctypes.CDLL(None)
-
-
-def structures():
-    """Structures of a walk, the same in every process."""
-    rng = np.random.default_rng(0)
-    positions = WATER.positions.copy()
-    for _ in range(N_CALLS):
-        positions = positions + rng.normal(0, 0.004, (3, 3))
-        atoms = WATER.copy()
-        atoms.positions = positions
-        yield atoms
 
 
 def open_run(path):
@@ -58,7 +46,7 @@ def play(path, answers):
     """Make all calls that are left, each answer written down outside the run directory."""
     calc = open_run(path)
     with answers.open("a") as log:
-        for step, atoms in enumerate(structures()):
+        for step, atoms in enumerate(random_walk(WATER, N_CALLS)):
             if step >= max(calc.stats.n_calls - 1, 0):
                 energy = calc.get_property("energy", atoms)
                 log.write(json.dumps([step, energy, calc.last_decision.value]) + "\n")

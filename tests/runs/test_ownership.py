@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase_proxima import InputError, ProximaCalculator, RunDirectoryError, proxima
 from ase_proxima.controllers import FixedController
 from ase_proxima.runs.store import RunDirectory
-from ase_proxima.testing import HarmonicWells, NearestFrame
+from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
 
 pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")
 
@@ -34,23 +34,13 @@ def resume(path, target=None, threshold=0.02):
     return ProximaCalculator.resume(path, target or HarmonicWells(WATER.positions), **parts(threshold))
 
 
-def walk(n, seed=0):
-    rng = np.random.default_rng(seed)
-    positions = WATER.positions.copy()
-    for _ in range(n):
-        positions = positions + rng.normal(0, 0.004, (3, 3))
-        atoms = WATER.copy()
-        atoms.positions = positions
-        yield atoms
-
-
 def ask(calc, inputs):
     return [(calc.get_property("energy", atoms), calc.last_decision) for atoms in inputs]
 
 
 def test_a_forked_child_is_refused(tmp_path):
     calc = open_run(tmp_path / "run")
-    inputs = list(walk(4))
+    inputs = list(random_walk(WATER, 4))
     ask(calc, inputs[:2])
     reader, writer = os.pipe()
     child = os.fork()
@@ -88,7 +78,7 @@ def in_thread(function):
 
 def test_another_thread_is_refused_where_there_are_files(tmp_path):
     calc = open_run(tmp_path / "run")
-    inputs = list(walk(3))
+    inputs = list(random_walk(WATER, 3))
     ask(calc, inputs[:1])
     (message,) = in_thread(lambda: calc.get_property("energy", inputs[1]))
     assert message.startswith("this run belongs to another thread")
@@ -120,7 +110,7 @@ def test_a_call_while_another_one_runs_is_refused():
 
 def test_a_closed_calculator_is_refused(tmp_path):
     calc = open_run(tmp_path / "run")
-    inputs = list(walk(2))
+    inputs = list(random_walk(WATER, 2))
     ask(calc, inputs[:1])
     calc.close()
     with pytest.raises(RunDirectoryError, match="this run is closed: go on with it by"):
@@ -133,13 +123,13 @@ def test_a_closed_calculator_is_refused(tmp_path):
 
 def test_a_lock_file_that_a_killed_process_left_does_not_hold_a_resume_up(tmp_path):
     calc = open_run(tmp_path / "run")
-    inputs = list(walk(6))
+    inputs = list(random_walk(WATER, 6))
     expected = ask(calc, inputs)
     calc.close()
     (tmp_path / "run" / "frames.db.lock").touch()
     calc = resume(tmp_path / "run")
     assert ask(calc, inputs[-1:]) == expected[-1:]
-    ask(calc, walk(3, seed=5))
+    ask(calc, random_walk(WATER, 3, seed=5))
     calc.close()
     assert not (tmp_path / "run" / "frames.db.lock").exists()
 
@@ -157,7 +147,7 @@ class Interrupted(HarmonicWells):
 
 
 def test_an_interrupt_in_the_target_leaves_a_calculator_that_goes_on_exactly(tmp_path):
-    inputs = list(walk(40))
+    inputs = list(random_walk(WATER, 40))
     expected = ask(open_run(None), inputs)
     target = Interrupted(WATER.positions)
     target.interrupts = (3,)
@@ -175,7 +165,7 @@ def test_an_interrupt_in_the_target_leaves_a_calculator_that_goes_on_exactly(tmp
 @pytest.mark.parametrize("where", ["append", "log", "save_state", "save_model"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_call_that_broke_off_half_written_says_close_and_resume(tmp_path, monkeypatch, where, error):
-    inputs = list(walk(40))
+    inputs = list(random_walk(WATER, 40))
     expected = ask(open_run(None), inputs)
     calc = open_run(tmp_path / "run")
     asked = ask(calc, inputs[:10])
@@ -227,7 +217,7 @@ def move_an_atom(path):
 def take_rows_of_another_run(path):
     other = path.parent / "other"
     calc = open_run(other)
-    ask(calc, walk(20, seed=9))
+    ask(calc, random_walk(WATER, 20, seed=9))
     calc.close()
     (path / "steps.csv").write_bytes((other / "steps.csv").read_bytes())
 
@@ -242,7 +232,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_was_changed_since_it_was_written_is_refused(tmp_path, change):
     calc = open_run(tmp_path / "run")
-    ask(calc, walk(20))
+    ask(calc, random_walk(WATER, 20))
     calc.close()
     change(tmp_path / "run")
     with pytest.raises(RunDirectoryError, match="is not as it was written") as raised:
@@ -257,7 +247,7 @@ def test_a_target_of_another_name_or_other_parameters_is_refused(tmp_path):
             self.parameters["level"] = level
 
     calc = open_run(tmp_path / "run", Tuned("GFN2"))
-    ask(calc, walk(3))
+    ask(calc, random_walk(WATER, 3))
     calc.close()
     with pytest.raises(RunDirectoryError, match=r"GFN2.*now it is.*GFN1"):
         resume(tmp_path / "run", Tuned("GFN1"))
@@ -267,7 +257,7 @@ def test_a_target_of_another_name_or_other_parameters_is_refused(tmp_path):
 
 
 def test_a_target_that_no_longer_gives_what_was_stored_is_refused_before_the_surrogate_answers(tmp_path):
-    inputs = list(walk(30))
+    inputs = list(random_walk(WATER, 30))
     calc = open_run(tmp_path / "run", threshold=1.0)
     ask(calc, inputs[:10])
     calc.close()
@@ -284,7 +274,7 @@ def test_a_target_that_no_longer_gives_what_was_stored_is_refused_before_the_sur
 
 def test_another_charge_is_refused_at_the_resume(tmp_path):
     def ions(charge):
-        for atoms in walk(4):
+        for atoms in random_walk(WATER, 4):
             atoms.info["charge"] = charge
             yield atoms
 

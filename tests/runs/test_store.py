@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase_proxima import Decision, ProximaCalculator, RunDirectoryError
 from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.runs.store import RunDirectory, read_steps
-from ase_proxima.testing import HarmonicWells, NearestFrame
+from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
 from ase_proxima.types import Frame
 
 # The targets here are stand-ins, cheaper than any surrogate.
@@ -20,16 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarnin
 
 WATER = molecule("H2O")
 SETTINGS = {"error_metric": "energy", "error_bound": 0.05, "controller": "risk", "audit_rate": 0.2}
-
-
-def structures(n, seed=0):
-    rng = np.random.default_rng(seed)
-    positions = WATER.positions.copy()
-    for _ in range(n):
-        positions = positions + rng.normal(0, 0.004, (3, 3))
-        atoms = WATER.copy()
-        atoms.positions = positions
-        yield atoms
 
 
 def parts():
@@ -50,7 +40,7 @@ def ask(calc, inputs):
 def run(tmp_path):
     """A run directory with 80 calls, closed."""
     calc = ProximaCalculator(HarmonicWells(WATER.positions), run_dir=tmp_path / "run", **SETTINGS, **parts())
-    ask(calc, structures(80))
+    ask(calc, random_walk(WATER, 80))
     calc.close()
     return tmp_path / "run"
 
@@ -80,7 +70,7 @@ def test_it_holds_everything_that_a_run_writes(run):
 def test_frames_come_back_to_the_last_bit(run):
     written = []
     calc = ProximaCalculator(HarmonicWells(WATER.positions), **SETTINGS, **parts())
-    ask(calc, structures(80))
+    ask(calc, random_walk(WATER, 80))
     written = calc.frames
     with RunDirectory.open(run) as opened:
         assert len(opened.frames) == len(written) > 10
@@ -99,7 +89,7 @@ def test_two_model_versions_are_kept_at_most(run):
 
 
 def test_a_closed_run_goes_on_as_if_it_had_not_stopped(run):
-    inputs = list(structures(160))
+    inputs = list(random_walk(WATER, 160))
     whole = ProximaCalculator(HarmonicWells(WATER.positions), **SETTINGS, **parts())
     expected = ask(whole, inputs)
     target = HarmonicWells(WATER.positions)
@@ -123,7 +113,7 @@ class DiedError(Exception):
 
 
 def test_a_result_that_was_paid_for_before_the_end_is_not_paid_again(tmp_path, monkeypatch):
-    inputs = list(structures(60))
+    inputs = list(random_walk(WATER, 60))
     expected = ask(ProximaCalculator(HarmonicWells(WATER.positions), **SETTINGS, **parts()), inputs)
     paid = [k for k, (_, decision) in enumerate(expected) if decision is not Decision.SURROGATE]
     for k in (paid[0], paid[1], paid[len(paid) // 2], paid[-1]):
@@ -153,7 +143,7 @@ def _die(*_):
 
 
 def test_results_that_the_resumed_run_passes_by_are_forgotten(tmp_path, monkeypatch):
-    inputs, others = list(structures(40)), list(structures(40, seed=9))
+    inputs, others = list(random_walk(WATER, 40)), list(random_walk(WATER, 40, seed=9))
     target = HarmonicWells(WATER.positions)
     settings = {**SETTINGS, "controller": "baseline"}
     calc = ProximaCalculator(target, run_dir=tmp_path / "run", **settings)
@@ -200,12 +190,12 @@ def test_calls_of_a_surrogate_that_came_trained_are_not_lost(tmp_path):
         **settings,
         **ready(),
     )
-    ask(calc, structures(7))
+    ask(calc, random_walk(WATER, 7))
     calc.close()
     resumed = ProximaCalculator.resume(
         tmp_path / "run", HarmonicWells(WATER.positions), controller=FixedController(0.1), **ready()
     )
-    ask(resumed, list(structures(9))[7:])
+    ask(resumed, list(random_walk(WATER, 9))[7:])
     assert (resumed.stats.n_calls, resumed.stats.n_surrogate) == (9, 9)
     resumed.close()
     assert len(list(read_steps(tmp_path / "run"))) == 9
@@ -238,7 +228,7 @@ def test_joint_bounds_are_settings_too(tmp_path):
     bounds = {"energy": 0.01, "force_max": 0.1}
     target = HarmonicWells(WATER.positions)
     calc = ProximaCalculator(target, error_bound=bounds, run_dir=tmp_path / "run", **parts())
-    ask(calc, structures(10))
+    ask(calc, random_walk(WATER, 10))
     calc.close()
     with pytest.raises(RunDirectoryError, match="error_bound"):
         resume(tmp_path / "run", error_bound={"energy": 0.01, "force_max": 0.2})
@@ -347,7 +337,7 @@ def test_a_row_that_a_kill_cut_is_dropped(run):
     with (run / "steps.csv").open("a") as file:
         file.write("80,abc,surro")
     calc = resume(run)
-    ask(calc, list(structures(90))[80:])
+    ask(calc, list(random_walk(WATER, 90))[80:])
     calc.close()
     with (run / "steps.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -161,3 +161,34 @@ def test_a_tiny_committee_is_trained_compressed_scored_and_answers(tmp_path):
     assert 0 < prediction.std["forces"].max() < 5 * spread
     assert set(prediction.results) == {"energy", "forces", "stress"}
     assert len({member.fingerprint for member in committee.members}) == 2
+
+
+class Cut(Exception):  # noqa: N818  an end from outside, no error of the training
+    """The training is cut."""
+
+
+@pytest.mark.slow
+@pytest.mark.deepmd
+@needs_deepmd
+def test_a_training_that_was_cut_goes_on_from_its_checkpoint(tmp_path):
+    frames = [frame_of(ALUMINIUM, i, seed=i) for i in range(10)]
+    plan, folder = TrainingPlan(2, 400), tmp_path / "models"
+
+    def cut(doing, n_done, n_all):
+        if n_done >= 60:
+            raise Cut
+
+    with pytest.raises(Cut):
+        train_committee(frames, folder, plan, on_progress=cut)
+    before = read_curve(folder / "training-0")
+    assert 60 <= before[-1, 0] < 800
+    assert not (folder / "model-1.pb").exists()
+    with pytest.raises(InputError, match="other frames or settings"):
+        train_committee(frames, folder, TrainingPlan(2, 300), resume=True)
+    summary = train_committee(frames, folder, plan, resume=True)
+    curve = read_curve(folder / "training-0")
+    assert curve[-1, 0] == 400
+    # the steps before the cut are those of the first process: they were not made again
+    assert np.array_equal(curve[: len(before) - 1], before[:-1])
+    assert [row["model"] for row in summary["models"]] == ["model-0.pb", "model-1.pb"]
+    assert len(load_committee(folder).members) == 2

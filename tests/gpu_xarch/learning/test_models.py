@@ -300,6 +300,16 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "nothing.skops")
 
 
+def test_a_model_of_another_version_is_to_be_trained_again(
+    few: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("gpu_xarch.learning.persistence.FORMAT", "gpu_xarch model 1")
+        save_model(train(few, "old"), tmp_path / "m.skops")
+    with pytest.raises(InputError, match="another version of `xarch train`: train the model again"):
+        load_model(tmp_path / "m.skops")
+
+
 @pytest.mark.slow
 def test_predictions_say_how_sure_they_are(pairs: pd.DataFrame, data: TrainingData) -> None:
     trained = train(data, "boosting", max_iter=40)

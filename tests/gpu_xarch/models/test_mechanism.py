@@ -88,3 +88,29 @@ def test_constants_stay_near_their_start_where_pairs_are_few() -> None:
     wild = make_model("mechanism", make_problem("ipc", SOURCE, DEST), stiffness=1e9)
     wild.fit(kernel(), np.array([7.9]))
     np.testing.assert_allclose(wild.parameters_, [one.start for one in PARAMETERS], atol=1e-6)
+
+
+def test_one_warp_waits_as_long_as_the_architecture_makes_it() -> None:
+    waits = [find_gpu(name).wait_cycles for name in ("K40", "GTX 950", "P100", "V100", "RTX 4090")]
+    assert waits == [9, 6, 6, 4, 4]
+    alone = kernel(ipc=0.07, warps=1).assign(achieved_occupancy=1 / 64)
+    assert outcome(alone, "K40", "P100").ipc == pytest.approx([0.07 * 9 / 6], rel=0.1)
+    assert outcome(alone, "P100", "K40").ipc == pytest.approx([0.07 * 6 / 9], rel=0.1)
+
+
+def test_units_that_are_busy_stay_as_busy_on_fewer_schedulers() -> None:
+    assert [find_gpu(name).schedulers for name in ("K40", "P100", "V100")] == [4, 2, 4]
+    for ipc in (2.7, 2.9):  # of four
+        assert outcome(kernel(ipc=ipc), "K40", "P100").ipc == pytest.approx([ipc / 2], rel=0.12)
+        assert outcome(kernel(ipc=ipc / 2), "P100", "K40").ipc[0] > 0.6 * ipc  # longer waits hide some of it
+
+
+def test_rows_of_one_group_weigh_no_more_than_one_against_the_start() -> None:
+    runs = pd.concat([kernel()] * 40, ignore_index=True)
+    fits = [
+        make_model("mechanism", make_problem("ipc", SOURCE, DEST)).fit(runs, np.full(40, 1.0), groups=groups)
+        for groups in (["one"] * 40, [str(i) for i in range(40)])
+    ]
+    start = np.array([one.start for one in PARAMETERS])
+    one, many = (np.abs(fit.parameters_ - start).sum() for fit in fits)
+    assert 0 < one < 0.7 * many

@@ -1,0 +1,78 @@
+"""How far a structure lies from those that the target has answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+__all__ = ["Nearest"]
+
+
+class Nearest:
+    """Distance of a structure from the nearest of others, in Å: the root mean square displacement of a coordinate.
+
+    Displacements are taken to the nearest image and less their mean; of molecules that turn they are those of the turn
+    too. Where the cells differ, they are those at equal scaled coordinates, beside what the strain moves neighbours by.
+    Infinite where none has the same atoms and periodic axes.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms, nearest = bulk("Al", cubic=True), Nearest()
+    >>> moved, strained = atoms.copy(), atoms.copy()
+    >>> moved.positions[0, 0] += 0.2
+    >>> strained.set_cell(1.01 * atoms.cell, scale_atoms=True)
+    >>> round(nearest(moved, [atoms]), 3), round(nearest(strained, [atoms]), 3), nearest(atoms, [atoms[:2]])
+    (0.05, 0.026, inf)
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[int, ...] = ()
+        self._kept: list[Atoms] = []  # holds them, so that no other object has one of their identities
+        self._positions = np.empty((0, 0, 3))
+
+    def __call__(self, atoms: Atoms, known: Sequence[Atoms]) -> float:
+        """Return the distance of `atoms` from the nearest of `known`."""
+        identities = tuple(map(id, known))
+        if identities != self._known:
+            self._known, self._kept = identities, list(known)
+            alike = len({len(x) for x in known}) == 1
+            self._positions = np.array([x.positions for x in known]) if alike else np.empty((0, 0, 3))
+        same = [
+            np.array_equal(x.numbers, atoms.numbers) and np.array_equal(x.pbc, atoms.pbc) for x in self._kept
+        ]
+        if not any(same):
+            return math.inf
+        periodic = bool(atoms.pbc.any())
+        if all(same) and not (periodic and any(_strain(x, atoms).any() for x in self._kept)):
+            return math.sqrt(_squares(atoms.positions - self._positions, atoms, periodic=periodic).min())
+        return math.sqrt(min(_strained(atoms, x) for x, alike in zip(self._kept, same, strict=True) if alike))
+
+
+def _strain(x: Atoms, atoms: Atoms) -> np.ndarray:
+    """Strain that takes the cell of `x` into that of `atoms`; zeros where they are equal to the last bit."""
+    if np.array_equal(x.cell.array, atoms.cell.array):
+        return np.zeros((3, 3))
+    return np.asarray(np.linalg.solve(x.cell.complete(), atoms.cell.complete()) - np.eye(3))
+
+
+def _squares(shifts: np.ndarray, atoms: Atoms, *, periodic: bool) -> np.ndarray:
+    """Mean square displacement of a coordinate, from displacements of shape (..., n_atoms, 3)."""
+    if periodic:
+        scaled = shifts @ np.linalg.inv(atoms.cell.complete())
+        shifts = shifts - (np.round(scaled) * atoms.pbc) @ atoms.cell.array
+    shifts = shifts - shifts.mean(axis=-2, keepdims=True)
+    return np.asarray(np.mean(shifts * shifts, axis=(-2, -1)))
+
+
+def _strained(atoms: Atoms, x: Atoms) -> float:
+    """The same to one structure whose cell may be another."""
+    if not atoms.pbc.any():
+        return float(_squares(atoms.positions - x.positions, atoms, periodic=False))
+    strain = _strain(x, atoms)
+    moved = float(_squares(atoms.positions - x.positions @ (np.eye(3) + strain), atoms, periodic=True))
+    spacing: float = (abs(float(np.linalg.det(atoms.cell.complete()))) / len(atoms)) ** (1 / 3)
+    return moved + 3.0 * float(np.mean(strain * strain)) * spacing * spacing
