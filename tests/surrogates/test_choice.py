@@ -62,7 +62,7 @@ def make():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [6, 24])
+@pytest.mark.parametrize("n", [6, SHORTEST + 8])
 def test_a_choice_keeps_the_contract_before_and_after_it_is_final(n):
     check_surrogate(make, frames(n, seed=1), frames(8, seed=2), [frame.x for frame in frames(3, seed=3)])
 
@@ -73,7 +73,7 @@ def test_the_better_model_answers_whatever_their_order():
         model = BestOfSeveral(dict(reversed(names.items())) if reverse else names)
         model.fit(frames(SHORTEST + 1))
         assert model.chosen == "gradient_gp"
-        assert "surrogate gradient_gp foresees new frames best, after 16" in model.notes[0]
+        assert f"surrogate gradient_gp foresees new frames best, after {SHORTEST}" in model.notes[0]
 
 
 def test_models_that_are_equally_good_leave_the_cheaper_one():
@@ -85,18 +85,18 @@ def test_models_that_are_equally_good_leave_the_cheaper_one():
 
 def test_the_losers_learn_nothing_after_the_choice():
     model = make()
-    model.fit(frames(30))
+    model.fit(frames(SHORTEST + 10))
     assert len(model.candidates["nearest"]._frames) == SHORTEST
-    assert model.candidates["gradient_gp"].n_frames == 30
+    assert model.candidates["gradient_gp"].n_frames == SHORTEST + 10
 
 
 def test_frames_one_by_one_and_all_at_once_lead_to_the_same_choice():
-    known, at_once, one_by_one = frames(20), make(), make()
+    known, at_once, one_by_one = frames(SHORTEST + 4), make(), make()
     at_once.fit(known)
-    for n in range(1, 21):
+    for n in range(1, SHORTEST + 5):
         one_by_one.fit(known[:n])
     assert at_once.notes == one_by_one.notes
-    assert at_once.notes[0].startswith("surrogate gradient_gp foresees new frames best, after 16")
+    assert at_once.notes[0].startswith(f"surrogate gradient_gp foresees new frames best, after {SHORTEST}")
 
 
 class Scripted(NearestFrame):
@@ -120,7 +120,7 @@ def test_who_was_better_at_first_only_loses_and_the_choice_waits_for_it():
     model.fit(rows(9))
     assert model.chosen == "early"
     assert len(late._frames) == 9
-    model.fit(rows(30))
+    model.fit(rows(SHORTEST + 10))
     assert model.chosen == "late"
     assert len(early._frames) == SHORTEST
 
