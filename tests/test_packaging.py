@@ -11,7 +11,12 @@ import ase_proxima
 ROOT = Path(__file__).resolve().parents[1]
 tomllib = pytest.importorskip("tomllib", reason="tomllib came with Python 3.11")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IMPORTED_AS = {"deepmd-kit": "deepmd", "freud-analysis": "freud", "torch": "torch"}
+IMPORTED_AS = {
+    "ase-db-backends": "ase_db_backends",
+    "deepmd-kit": "deepmd",
+    "freud-analysis": "freud",
+    "torch": "torch",
+}
 
 
 def distribution(requirement):

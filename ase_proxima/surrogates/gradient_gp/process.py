@@ -208,7 +208,7 @@ class GradientProcess:
         blocks = covariance_blocks(self._q[:n], self._basis[:n], *images)
         cross = blocks[self._known[:n]]
         expected = self._dual @ cross
-        half = np.array([self._factor.solve_lower(column) for column in cross.T])
+        half = self._factor.solve_lower(cross).T
         own = covariance_blocks(q[None], basis[None], *images)[0]
         own -= half @ half.T
         variance = np.einsum("im,mk,ik->i", directions, own[1:, 1:], directions)

@@ -38,3 +38,16 @@ def test_a_refused_extension_changes_nothing():
 
 def test_an_empty_factor_solves_an_empty_system():
     assert GrowingCholesky().solve_lower(np.empty(0)).shape == (0,)
+
+
+def test_many_right_hand_sides_at_once_are_solved_as_one_by_one():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(150, 150))
+    covariance = root @ root.T + 10.0 * np.eye(150)
+    factor = GrowingCholesky()
+    factor.extend(np.empty((0, 100)), covariance[:100, :100])
+    factor.extend(covariance[:100, 100:], covariance[100:, 100:])
+    sides = rng.normal(size=(150, 7))
+    single = np.array([factor.solve_lower(side) for side in sides.T]).T
+    assert np.abs(factor.solve_lower(sides) - single).max() < 1e-12
+    assert GrowingCholesky().solve_lower(np.empty((0, 3))).shape == (0, 3)
