@@ -1,6 +1,6 @@
 """Four walkers of methane that share their frames against four of their own: calls of the target, true errors.
 
-    python benchmarks/sharing.py [--steps 500] [--out benchmarks/results]
+    python benchmarks/sharing.py [--steps 300] [--out benchmarks/results]
 
 The walkers are at 300, 500, 700 and 1,000 K, side by side, GFN2-xTB in the target's place. They share through SQLite,
 through a PostgreSQL server on loopback (left out where there is none), and on two Dask workers. It writes
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))
 COMMAND = [sys.executable, "-c", "from proxima_cli.proxima_mc import main; main()"]
 TARGET = "xtb:GFN2"
-PERTURB = (0.003, 0.01)
+PERTURB = (0.01,)
 SEEDS = (1, 2)
 
 
@@ -72,12 +72,12 @@ def dask() -> Iterator[str]:
     """Address of a cluster of two workers on loopback."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address.replace("tcp://", "dask://")
 
 
 @click.command()
-@click.option("--steps", default=500, show_default=True, help="Of each chain.")
+@click.option("--steps", default=300, show_default=True, help="Of each chain.")
 @click.option("--out", default=ROOT / "benchmarks" / "results", type=click.Path(path_type=Path))
 def main(steps: int, out: Path) -> None:
     """Measure, and write the table."""
@@ -96,11 +96,10 @@ def main(steps: int, out: Path) -> None:
                         options = [options[0], _emptied(options[1])]
                     runs = Path(folder) / f"{perturb}-{seed}-{way.replace(', ', '-')}"
                     rows += [{"way": way, **row} for row in walk(runs, perturb, seed, steps, *options)]
-                    print(rows[-4:], flush=True)
-    with (out / "sharing.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+                    with (out / "sharing.csv").open("w", newline="") as file:
+                        writer = csv.DictWriter(file, rows[0])
+                        writer.writeheader()
+                        writer.writerows(rows)
     for perturb in PERTURB:
         for way in ways:
             found = [row for row in rows if row["way"] == way and row["perturb"] == perturb]

@@ -58,7 +58,7 @@ class FixedController:
         if observation.error is None or not math.isfinite(observation.error):
             return state
         n = state.n_errors + 1
-        previous = state.mean_error if state.n_errors else 0.0
+        previous = state.mean_error if state.n_errors else observation.error
         return FixedState(n, previous + (observation.error - previous) / n)
 
     def report(self, state: FixedState) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from ase_proxima.apps.statistics import autocorrelation_time, mean_of_chain
+from ase_proxima.apps.statistics import autocorrelation_time, mean_of_chain, sampled_means
 
 
 def ar1(phi, n, seed):
@@ -57,3 +57,62 @@ def test_one_sample_and_none():
     assert math.isnan(mean_of_chain([]).mean)
     with pytest.raises(ValueError, match=r"shape \(n,\)"):
         autocorrelation_time(np.ones((2, 2)))
+
+
+def test_times_of_short_chains_by_hand():
+    """Alternating values have negative correlations, so that the time is one; a slow square wave has a long one."""
+    assert autocorrelation_time([1.0, 3.0] * 50) == 1.0
+    wave = np.repeat([0.0, 1.0, 0.0, 1.0], 4)
+    x = wave - 0.5
+    rho = np.array([np.dot(x[: len(x) - k], x[k:]) for k in range(len(x))]) / np.dot(x, x)
+    taus = 2 * np.cumsum(rho) - 1
+    window = next(k for k in range(len(x)) if k >= taus[k])
+    assert autocorrelation_time(wave, c=1.0) == pytest.approx(taus[window])
+    assert autocorrelation_time(wave, c=1.0) == 1.75
+    first = next(k for k in range(len(x)) if k >= 5 * taus[k])
+    assert autocorrelation_time(wave) == pytest.approx(max(taus[first], 1.0))
+
+
+def test_a_window_that_is_never_reached_takes_the_whole_chain():
+    ramp = np.arange(12.0)
+    x = ramp - ramp.mean()
+    rho = np.array([np.dot(x[: len(x) - k], x[k:]) for k in range(len(x))]) / np.dot(x, x)
+    assert autocorrelation_time(ramp, c=1e9) == pytest.approx(max(2 * rho.sum() - 1, 1.0))
+
+
+def test_two_samples_are_a_chain_and_one_is_none():
+    assert autocorrelation_time([0.0, 1.0]) == 1.0
+    with pytest.raises(ValueError, match=r"at least 2, got \(1,\)"):
+        autocorrelation_time([1.0])
+
+
+def test_the_mean_by_hand():
+    result = mean_of_chain([1.0, 3.0] * 50)
+    assert (result.mean, result.tau, result.n_independent, result.reliable) == (2.0, 1.0, 100.0, True)
+    assert result.error == pytest.approx(math.sqrt(1.0 / 99))
+    nineteen = mean_of_chain([1.0, 3.0] * 9 + [1.0])
+    assert (nineteen.n_independent, nineteen.reliable) == (19.0, False)
+    twenty = mean_of_chain([1.0, 3.0] * 10)
+    assert (twenty.n_independent, twenty.reliable) == (20.0, True)
+    pair = mean_of_chain([1.0, 3.0])
+    assert (pair.mean, pair.error, pair.n_independent) == (2.0, 1.0, 2.0)
+
+
+def test_of_one_sample_no_error_is_known():
+    one, none = mean_of_chain([3.0]), mean_of_chain([])
+    assert (one.mean, one.n_independent, one.reliable) == (3.0, 1.0, False)
+    assert (none.n_independent, none.reliable) == (0.0, False)
+    assert math.isnan(one.error)
+    assert math.isnan(one.tau)
+
+
+def test_what_is_said_of_a_sampled_molecule():
+    energy, gyration = mean_of_chain([1.0, 3.0] * 50), mean_of_chain([2.0, 2.5] * 5)
+    assert sampled_means(energy, gyration) == {
+        "energy": 2.0,
+        "energy_error": energy.error,
+        "radius_of_gyration": 2.25,
+        "radius_of_gyration_error": gyration.error,
+        "autocorrelation_time": gyration.tau,
+        "reliable_error_bars": False,
+    }

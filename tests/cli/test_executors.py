@@ -164,7 +164,7 @@ def test_melting_runs_on_dask_equal_those_of_this_process(folder, cluster):
     settings = MeltingSettings(size=2)
     points = [PhasePoint(660.0, 17.0, 0.08), PhasePoint(880.0, 17.4, 0.13), PhasePoint(880.0, 18.6, 0.2)]
     cells = settings.crystal(cells=2)
-    prepared = Preparation(1100.0, (points[0], points[1]), points[2], len(cells), 1.0)
+    prepared = Preparation(1100.0, (points[0], points[1]), points[2], 850.0, len(cells), 1.0)
     write_json(study / "preparation.json", asdict(prepared))
     ase.io.write(study / "starts.traj", [cells, cells])
     options = ["--size", "2", "--strategy", "baseline", "--steps", "10", "--runs", "2", "--temps", "700"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ase_proxima.controllers.linear import LinearController, update_threshold
+from ase_proxima.controllers.linear import LinearController, LinearState, update_threshold
 from ase_proxima.types import Observation
 
 sizes = st.floats(1e-6, 1e6)
@@ -140,3 +140,80 @@ def test_a_threshold_that_moves_one_way_does_not_oscillate():
 def test_impossible_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         LinearController(**{"error_bound": 1.0, **arguments})
+
+
+def test_thresholds_by_hand():
+    """Two observations: the slope of the first alone is error over uncertainty, then that of the line."""
+    controller = LinearController(1.0, threshold_init=0.5, max_step=10.0)
+    first, second = run(controller, [(0.5, 2.0), (1.0, 5.0)])[1:]
+    assert (first.alpha, first.threshold) == (4.0, 0.5 - (2.0 - 1.0) / 4.0)
+    assert second.alpha == pytest.approx(6.0)
+    assert second.threshold == pytest.approx(max(0.25 - (3.5 - 1.0) / 6.0, 0.0))
+    assert first.last_step == -0.25
+    assert first.alternations == (0,)
+
+
+def test_the_step_and_the_limits_hold_at_their_values():
+    assert update_threshold(0.5, error=0.9, error_bound=0.1, alpha=1.0, max_step=0.3) == pytest.approx(0.2)
+    assert update_threshold(0.5, error=0.1, error_bound=0.9, alpha=1.0, max_step=0.3) == pytest.approx(0.8)
+    assert update_threshold(0.5, error=0.3, error_bound=0.1, alpha=1.0) == pytest.approx(0.4)
+    controller = LinearController(1.0, threshold_init=0.5, threshold_min=0.45, threshold_max=0.55)
+    assert run(controller, [(0.1, 9.0)])[-1].threshold == 0.45
+    assert run(controller, [(0.1, 0.01)])[-1].threshold == 0.55
+
+
+def test_a_falling_line_is_replaced_by_the_ratio_of_the_means():
+    state = run(LinearController(1.0), [(1.0, 4.0), (3.0, 2.0)])[-1]
+    assert state.alpha == pytest.approx(6.0 / 4.0)
+
+
+def test_without_any_slope_the_pairs_are_kept_and_nothing_moves():
+    controller = LinearController(1.0, threshold_init=0.4)
+    state = run(controller, [(0.0, 3.0)])[-1]
+    assert (state.threshold, state.uncertainties, state.errors) == (0.4, (0.0,), (3.0,))
+    assert math.isnan(state.alpha)
+    state = controller.observe(controller.init(), seen(0.5, 0.0))
+    assert (state.threshold, state.errors) == (0.4, (0.0,))
+
+
+def test_a_verdict_names_threshold_and_slope():
+    controller = LinearController(1.0, threshold_init=0.4)
+    state = run(controller, [(1.0, 1.0)])[-1]
+    trusted, flagged = controller.decide(state, 0.39), controller.decide(state, 0.4)
+    assert (trusted.trusts, trusted.audit_probability, trusted.threshold, trusted.alpha) == (
+        True,
+        0.0,
+        0.4,
+        1.0,
+    )
+    assert (flagged.trusts, flagged.audit_probability) == (False, 1.0)
+
+
+def test_the_smallest_settings_that_are_possible():
+    controller = LinearController(1e-9, window=2, max_step=1e-9, threshold_min=0.0, threshold_max=0.0)
+    assert controller.init().threshold == 0.0
+    assert LinearController(1.0).threshold_max == math.inf
+    assert LinearController(1.0).window == 50
+
+
+def test_turns_are_counted_over_the_latest_twenty_updates():
+    controller = LinearController(0.9, window=3, threshold_init=0.5)
+    errors = [1.0, 1.0, 1.0, 0.4, 1.6, 0.4] * 10
+    states = run(controller, [(0.5 + 0.01 * k, e) for k, e in enumerate(errors)])
+    assert len(states[-1].alternations) == 20
+    calm = run(controller, [(0.5, 0.9)] * 3)[-1]
+    assert calm.alternations == (0, 0, 0)
+    assert calm.last_step == 0.0
+    still = LinearController(0.9, window=3)
+    for turns, told in ((15, False), (16, True)):
+        state = LinearState(0.5, alternations=(1,) * turns + (0,) * (20 - turns), errors=(1.0,))
+        assert bool(still.report(state)["notes"]) is told
+
+
+def test_the_report_says_what_was_seen():
+    controller = LinearController(1.0)
+    assert math.isnan(controller.report(controller.init())["error_estimate"])
+    report = controller.report(run(controller, [(1.0, 2.0), (1.0, 4.0)])[-1])
+    assert report["error_estimate"] == 3.0
+    assert math.isnan(report["error_upper"])
+    assert math.isnan(report["error_estimate_se"])

@@ -139,4 +139,5 @@ def test_a_summary_counts_runs_a_temperature_and_calls():
     assert summary["share_trusted"] == pytest.approx(0.96)
     assert 840 < summary["melting_temperature_K"] < 900
     assert summary["flat"]["std_K"] > summary["std_K"]
+    assert 1.0 < summary["slope"] < 100.0
     assert outcome_of(runs[2]).liquid == 0.4
