@@ -10,8 +10,9 @@ from proxima_cli.xarch_collect import collect
 from proxima_cli.xarch_curate import curate, next_, portability
 from proxima_cli.xarch_data import info, ingest
 from proxima_cli.xarch_model_reports import report, select
-from proxima_cli.xarch_models import evaluate, predict, train
+from proxima_cli.xarch_models import evaluate, train
 from proxima_cli.xarch_pairs import label, pair
+from proxima_cli.xarch_predict import predict
 from proxima_cli.xarch_reference import gpus, metrics
 from proxima_cli.xarch_simulate import simulate
 from proxima_cli.xarch_views import compare, export, roofline

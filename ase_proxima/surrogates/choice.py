@@ -1,4 +1,4 @@
-"""Several surrogates, fitted side by side to the first frames; the one that foresees the next frames best stays."""
+"""Several surrogates, fitted side by side to the first frames; the one that foresaw the next frames best stays."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ from ase_proxima.types import Frame, Prediction
 
 __all__ = ["BestOfSeveral"]
 
-FORMAT = 2
+FORMAT = 1
 FILE = "choice.json"
 
-WINDOW = 8
-"""Latest frames by whose errors candidates are compared: who is better near the first structure may be worse later
-(aspirin: errors of `gradient_gp` 0.3 of the other's over the first eight frames of a run, 1.6 over the next eight)."""
-SHORTEST, LONGEST = 16, 64
-"""Frames foreseen before the choice may be final, and at which it is in any case."""
-FAR = 2.0
-"""How much smaller than all others an error must be for a choice before that."""
+TRIAL_FRAMES = 8
+"""Frames foreseen before the choice is final."""
+
 CLEARLY = 1.1
 """How much smaller the error of a later candidate must be: the first is the one that costs less."""
 
@@ -35,8 +31,8 @@ class BestOfSeveral:
     """Surrogates that learn in place, compared on every new frame before they learn it.
 
     The error at a frame that a model has not yet seen is what a run depends on, and costs no call of the target.
-    The candidate with the smallest geometric mean of these errors over the latest eight frames answers. When it is far
-    ahead, or 64 frames were foreseen, the choice is final and the others are dropped.
+    Until the choice is final the candidate with the smallest geometric mean of these errors answers; then the
+    others are dropped.
 
     Parameters
     ----------
@@ -96,9 +92,9 @@ class BestOfSeveral:
         """Which candidate answers, and why."""
         if len(self.candidates) == 1 or not self._logs[self.chosen]:
             return ()
-        errors = {name: math.exp(mean) for name, mean in self._means(list(self.candidates)).items()}
+        errors = {name: math.exp(np.mean(logs)) for name, logs in self._logs.items()}
         others = ", ".join(f"{name} {error:.2g}" for name, error in errors.items() if name != self.chosen)
-        when = "best so far" if len(self._alive) > 1 else f"best, after {len(self._logs[self.chosen])}"
+        when = "best so far" if len(self._alive) > 1 else f"best, by the first {len(self._logs[self.chosen])}"
         return (
             f"surrogate {self.chosen} foresees new frames {when}: mean error {errors[self.chosen]:.2g}, {others}",
         )
@@ -123,17 +119,11 @@ class BestOfSeveral:
         """Add the errors at a frame that no candidate has seen, and choose."""
         for name in self._alive:
             self._logs[name].append(math.log(_error(self.candidates[name].predict(frame.x), frame)))
-        means = self._means(self._alive)
+        means = {name: float(np.mean(self._logs[name])) for name in self._alive}
         best = min(means, key=means.__getitem__)
         self.chosen = next(name for name in self._alive if means[name] <= means[best] + math.log(CLEARLY))
-        n = len(self._logs[self.chosen])
-        far = all(means[name] > means[best] + math.log(FAR) for name in self._alive if name != best)
-        if n >= LONGEST or (n >= SHORTEST and far):
+        if len(self._logs[self.chosen]) >= TRIAL_FRAMES:
             self._alive = [self.chosen]
-
-    def _means(self, names: Sequence[str]) -> dict[str, float]:
-        """Mean logarithms of the latest errors."""
-        return {name: float(np.mean(self._logs[name][-WINDOW:])) for name in names}
 
     def predict(self, x: Any) -> Prediction:
         """Prediction of the candidate that has been best so far."""
