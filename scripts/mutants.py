@@ -56,6 +56,12 @@ MODULES = {
 """Modules of the pure core, with the tests that must notice a change; their doctests run as well."""
 EQUIVALENT = {
     "if not TYPE_CHECKING:": "imports for annotations alone",
+    "(truth * ": "the product of truths is their conjunction",
+    "(~truth * ": "the product of truths is their conjunction",
+    "else -1.0": "what is not positive is no spread",
+    "if total != 0": "a sum of squares is not negative",
+    "if value >= value": "only NaN is not itself",
+    "if value <= value": "only NaN is not itself",
     "strict=False": "both sequences are made of the same rows",
     'how >= "suite"': "no other kind of split comes later in the alphabet",
     'how >= "kernel"': "application is the only other one that comes so far",

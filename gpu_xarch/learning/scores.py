@@ -128,6 +128,6 @@ def bootstrap(
     for _ in range(n):
         drawn = rng.integers(0, len(names), len(names))
         values.append(statistic(np.concatenate([members[i] for i in drawn])))
-    tail = (1.0 - level) / 2.0
+    tail = 0.5 - 0.5 * level
     low, high = np.nanquantile(values, [tail, 1.0 - tail])
     return float(low), float(high)

@@ -29,6 +29,19 @@ def test_relative_errors_need_a_true_value_above_zero() -> None:
     assert all(math.isnan(found[name]) for name in ("mape", "median_ape", "r2"))
 
 
+def test_a_small_spread_is_a_spread_and_a_negative_value_has_no_relative_error() -> None:
+    found = score(np.array([-0.1, 0.1]), np.array([-0.1, 0.2]))
+    assert (found["n_zero"], found["mape"]) == (1.0, pytest.approx(1.0))
+    assert found["r2"] == pytest.approx(1.0 - 0.01 / 0.02)
+
+
+def test_settings_are_named() -> None:
+    with pytest.raises(TypeError):
+        score(np.ones(1), np.ones(1), True)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        bootstrap(lambda rows: 0.0, ["a"], 5)  # type: ignore[misc]
+
+
 def test_of_nothing_nothing_is_known() -> None:
     found = score(np.array([]), np.array([]))
     assert (found["n"], found["n_zero"]) == (0.0, 0.0)
@@ -36,15 +49,16 @@ def test_of_nothing_nothing_is_known() -> None:
 
 
 def test_scores_of_labels_by_hand() -> None:
-    y = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
-    said = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0])
-    assert confusion(y, said) == {"tp": 2, "fn": 1, "fp": 1, "tn": 3}
+    y = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    said = np.array([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    assert confusion(y, said) == {"tp": 3, "fn": 1, "fp": 1, "tn": 3}
     assert score(y, said, classifies=True) == {
-        "n": 7.0,
-        "accuracy": pytest.approx(5 / 7),
+        "n": 8.0,
+        "accuracy": pytest.approx(6 / 8),
         "false_positive_rate": pytest.approx(1 / 4),
-        "false_negative_rate": pytest.approx(1 / 3),
+        "false_negative_rate": pytest.approx(1 / 4),
     }
+    assert score(y[:1], said[:1], classifies=True)["accuracy"] == 1.0
 
 
 def test_a_label_is_what_lies_above_one_half() -> None:
@@ -83,6 +97,15 @@ def test_whole_groups_are_drawn() -> None:
     assert set(seen) == {a + a, a + b, b + a, b + b}
     for drawn in set(seen):
         assert 60 < seen.count(drawn) < 140
+
+
+def test_each_of_three_groups_comes_with_its_own_rows() -> None:
+    groups = ["b", "a", "c", "a", "c", "c"]
+    own = {"a": (1, 3), "b": (0,), "c": (2, 4, 5)}
+    seen: list[tuple[int, ...]] = []
+    bootstrap(lambda rows: float(len(seen.append(tuple(rows.tolist())) or rows)), groups)
+    assert len(seen) == 1000
+    assert set(seen) == {own[x] + own[y] + own[z] for x in own for y in own for z in own}
 
 
 def test_the_interval_leaves_half_of_the_rest_on_either_side() -> None:
