@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+
+def pytest_configure():
+    """Started in the background of a shell, a process and all its children ignore Ctrl-C, which some tests send."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
