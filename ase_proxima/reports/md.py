@@ -24,6 +24,8 @@ __all__ = ["diffusion", "md_lines", "plot_md", "report_md"]
 
 SETTLING = 0.2
 """Share of a run that is left out of means, as it settles."""
+OVERHEATED = 3.0
+"""Mean temperature over that of the thermostat above which a run is told to have blown up; two atoms swing by 60 %."""
 RDF_BINS, RDF_MOST = 100, 8.0
 """Bins of the radial distribution function, and the largest distance in Å, at most half the cell."""
 FEW_FRAMES = 10
@@ -69,6 +71,7 @@ def report_md(run_dir: Path) -> dict[str, Any]:
         "time_fs": float(columns["step"][-1]) * settings.timestep_fs,
         "temperature_K": temperature.mean,
         "temperature_error_K": temperature.error,
+        "temperature_set_K": None if settings.ensemble == "nve" else settings.temperature_K,
         "volume": float(np.mean(columns["volume"][settled])),
         "drift_meV_per_atom": (
             _rise(columns["step"], conserved) / len(start) * 1000 if settings.ensemble == "nve" else None
@@ -153,6 +156,12 @@ def md_lines(report: Mapping[str, Any]) -> list[str]:
         f"{report['ensemble']}, {report['n_atoms']} atoms, {report['n_steps']:,} steps, {report['time_fs']:,.0f} fs",
         f"temperature {format_with_error(report['temperature_K'], report['temperature_error_K'])} K",
     ]
+    wanted = report["temperature_set_K"]
+    if wanted and not report["temperature_K"] <= OVERHEATED * wanted:
+        lines.append(
+            f"far above the {wanted:g} K of the thermostat: the run means nothing; look at the first steps, "
+            "then shorten the time step, or change the structure or the target"
+        )
     if report["drift_meV_per_atom"] is not None:
         known = ", work of switches taken off" if report["blending"] else ""
         lines.append(f"energy drift {format_number(report['drift_meV_per_atom'])} meV an atom{known}")
