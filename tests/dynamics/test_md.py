@@ -205,7 +205,14 @@ def test_a_report_knows_structure_and_displacement(tmp_path):
     assert 0 < report["msd"]["msd"][4] < 0.1
     assert report["diffusion_A2_per_fs"] is None
     assert any(line.startswith("energy drift") for line in md_lines(report))
-    plot_md(report).savefig(tmp_path / "md.png")
+    figure = plot_md(report)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "temperature (K)",
+        "energy (meV an atom)",
+        "g(r)",
+        "mean-square displacement (Å²)",
+    ]
+    figure.savefig(tmp_path / "md.png")
     assert (tmp_path / "md.png").stat().st_size > 20_000
     with (run_dir / "trajectory.xyz").open("a") as file:  # as a kill leaves it
         file.write("32\nLatt")
