@@ -127,6 +127,11 @@ class MDSettings:
             raise InputError(f"the temperature must be above 0 K, got {self.temperature_K}")
         if not math.isfinite(self.pressure_GPa):
             raise InputError(f"the pressure must be a number, got {self.pressure_GPa} GPa")
+        if self.pressure_GPa and not self.ensemble.startswith("npt"):
+            raise InputError(
+                f"the ensemble {self.ensemble} has no barostat for a pressure of {self.pressure_GPa:g} GPa: "
+                "choose npt or npt-z, or leave --pressure out"
+            )
         if self.ensemble.startswith("npt"):
             if not atoms.pbc.all():
                 raise InputError(
