@@ -36,6 +36,7 @@ from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.training import BackgroundTraining
 from ase_proxima.types import Decision, Results, Stats
 from ase_proxima.types.identity import electronic_state, fingerprint
+from ase_proxima.types.words import is_plural
 
 __all__ = ["ProximaCalculator"]
 
@@ -278,8 +279,9 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             if name not in self._told:
                 self._told.add(name)
                 remedy = REMEDIES.get(name, "ask for it rarely, or ask the target itself")
+                it = "them" if is_plural(name) else "it"
                 self._warn(
-                    f"no error bound covers {name}, so the target answers each call that asks for it: {remedy}"
+                    f"no error bound covers {name}, so the target answers each call that asks for {it}: {remedy}"
                 )
 
     def _warn(self, message: str) -> None:

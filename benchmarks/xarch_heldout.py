@@ -125,7 +125,7 @@ def main(
     only: str | None,
     targets: str,
 ) -> None:
-    """Run the benchmark; rows of the table that are not measured again stay."""
+    """Run the benchmark; rows of the table, other models' too, that are not measured again stay."""
     folder = shared_data()
     if not (folder / "nvprof").is_dir():
         raise SystemExit(f"no real profiles: neither $XARCH_SHARED_DATA nor {folder} has a folder nvprof")
@@ -147,8 +147,9 @@ def main(
             pairs = (table["source.device"] + " -> " + table["dest.device"]).to_numpy(str)
             parts |= {name: np.flatnonzero(pairs == name) for name in sorted(set(pairs))}
         new = rows_of(case, result, parts, time.process_time() - start)
-        key = (case, data.problem.target, split)
-        rows = [row for row in rows if (row["case"], row["target"], row["split"]) != key] + new
+        done = {(case, data.problem.target, split, name) for name in result.predictions}
+        kept = [row for row in rows if (row["case"], row["target"], row["split"], row["model"]) not in done]
+        rows = kept + new
         click.echo(
             pd.DataFrame(new).drop(columns=["case", "split", "repeats", "cpu_s"]).to_string(index=False)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,11 +117,15 @@ def md(
     for line in md_lines(report):
         click.echo(line)
     n_runs = summary["n_target"] + summary["n_audit"]
-    estimate = summary["error_estimate"]
-    click.echo(
-        f"target runs {n_runs:,} of {summary['n_calls']:,} calls; estimated mean error "
-        + (f"{estimate:.2g}" if isinstance(estimate, float) else str(estimate))
-    )
+    click.echo(f"target runs {n_runs:,} of {summary['n_calls']:,} calls; {_mean_error(summary)}")
     for note in summary["notes"]:
         click.echo(f"note: {note}", err=True)
     click.echo(f"run in {out}; see it again with: proxima report {out}")
+
+
+def _mean_error(summary: Mapping[str, Any]) -> str:
+    """What is known of the mean error over the trusted calls, in words."""
+    if not summary["n_audit"] + summary["n_surrogate"]:
+        return "none was trusted"
+    estimate = summary["error_estimate"]
+    return "estimated mean error " + (f"{estimate:.2g}" if isinstance(estimate, float) else str(estimate))

@@ -163,6 +163,7 @@ def train(
         )
     if card["simulated_rows"]:
         click.echo(f"SIMULATED: {card['simulated_rows']} of the rows were made by a model, not measured")
+    _echo_unknown(problem)
     for groups in ("suites", "applications"):
         if scores := card.get(f"held_out_{groups}"):
             click.echo(f"{groups} left out: {_score_line(scores, problem)}")
@@ -289,6 +290,7 @@ def evaluate(
         return
     if rows.simulated:
         click.echo(f"SIMULATED: {rows.simulated} of the {len(rows)} rows were made by a model, not measured")
+    _echo_unknown(rows.problem)
     _echo_scores(scores, label=rows.problem.classifies, unit=rows.problem.unit)
     if by_application:
         header = ("application", "rows", *result.predictions)
@@ -303,6 +305,18 @@ def evaluate(
         )
     for name in names:
         click.echo(result.words(name))
+
+
+def _echo_unknown(problem: Problem) -> None:
+    """Say which GPU of a problem between two has no data sheet, and what that costs."""
+    from gpu_xarch.models import ANY
+
+    sides = {getattr(problem, side) for side in ("source", "dest") if problem.spec(side) is None} - {ANY}
+    if sides and not problem.same_gpu:
+        click.echo(
+            f"no data sheet of {', '.join(sorted(sides))}: the mechanism is old = new, and only what the pairs teach "
+            "is added (xarch gpus --add FILE)"
+        )
 
 
 def _echo_scores(scores: list[dict[str, Any]], *, label: bool, unit: str) -> None:

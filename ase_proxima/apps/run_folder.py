@@ -17,6 +17,7 @@ from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import ElectronicState, check_prior, parse_target, target_state
+from ase_proxima.targets.contract import drop_assumed
 from ase_proxima.types.identity import fingerprint
 
 __all__ = ["open_run", "read_summary", "refuse_other_settings"]
@@ -85,6 +86,7 @@ def open_run(
             _refuse_other_start(atoms, run_dir)
             calculator = ProximaCalculator.resume(run_dir, exact, **arguments)
         else:
+            drop_assumed(exact, atoms)
             calculator = ProximaCalculator(exact, run_dir=run_dir, share=share, **arguments)
         try:
             begin = partial(

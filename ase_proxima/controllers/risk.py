@@ -163,7 +163,7 @@ class RiskController:
                 known = min(error, self.cap * max(self.error_bound, state.ratio * uncertainty))
                 new = (uncertainty, known, observation.model_version, observation.distance)
                 seen = (*seen, new)[-self.window :]
-                if error > limit:
+                if error > known:
                     outliers = _count(outliers, error, state.n_calls)
         state = replace(
             state,
@@ -251,13 +251,13 @@ class RiskController:
             )
         if state.outliers.n:
             n, largest = state.outliers.n, f"{state.outliers.largest:.3g} at call {state.outliers.call}"
-            limit = f"{self.cap:g} times the bound"
+            limit = f"{self.cap:g} times the bound and what was expected"
             seen = (
                 f"an error above {limit} was seen, {largest}"
                 if n == 1
                 else f"{n} errors above {limit} were seen, the largest {largest}"
             )
-            notes.append(f"{seen}: look at that frame")
+            notes.append(f"{seen}: look at that call")
         return tuple(notes)
 
 

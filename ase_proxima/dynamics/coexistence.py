@@ -11,6 +11,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import BaseCalculator
 from ase.constraints import FixAtoms
+from ase.data import covalent_radii
 from ase.md.langevin import Langevin
 from ase.md.nose_hoover_chain import IsotropicMTKNPT, MaskedMTKNPT
 from numpy.random import Generator
@@ -71,6 +72,8 @@ MOST_HEATING_STEPS = 40_000
 """From which on a crystal that did not melt is given up: 8,000 K at the rate above."""
 CUBIC = ("fcc", "bcc", "diamond")
 """Structures whose one lattice constant is found from a volume."""
+NEAREST = (0.3, 4.0)
+"""Least and most that neighbours of a crystal may be apart, in covalent diameters: metals 0.8 to 1.2, neon 2.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def build_crystal(structure: str, element: str, size: tuple[int, int, int], a: f
     Raises
     ------
     InputError
-        If the structure is not among these, the element is unknown, or its lattice constant is not known.
+        If the structure is not among these, the element is unknown, or its lattice constant is not known or absurd.
 
     Examples
     --------
@@ -140,12 +143,22 @@ def build_crystal(structure: str, element: str, size: tuple[int, int, int], a: f
         raise InputError(f"the structure must be one of {', '.join(CUBIC)}, got {structure!r}")
     if min(size) < 2:
         raise InputError(f"the crystal must have at least 2 cells along each axis, got {size}")
+    if a is not None and not 0 < a < math.inf:
+        raise InputError(f"a lattice constant must be positive, got {a} Å")
     try:
-        return bulk(element, structure, a=a, cubic=True) * size
+        crystal = bulk(element, structure, a=a, cubic=True) * size
     except (KeyError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{structure} {element} cannot be built ({error}): check the symbol, and give its lattice constant"
         ) from error
+    apart = float(crystal.get_distances(0, range(1, len(crystal)), mic=True).min())
+    diameter = 2 * float(covalent_radii[crystal.numbers[0]])
+    if not NEAREST[0] <= apart / diameter <= NEAREST[1]:
+        raise InputError(
+            f"{structure} {element} with a lattice constant of {a} Å has its atoms {apart:.3g} Å apart, "
+            f"where a bond is some {diameter:.2g} Å: give it in Å"
+        )
+    return crystal
 
 
 def thermalise(atoms: Atoms, temperature_K: float | NDArray[np.float64], rng: Generator) -> None:

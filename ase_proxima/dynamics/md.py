@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -28,6 +29,7 @@ from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.append_log import read_rows
 from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import check_prior, parse_target, refuse_same, target_state
+from ase_proxima.targets.contract import drop_assumed
 from ase_proxima.types import Stats
 from ase_proxima.types.identity import same_input
 
@@ -125,6 +127,11 @@ class MDSettings:
             raise InputError(f"the temperature must be above 0 K, got {self.temperature_K}")
         if not math.isfinite(self.pressure_GPa):
             raise InputError(f"the pressure must be a number, got {self.pressure_GPa} GPa")
+        if self.pressure_GPa and not self.ensemble.startswith("npt"):
+            raise InputError(
+                f"the ensemble {self.ensemble} has no barostat for a pressure of {self.pressure_GPa:g} GPa: "
+                "choose npt or npt-z, or leave --pressure out"
+            )
         if self.ensemble.startswith("npt"):
             if not atoms.pbc.all():
                 raise InputError(
@@ -198,8 +205,16 @@ def run_md(
             check_prior(settings.prior, atoms, target_state(target, atoms))
     if settings.error_metric is not None:
         parts["error_metric"] = settings.error_metric
+    exact = parse_target(settings.target, atoms=atoms)
+    if not going_on:
+        drop_assumed(exact, atoms)
+    lacking = [name for name in ("energy", "forces") if name not in exact.implemented_properties]
+    if lacking:
+        raise InputError(
+            f"dynamics needs energy and forces; target {settings.target!r} offers no {' and no '.join(lacking)}"
+        )
     with bounded(
-        parse_target(settings.target, atoms=atoms),
+        exact,
         run_dir,
         resume=going_on,
         error_bound=settings.error_bound,
@@ -283,8 +298,11 @@ class _Walker:
         self._rows = self._open("md.csv", state)
         self._frames = self._open("trajectory.xyz", state)
         if state is None:
-            self._rows.write((",".join(COLUMNS) + "\n").encode())
-            self._write()
+            with ExitStack() as files:
+                files.push(self.__exit__)
+                self._rows.write((",".join(COLUMNS) + "\n").encode())
+                self._write()
+                files.pop_all()
 
     def _integrator(self) -> MolecularDynamics:
         settings, timestep = self.settings, self.settings.timestep_fs * units.fs

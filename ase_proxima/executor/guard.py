@@ -30,13 +30,20 @@ class Guard:
     ...         pass
     Traceback (most recent call last):
     ...
-    ase_proxima.errors.InputError: another call is still running: ...
+    ase_proxima.errors.RunDirectoryError: a call came while another of the same thread is running, or was ...
     """
 
     def __init__(self, owner: tuple[int, int] | None = None) -> None:
         self._owner = owner
         self._lock = threading.Lock()
+        self._latest_thread: int | None = None
         self._broken = ""
+
+    @property
+    def _remedy(self) -> str:
+        if self._owner is None:
+            return "make a new one, since this one keeps nothing on disk"
+        return "close it and resume, which goes on exactly"
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -45,7 +52,8 @@ class Guard:
         Raises
         ------
         InputError
-            If another call is running, this is another process or thread, or an earlier call broke off half-way.
+            If another call is running, this is another process or thread, or an earlier call broke off half-way: then
+            a `RunDirectoryError`, which names the remedy.
         """
         if self._owner is not None and self._owner[0] != os.getpid():
             raise InputError(
@@ -58,10 +66,16 @@ class Guard:
                 "make a calculator with a run directory of its own"
             )
         if not self._lock.acquire(blocking=False):
+            if self._latest_thread in (None, threading.get_ident()):
+                raise RunDirectoryError(
+                    "a call came while another of the same thread is running, or was interrupted just as it began or "
+                    f"ended: make none from within the target; after an interrupt, {self._remedy}"
+                )
             raise InputError(
                 "another call is still running: wait for it, or give each thread a calculator of its own"
             )
         try:
+            self._latest_thread = threading.get_ident()
             if self._broken:
                 raise RunDirectoryError(self._broken)
             yield
@@ -74,12 +88,7 @@ class Guard:
         try:
             yield
         except BaseException as error:
-            remedy = (
-                "close it and resume, which goes on exactly"
-                if self._owner is not None
-                else "make a new one, since this one keeps nothing on disk"
-            )
-            self._broken = f"the run broke off while {what} ({type(error).__name__}): {remedy}"
+            self._broken = f"the run broke off while {what} ({type(error).__name__}): {self._remedy}"
             raise
 
     def close(self) -> None:

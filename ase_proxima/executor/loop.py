@@ -37,6 +37,7 @@ from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy, Uncerta
 from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.training import BackgroundTraining, never_trains
 from ase_proxima.types import Decision, ErrorsSeen, Frame, Observation, Prediction, Results, Stats, Verdict
+from ase_proxima.types.words import is_plural
 
 __all__ = ["Executor"]
 
@@ -479,10 +480,12 @@ class Executor:
         for criterion in self.criteria:
             error = criterion.measure(frame.x, frame.results, results)
             if error is not None and error > REPEATED_WITHIN * criterion.bound:
+                what = criterion.property or "answer"
+                other = "other" if is_plural(what) else "another"
                 raise RunDirectoryError(
-                    f"the target gives another {criterion.property or 'answer'} than the run has stored for call "
-                    f"{frame.step}, off by {error:.3g} (allowed: {REPEATED_WITHIN * criterion.bound:.3g}): resume with "
-                    "the same target, or choose another run directory"
+                    f"the target gives {other} {what} than the run has stored for call {frame.step}, off by "
+                    f"{error:.3g} (allowed: {REPEATED_WITHIN * criterion.bound:.3g}): resume with the same target, or "
+                    "choose another run directory"
                 )
         self._unverified = None
 

@@ -105,9 +105,8 @@ class Options:
             name, _ = find_metric(metric)
             needed = METRIC_PROPERTIES.get(name)
             if isinstance(metric, str) and needed not in self.properties:
-                raise InputError(
-                    f"the error metric {name!r} needs {needed}; there is {', '.join(self.properties)}"
-                )
+                there = ", ".join(self.properties) or "nothing of which surrogates learn"
+                raise InputError(f"the error metric {name!r} needs {needed}; the target offers {there}")
             make_controller(self.controller, bound, self.bound_over, self.audit_rate, None)
         self._check_trained()
         if self.uncertainty == "ensemble" and isinstance(self.surrogate, str):

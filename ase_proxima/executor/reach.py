@@ -30,26 +30,25 @@ class Nearest:
     """
 
     def __init__(self) -> None:
-        self._known: tuple[int, ...] = ()
-        self._kept: list[Atoms] = []  # holds them, so that no other object has one of their identities
-        self._positions = np.empty((0, 0, 3))
+        # Identities of the structures; the structures, so that no other object has one of these; their positions.
+        # Replaced in one assignment: an interrupt leaves all of the old or all of the new.
+        self._known: tuple[tuple[int, ...], list[Atoms], np.ndarray] = ((), [], np.empty((0, 0, 3)))
 
     def __call__(self, atoms: Atoms, known: Sequence[Atoms]) -> float:
         """Return the distance of `atoms` from the nearest of `known`."""
         identities = tuple(map(id, known))
-        if identities != self._known:
-            self._known, self._kept = identities, list(known)
+        if identities != self._known[0]:
             alike = len({len(x) for x in known}) == 1
-            self._positions = np.array([x.positions for x in known]) if alike else np.empty((0, 0, 3))
-        same = [
-            np.array_equal(x.numbers, atoms.numbers) and np.array_equal(x.pbc, atoms.pbc) for x in self._kept
-        ]
+            positions = np.array([x.positions for x in known]) if alike else np.empty((0, 0, 3))
+            self._known = identities, list(known), positions
+        _, kept, positions = self._known
+        same = [np.array_equal(x.numbers, atoms.numbers) and np.array_equal(x.pbc, atoms.pbc) for x in kept]
         if not any(same):
             return math.inf
         periodic = bool(atoms.pbc.any())
-        if all(same) and not (periodic and any(_strain(x, atoms).any() for x in self._kept)):
-            return math.sqrt(_squares(atoms.positions - self._positions, atoms, periodic=periodic).min())
-        return math.sqrt(min(_strained(atoms, x) for x, alike in zip(self._kept, same, strict=True) if alike))
+        if all(same) and not (periodic and any(_strain(x, atoms).any() for x in kept)):
+            return math.sqrt(_squares(atoms.positions - positions, atoms, periodic=periodic).min())
+        return math.sqrt(min(_strained(atoms, x) for x, alike in zip(kept, same, strict=True) if alike))
 
 
 def _strain(x: Atoms, atoms: Atoms) -> np.ndarray:

@@ -18,12 +18,15 @@ from ase_proxima.errors import RunDirectoryError
 from ase_proxima.reports.formatting import format_number, format_with_error
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["diffusion", "md_lines", "plot_md", "report_md"]
 
 SETTLING = 0.2
 """Share of a run that is left out of means, as it settles."""
+OVERHEATED = 3.0
+"""Mean temperature over that of the thermostat above which a run is told to have blown up; two atoms swing by 60 %."""
 RDF_BINS, RDF_MOST = 100, 8.0
 """Bins of the radial distribution function, and the largest distance in Å, at most half the cell."""
 FEW_FRAMES = 10
@@ -69,6 +72,7 @@ def report_md(run_dir: Path) -> dict[str, Any]:
         "time_fs": float(columns["step"][-1]) * settings.timestep_fs,
         "temperature_K": temperature.mean,
         "temperature_error_K": temperature.error,
+        "temperature_set_K": None if settings.ensemble == "nve" else settings.temperature_K,
         "volume": float(np.mean(columns["volume"][settled])),
         "drift_meV_per_atom": (
             _rise(columns["step"], conserved) / len(start) * 1000 if settings.ensemble == "nve" else None
@@ -153,6 +157,12 @@ def md_lines(report: Mapping[str, Any]) -> list[str]:
         f"{report['ensemble']}, {report['n_atoms']} atoms, {report['n_steps']:,} steps, {report['time_fs']:,.0f} fs",
         f"temperature {format_with_error(report['temperature_K'], report['temperature_error_K'])} K",
     ]
+    wanted = report["temperature_set_K"]
+    if wanted and not report["temperature_K"] <= OVERHEATED * wanted:
+        lines.append(
+            f"far above the {wanted:g} K of the thermostat: the run means nothing; look at the first steps, "
+            "then shorten the time step, or change the structure or the target"
+        )
     if report["drift_meV_per_atom"] is not None:
         known = ", work of switches taken off" if report["blending"] else ""
         lines.append(f"energy drift {format_number(report['drift_meV_per_atom'])} meV an atom{known}")
@@ -168,36 +178,36 @@ def md_lines(report: Mapping[str, Any]) -> list[str]:
 
 def plot_md(report: Mapping[str, Any]) -> Figure:
     """Plot temperature, energy, radial distribution and displacement of a run."""
-    from matplotlib.figure import Figure
-
-    from ase_proxima.reports.plots import BLUE, GREY, ORANGE
+    from ase_proxima.reports.plots import BLUE, GREY, INK, ORANGE, add_legend, draw_panels
 
     columns = {name: np.array(values) for name, values in report["columns"].items()}
     time_fs = columns["step"] * report["time_fs"] / max(report["n_steps"], 1)
-    panels: list[tuple[str, str, list[tuple[Any, Any, str, str]]]] = [
-        ("time [fs]", "temperature [K]", [(time_fs, columns["temperature"], GREY, "")])
-    ]
     total = (columns["potential"] + columns["kinetic"]) / report["n_atoms"] * 1000
     work = np.nan_to_num(columns["switch_work"]) / report["n_atoms"] * 1000
-    curves = [(time_fs, total - total[0], GREY, "K + E")]
-    if report["blending"]:
-        curves.append((time_fs, total - total[0] - work, BLUE, "K + E - work of switches"))
-    panels.append(("time [fs]", "energy [meV an atom]", curves))
-    if report["rdf"] is not None:
-        panels.append(("distance [Å]", "g(r)", [(report["rdf"]["r"], report["rdf"]["g"], ORANGE, "")]))
-    if report["msd"] is not None:
-        panels.append(
-            ("time [fs]", "displacement [Å²]", [(report["msd"]["t"], report["msd"]["msd"], ORANGE, "")])
-        )
-    figure = Figure(figsize=(9.0, 3.0 * math.ceil(len(panels) / 2)), layout="constrained")
-    for axes, (xlabel, ylabel, lines) in zip(
-        figure.subplots(math.ceil(len(panels) / 2), 2).ravel(), panels, strict=False
-    ):
-        for x, y, color, label in lines:
-            axes.plot(x, y, color=color, lw=1, label=label)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
-        if any(label for *_, label in lines):
-            axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(lines))
-    for axes in figure.axes[len(panels) :]:
-        axes.set_axis_off()
-    return figure
+
+    def temperature(axes: Axes) -> None:
+        axes.plot(time_fs, columns["temperature"], color=GREY, lw=1, label="run")
+        if report["temperature_set_K"]:
+            axes.axhline(report["temperature_set_K"], color=INK, lw=1.1, ls="--", label="thermostat")
+        axes.set(xlabel="time (fs)", ylabel="temperature (K)")
+        add_legend(axes)
+
+    def energy(axes: Axes) -> None:
+        axes.plot(time_fs, total - total[0], color=GREY, lw=1, label="K + E")
+        if report["blending"]:
+            axes.plot(time_fs, total - total[0] - work, color=BLUE, lw=1, label="K + E - work of switches")
+        axes.set(xlabel="time (fs)", ylabel="energy (meV an atom)")
+        add_legend(axes)
+
+    def structure(axes: Axes) -> None:
+        axes.plot(report["rdf"]["r"], report["rdf"]["g"], color=ORANGE, lw=1)
+        axes.set(xlabel="distance (Å)", ylabel="g(r)")
+
+    def displacement(axes: Axes) -> None:
+        axes.plot(report["msd"]["t"], report["msd"]["msd"], color=ORANGE, lw=1)
+        axes.set(xlabel="time (fs)", ylabel="mean-square displacement (Å²)")
+
+    panels = [temperature, energy]
+    panels += [structure] * (report["rdf"] is not None) + [displacement] * (report["msd"] is not None)
+    name = Path(report["run"]).name
+    return draw_panels(panels, f"{name}: {report['ensemble']}, {report['n_atoms']} atoms")

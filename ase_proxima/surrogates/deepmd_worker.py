@@ -26,7 +26,7 @@ FROZEN = "frozen.pb"
 def main(plan_file: str) -> None:
     """Do what a plan says: `folders` with an input each, `models` to write, systems `held_out`."""
     plan = json.loads(Path(plan_file).read_text())
-    scores_file = Path(plan_file).with_name(SCORES)
+    scores_file = Path(plan_file).absolute().with_name(SCORES)  # training changes the working directory
     scores = []
     for folder, model in zip(plan["folders"], plan["models"], strict=True):
         if not Path(model).exists():

@@ -12,22 +12,32 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, CalculationFailed, Calculator, all_properties
+from ase.calculators.calculator import (
+    BaseCalculator,
+    CalculationFailed,
+    Calculator,
+    PropertyNotImplementedError,
+    all_properties,
+)
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
 from ase_proxima.types import Results
 from ase_proxima.types.identity import electronic_state
+from ase_proxima.types.words import is_plural
 
 __all__ = [
+    "MissingPropertyError",
     "OldStyleCalculator",
     "StateAwareCalculator",
     "adapt",
     "ask",
     "checked",
+    "drop_assumed",
     "missing_program",
     "offered",
+    "sound_names",
 ]
 
 OLD_STYLE = {"energy": "get_potential_energy", "forces": "get_forces", "stress": "get_stress"}
@@ -52,6 +62,12 @@ SHAPES: dict[str, _Shapes] = {
 """Shapes of ASE's properties, for n atoms; `stress` after it was brought into Voigt's order."""
 
 
+class MissingPropertyError(InputError, PropertyNotImplementedError):  # type: ignore[misc]  # ASE has no types
+    """A calculator announces a property and does not return it: a mistake to mend, and for ASE a property that is not
+    implemented.
+    """
+
+
 def adapt(calculator: Any, *, role: str = "target") -> BaseCalculator:
     """Calculator with ASE's interface, for one that has it or has the one of before.
 
@@ -65,7 +81,7 @@ def adapt(calculator: Any, *, role: str = "target") -> BaseCalculator:
     Raises
     ------
     InputError
-        If it is no calculator.
+        If it is no calculator, or announces nothing that it calculates.
 
     Examples
     --------
@@ -77,6 +93,7 @@ def adapt(calculator: Any, *, role: str = "target") -> BaseCalculator:
     """
     if not isinstance(calculator, type):
         if hasattr(calculator, "get_property") and hasattr(calculator, "implemented_properties"):
+            sound_names(f"{role} {type(calculator).__name__}", calculator.implemented_properties)
             return calculator
         if callable(getattr(calculator, "get_potential_energy", None)) and not isinstance(calculator, Atoms):
             return OldStyleCalculator(calculator)
@@ -85,6 +102,51 @@ def adapt(calculator: Any, *, role: str = "target") -> BaseCalculator:
         f"{role} must be an ASE calculator, got {got}: pass an object such as ase.calculators.emt.EMT(), or use the "
         "decorator for a function"
     )
+
+
+def sound_names(owner: str, announced: Any) -> list[str]:
+    """Names in the `implemented_properties` of `owner`, one of them at least a property of ASE.
+
+    Raises
+    ------
+    InputError
+        If it is no sequence of such names.
+
+    Examples
+    --------
+    >>> sound_names("target my_dft", "energy")
+    Traceback (most recent call last):
+        ...
+    ase_proxima.errors.InputError: the implemented_properties of target my_dft must be a list of ASE's names, ...
+    """
+    is_list = isinstance(announced, Iterable) and not isinstance(announced, str)
+    names = list(announced) if is_list else []
+    if not any(name in all_properties for name in names):
+        raise InputError(
+            f"the implemented_properties of {owner} must be a list of ASE's names, got {announced!r}: list what it "
+            'returns, such as ["energy", "forces"]'
+        )
+    return names
+
+
+def drop_assumed(calculator: BaseCalculator, atoms: Atoms) -> None:
+    """Leave out of what a calculator offers what was only assumed of it, and is not returned for a structure.
+
+    It costs nothing where the first call is for the same structure, as the calculator keeps its latest results: forces
+    first, since what it does not find among these it calculates again. Where it fails, or returns nothing, nothing is
+    left out: the first call tells of it.
+    """
+    missing = set()
+    for name in sorted(getattr(calculator, "assumed_properties", ()), key=lambda name: name != "forces"):
+        try:
+            calculator.get_property(name, atoms.copy())
+        except MissingPropertyError:
+            missing.add(name)
+        except (Exception, SystemExit):  # foreign code
+            return
+    left = [name for name in calculator.implemented_properties if name not in missing]
+    if missing and left:
+        calculator.implemented_properties = left
 
 
 def offered(calculator: BaseCalculator) -> tuple[str, ...]:
@@ -145,6 +207,8 @@ def ask(calculator: BaseCalculator, atoms: Atoms, properties: Sequence[str]) -> 
     ------
     CalculationFailed
         If a result is no such number; the calculator then forgets it, so that the next call calculates again.
+    MissingPropertyError
+        If the calculator announces a property and does not return it.
 
     Examples
     --------
@@ -155,7 +219,16 @@ def ask(calculator: BaseCalculator, atoms: Atoms, properties: Sequence[str]) -> 
     """
     found: dict[str, Any] = {}
     for name in sorted(properties, key=lambda name: name != "forces"):
-        value = calculator.get_property(name, atoms.copy())
+        try:
+            value = calculator.get_property(name, atoms.copy())
+        except MissingPropertyError:
+            raise
+        except NotImplementedError as error:
+            raise MissingPropertyError(
+                f"{calculator.name} announces {name} and did not return {'them' if is_plural(name) else 'it'} "
+                f"({' '.join(str(error).split()) or type(error).__name__}): leave {name} out of its "
+                "implemented_properties, or choose others by properties=[...]"
+            ) from error
         try:
             found[name] = checked(name, value, len(atoms))
         except CalculationFailed:
@@ -196,13 +269,17 @@ def checked(
         ...
     ase.calculators.calculator.CalculationFailed: the calculator returned forces of shape (1, 3) for 2 atoms: ...
     """
+    are, they = ("are", "they") if is_plural(name) else ("is", "it")
     masked = isinstance(value, np.ma.MaskedArray) and bool(np.ma.getmaskarray(value).any())
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise CalculationFailed(f"{source} returned {name} that is no array of numbers: {error}") from error
+        raise CalculationFailed(
+            f"{source} returned {name} that {are} no array of numbers: {error}"
+        ) from error
     if masked or array.dtype.kind not in "fiu":
-        kind = "masked values" if masked else f"values of type {array.dtype}"
+        kind = array.dtype if array.ndim or array.dtype != object else type(value).__name__
+        kind = "masked values" if masked else f"values of type {kind}"
         raise CalculationFailed(f"{source} returned {name} with {kind}: real numbers are wanted")
     numbers = np.array(array, dtype=float)
     if name == "stress" and numbers.shape == (3, 3):
@@ -213,10 +290,10 @@ def checked(
     if numbers.shape not in shapes:
         wanted = " or ".join(str(shape) for shape in shapes)
         raise CalculationFailed(
-            f"{source} returned {name} of shape {numbers.shape} for {n_atoms} atoms: it must be {wanted}"
+            f"{source} returned {name} of shape {numbers.shape} for {n_atoms} atoms: {they} must be {wanted}"
         )
     if not np.isfinite(numbers).all():
-        raise CalculationFailed(f"{source} returned {name} that is not finite")
+        raise CalculationFailed(f"{source} returned {name} that {are} not finite")
     return float(numbers) if numbers.ndim == 0 else numbers
 
 

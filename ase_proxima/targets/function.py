@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import (
-    BaseCalculator,
-    PropertyNotImplementedError,
-    all_changes,
-)
+from ase.calculators.calculator import BaseCalculator, all_changes, all_properties
 
 from ase_proxima.errors import InputError
-from ase_proxima.targets.contract import StateAwareCalculator, adapt, checked
+from ase_proxima.targets.contract import (
+    MissingPropertyError,
+    StateAwareCalculator,
+    adapt,
+    checked,
+    sound_names,
+)
 
 __all__ = ["FunctionCalculator", "import_name", "load_target"]
 
@@ -30,15 +32,24 @@ class FunctionCalculator(StateAwareCalculator):
     ----------
     function
         Takes `ase.Atoms` and returns a mapping from ASE's property names to values in eV, eV/Å and eV/Å³, or
-        the energy alone, as a number.
+        the energy alone, as a number. What else is in the mapping is left there.
     properties
         What it returns; None for its attribute `implemented_properties`, else the energy alone where it
-        is annotated `-> float`, else energy and forces.
+        is annotated `-> float`, else energy and forces, which are then assumed.
+
+    Attributes
+    ----------
+    assumed_properties : tuple of str
+        Those that nobody said that the function returns.
 
     Raises
     ------
+    InputError
+        If `properties` are no names of ASE's.
+    MissingPropertyError
+        If a result is missing.
     ase.calculators.calculator.CalculationFailed
-        If a result is missing, has the wrong shape or is not finite.
+        If a result has the wrong shape or is not finite.
 
     Examples
     --------
@@ -57,11 +68,14 @@ class FunctionCalculator(StateAwareCalculator):
         super().__init__()
         if properties is None:
             properties = getattr(function, "implemented_properties", None)
+        self.assumed_properties: tuple[str, ...] = ()
         if properties is None:
             returns = getattr(function, "__annotations__", {}).get("return")
             properties = ("energy",) if returns in (float, "float") else ("energy", "forces")
-        self.implemented_properties = list(properties)
-        self.parameters["function"] = getattr(function, "__name__", type(function).__name__)
+            self.assumed_properties = tuple(properties)
+        label = getattr(function, "__name__", type(function).__name__)
+        self.implemented_properties = sound_names(label, properties)
+        self.parameters["function"] = label
         self._function = function
         self.n_calls = 0
 
@@ -77,16 +91,21 @@ class FunctionCalculator(StateAwareCalculator):
         self.n_calls += 1
         results = dict(returned) if isinstance(returned, Mapping) else {"energy": returned}
         label = getattr(self._function, "__name__", "the function")
+        n_atoms = len(self.atoms)
+        kept = {*all_properties, *self.implemented_properties}
+        self.results.update(
+            {
+                name: checked(name, value, n_atoms, source=label)
+                for name, value in results.items()
+                if name in kept
+            }
+        )
         for name in properties:
             if name not in results:
-                raise PropertyNotImplementedError(
-                    f"{label} returned no {name!r}, only {sorted(results)}: return it, or list what it "
+                raise MissingPropertyError(
+                    f"{label} returned no {name!r}, only {list(results)}: return it, or list what it "
                     "returns in its attribute implemented_properties"
                 )
-        n_atoms = len(self.atoms)
-        self.results.update(
-            {name: checked(name, value, n_atoms, source=label) for name, value in results.items()}
-        )
 
 
 def load_target(module_name: str, function_name: str, **options: Any) -> BaseCalculator:

@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import CalculationFailed, all_changes
 from ase.io.jsonio import decode, encode
 
 from ase_proxima.errors import InputError
-from ase_proxima.targets.contract import StateAwareCalculator
+from ase_proxima.targets.contract import MissingPropertyError, StateAwareCalculator
 from ase_proxima.targets.worker_process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
 
 __all__ = ["IsolatedCalculator"]
@@ -120,6 +120,7 @@ class IsolatedCalculator(StateAwareCalculator):
             self.n_starts += 1
             self.name = answer["name"]
             self.implemented_properties = answer["properties"]
+            self.assumed_properties = answer["assumed"]
             self.parameters.update(answer["parameters"])
         return self._worker
 
@@ -154,7 +155,7 @@ def _refuse(answer: dict[str, Any]) -> NoReturn:
     if answer["kind"] == "input":
         raise InputError(answer["message"])
     if answer["kind"] == "property":
-        raise PropertyNotImplementedError(answer["message"])
+        raise MissingPropertyError(answer["message"])
     raise CalculationFailed(
         f"{answer['error']}: {answer['message']}" if answer["message"] else answer["error"]
     )

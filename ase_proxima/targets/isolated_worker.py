@@ -40,6 +40,7 @@ def serve(request: dict[str, Any], made: list[BaseCalculator]) -> dict[str, Any]
             answer = {
                 "name": made[0].name,
                 "properties": offered(made[0]),
+                "assumed": getattr(made[0], "assumed_properties", ()),
                 "parameters": {name: parameters[name] for name in STATE_OPTIONS if name in parameters},
             }
         else:

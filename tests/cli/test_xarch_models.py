@@ -52,6 +52,28 @@ def test_predict_prints_and_writes(folder: Path) -> None:
     assert rows[0]["predicted"] == pytest.approx(frame["predicted"][0])
 
 
+def test_evaluate_says_what_a_gpu_without_data_sheet_costs(tmp_path: Path) -> None:
+    pairs = own_pairs(40).assign(**{"dest.device": "Custom X9"})
+    write_pairs(Pairing("P100", "Custom X9", (), pairs, [], []), tmp_path / "pairs.parquet")
+    told = (
+        "--target",
+        "ipc",
+        "--source",
+        "P100",
+        "--dest",
+        "Custom X9",
+        "--data",
+        tmp_path / "pairs.parquet",
+    )
+    done = run("evaluate", *told, "--model", "mechanism", "--folds", 2, "--json")
+    assert done.exit_code == 0, done.output
+    scores = {row["model"]: row["mae"] for row in json.loads(done.stdout)["scores"]}
+    assert scores["mechanism"] == scores["old"]
+    done = run("evaluate", *told, "--model", "mechanism", "--folds", 2)
+    assert "no data sheet of Custom X9: the mechanism is old = new" in done.stdout
+    assert "xarch gpus --add FILE" in done.stdout
+
+
 @pytest.mark.slow
 def test_too_few_applications_prove_nothing(tmp_path: Path) -> None:
     pairs = own_pairs(200)

@@ -228,7 +228,7 @@ def test_an_error_of_a_million_does_not_send_the_rest_to_the_target():
         _, unseen = play(controller, proportional(rng, 500, 0.3, 0.05), rng, state)
         assert len(unseen) > 450
         assert (
-            "an error above 5 times the bound was seen, 1e+06 at call 500: look at that frame"
+            "an error above 5 times the bound and what was expected was seen, 1e+06 at call 500: look at that call"
             in (controller.report(state)["notes"])
         )
 
@@ -237,7 +237,16 @@ def test_of_several_outliers_the_largest_is_named():
     controller = RiskController(BOUND, prior_ratio=1.0)
     state = flagged(controller, [(0.1, 0.1), (0.1, 0.7), (0.1, 30.0), (0.1, 2.0)])
     (note,) = controller.report(state)["notes"]
-    assert note == "3 errors above 5 times the bound were seen, the largest 30 at call 2: look at that frame"
+    assert note == (
+        "2 errors above 5 times the bound and what was expected were seen, the largest 30 at call 2: "
+        "look at that call"
+    )
+
+
+def test_a_large_error_that_was_expected_is_no_outlier():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = flagged(controller, [(5.0, 4.0), (3.0, 6.0)])  # far above the bound, as their uncertainties say
+    assert not any("look at that call" in note for note in controller.report(state)["notes"])
 
 
 def test_where_nothing_is_trusted_the_note_says_what_is_reachable():

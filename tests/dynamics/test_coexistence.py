@@ -124,6 +124,10 @@ def test_a_cell_is_homogeneous_once_two_looks_agree(fractions, state):
         (("fcc", "Xx", (3, 3, 3)), "fcc Xx cannot be built"),
         (("fcc", "Al", (3, 1, 3)), "at least 2 cells along each axis"),
         (("bcc", "Al", (3, 3, 3)), "bcc Al cannot be built .* give its lattice constant"),
+        (("fcc", "Al", (3, 3, 3), -4.05), "a lattice constant must be positive, got -4.05 Å"),
+        (("fcc", "Al", (3, 3, 3), float("nan")), "a lattice constant must be positive, got nan Å"),
+        (("fcc", "Al", (3, 3, 3), 0.405), "atoms 0.286 Å apart, where a bond is some 2.4 Å: give it in Å"),
+        (("fcc", "Al", (3, 3, 3), 40.5), "atoms 28.6 Å apart"),
     ],
 )
 def test_crystals_that_cannot_be_built_are_told_in_one_line(arguments, message):

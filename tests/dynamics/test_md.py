@@ -122,6 +122,10 @@ def test_without_a_temperature_the_momenta_of_the_structure_are_taken(tmp_path):
         ({"temperature_K": -1.0}, "temperature must be above 0 K"),
         ({"temperature_K": None}, "a temperature is needed for the ensemble nvt"),
         ({"pressure_GPa": float("inf")}, "pressure must be a number"),
+        (
+            {"pressure_GPa": 2.0},
+            "the ensemble nvt has no barostat for a pressure of 2 GPa: choose npt or npt-z",
+        ),
         ({"interval": 0}, "interval must be at least 1"),
         ({"strategy": "fixed"}, "the strategy fixed needs one"),
         ({"models": "here"}, "models go with the strategies committee and fixed, got 'proxima'"),
@@ -181,6 +185,15 @@ def test_diffusion_is_a_sixth_of_the_slope_once_vibrations_have_passed(spacing_f
     assert found == (pytest.approx(1e-4) if known else None)
 
 
+def test_a_report_says_where_a_run_blew_up(tmp_path):
+    crowded = bulk("Cu", cubic=True, a=2.6) * (2, 2, 2)
+    crowded.rattle(0.3, seed=1)
+    run_md(crowded, settings(strategy="baseline", timestep_fs=5.0), 20, tmp_path / "run")
+    report = report_md(tmp_path / "run")
+    assert report["temperature_K"] > 10 * report["temperature_set_K"]
+    assert any(line.startswith("far above the 300 K of the thermostat") for line in md_lines(report))
+
+
 def test_a_report_knows_structure_and_displacement(tmp_path):
     run_dir = tmp_path / "run"
     run_md(crystal(), settings("nve", strategy="baseline", interval=1), 24, run_dir)
@@ -192,7 +205,14 @@ def test_a_report_knows_structure_and_displacement(tmp_path):
     assert 0 < report["msd"]["msd"][4] < 0.1
     assert report["diffusion_A2_per_fs"] is None
     assert any(line.startswith("energy drift") for line in md_lines(report))
-    plot_md(report).savefig(tmp_path / "md.png")
+    figure = plot_md(report)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "temperature (K)",
+        "energy (meV an atom)",
+        "g(r)",
+        "mean-square displacement (Å²)",
+    ]
+    figure.savefig(tmp_path / "md.png")
     assert (tmp_path / "md.png").stat().st_size > 20_000
     with (run_dir / "trajectory.xyz").open("a") as file:  # as a kill leaves it
         file.write("32\nLatt")
@@ -210,7 +230,7 @@ def test_the_command_runs_reports_and_resumes(tmp_path):
 
     done = invoke(*options, "--steps", 4)
     assert done.exit_code == 0, done.output
-    assert "target runs 5 of 5 calls" in done.stdout
+    assert "target runs 5 of 5 calls; none was trusted" in done.stdout
     done = invoke(*options, "--steps", 6, "--resume", "--json", "--plot", tmp_path / "md.png")
     assert json.loads(done.stdout)["n_steps"] == 6
     assert (tmp_path / "md.png").exists()

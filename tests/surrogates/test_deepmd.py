@@ -1,6 +1,7 @@
 """DeePMD-kit committees: data as it reads them, plans, and a tiny committee that is trained for real."""
 
 import json
+import os
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from ase_proxima import InputError, ProximaCalculator
 from ase_proxima.runs.store import read_frames
+from ase_proxima.surrogates import deepmd_worker
 from ase_proxima.surrogates.deepmd import load_committee, load_model
 from ase_proxima.surrogates.deepmd_training import TrainingPlan, export_frames, read_curve, train_committee
 from ase_proxima.types import Frame
@@ -23,6 +25,22 @@ def frame_of(atoms, step=0, seed=0, size=0.1):
     target = EMT()
     names = ("energy", "forces", *["stress"] * bool(atoms.pbc.all()))
     return Frame(atoms, {name: target.get_property(name, atoms) for name in names}, step)
+
+
+def test_the_scores_lie_beside_a_plan_of_relative_path_though_training_changes_the_folder(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "deepmd" / "training-0").mkdir(parents=True)
+    (tmp_path / "deepmd" / "plan.json").write_text(
+        json.dumps(
+            {"folders": [str(tmp_path / "deepmd" / "training-0")], "models": ["none.pb"], "held_out": []}
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(deepmd_worker, "_train", lambda folder, model: os.chdir(folder))
+    monkeypatch.setattr(deepmd_worker, "_score", lambda model, held_out: {"force_rmse": 0.1})
+    deepmd_worker.main("deepmd/plan.json")
+    assert json.loads((tmp_path / "deepmd" / "scores.json").read_text()) == [{"force_rmse": 0.1}]
 
 
 ALUMINIUM = bulk("Al", cubic=True, a=4.05) * (2, 2, 2)

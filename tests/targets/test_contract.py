@@ -47,7 +47,7 @@ def test_what_ase_can_read_is_read_as_ase_reads_it(name, value, wanted):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("forces", np.zeros((1, 3)), r"forces of shape \(1, 3\) for 2 atoms: it must be \(2, 3\)"),
+        ("forces", np.zeros((1, 3)), r"forces of shape \(1, 3\) for 2 atoms: they must be \(2, 3\)"),
         ("forces", np.zeros((3, 2)), r"forces of shape \(3, 2\)"),
         ("forces", np.zeros(6), r"forces of shape \(6,\)"),
         ("energy", np.zeros(2), r"energy of shape \(2,\) for 2 atoms: it must be \(\)"),
@@ -55,11 +55,15 @@ def test_what_ase_can_read_is_read_as_ase_reads_it(name, value, wanted):
         ("energy", 1 + 0j, "energy with values of type complex128: real numbers"),
         ("energy", True, "energy with values of type bool"),
         ("energy", "-1.5", "energy with values of type <U4"),
-        ("energy", None, "energy with values of type object"),
+        ("energy", None, "energy with values of type NoneType"),
         ("forces", np.ma.masked_greater(np.ones((2, 3)), 0.5), "forces with masked values"),
         ("forces", [[1.0, 2.0], [3.0]], "no array of numbers"),
-        ("forces", np.full((2, 3), np.inf), "forces that is not finite"),
+        ("forces", np.full((2, 3), np.inf), "forces that are not finite"),
         ("energy", float("nan"), "energy that is not finite"),
+        ("stress", np.full(6, np.nan), "stress that is not finite"),
+        ("stresses", np.full((2, 6), np.nan), "stresses that are not finite"),
+        ("magmoms", [[1.0], [2.0, 3.0]], "magmoms that are no array"),
+        ("charges", np.zeros(3), r"charges of shape \(3,\) for 2 atoms: they must be \(2,\)"),
     ],
 )
 def test_everything_else_is_refused_in_one_line(name, value, words):

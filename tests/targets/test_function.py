@@ -115,7 +115,7 @@ def test_function_cannot_move_the_atoms():
         (float("nan"), "function returned energy that is not finite"),
         (
             {"energy": 0.0, "forces": np.zeros(9)},
-            r"function returned forces of shape \(9,\) for 3 atoms: it must be \(3, 3\)",
+            r"function returned forces of shape \(9,\) for 3 atoms: they must be \(3, 3\)",
         ),
         ({"energy": np.zeros(2)}, r"energy of shape \(2,\)"),
         ("low", "returned energy with values of type <U3"),

@@ -63,6 +63,8 @@ DETAILS: Mapping[tuple[str, str], str] = {
         ("Waves Per SM", "plain", "launch__waves_per_multiprocessor"),
     )
 }
+#: the unit classes of each title of the details page
+_TITLES = {title: {kind for known, kind in DETAILS if known == title} for title, _ in DETAILS}
 _DESCRIPTORS = frozenset(
     (
         *("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Kernel Time", "Context", "Stream"),
@@ -257,7 +259,7 @@ class NcuSection:
         )
         kernel = self._get(fields, "Kernel Name")
         counted = (key[0], self._get(fields, "Device"), kernel)
-        capability = self._get(fields, "CC")
+        capability = self._get(fields, "CC").replace(",", ".")  # never in thousands, in no locale
         self.run = Run(
             device=self.context.told_device,
             kernel=kernel,
@@ -281,6 +283,10 @@ class NcuSection:
     def _metric(self, number: int, title: str, unit: str, text: str) -> Output:
         if text.strip() in _ABSENT:
             return ()
+        if not title.isprintable():
+            return [
+                self._problem(number, "row", f"the metric name {title[:40]!r} is not one; value left out")
+            ]
         if not self.decimal and told_by(text):
             self.context.doubt(number, text)
             return ()
@@ -288,16 +294,16 @@ class NcuSection:
             value, kind = parse_ncu(text, unit, self.decimal or ".")
         except ValueError as error:
             # names, policies and the like have no unit and are no metrics
-            if (
-                unit
-                or title in ncu_names()
-                or any(title == known for known, _ in DETAILS)
-                or text[:1].isdigit()
-            ):
+            if unit or title in ncu_names() or title in _TITLES or text[:1].isdigit():
                 return [self._problem(number, "number", f"{title}: {error}; value left out")]
             return ()
         name = DETAILS.get((title, kind), title) if self.details else title
-        if name in ncu_names() and (wrong := _contradicts(name, value, unit, kind)):
+        wrong = ""
+        if name in ncu_names():
+            wrong = _contradicts(name, value, unit, kind)
+        elif self.details and kind not in _TITLES.get(title, {kind}):
+            wrong = f"a value of unit {kind}, {title} has {', '.join(sorted(_TITLES[title]))}"
+        if wrong:
             return [
                 self._problem(number, "unit", f"{title}: {text[:40]} {unit[:20]}: {wrong}; value left out")
             ]

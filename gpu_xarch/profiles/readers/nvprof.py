@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from gpu_xarch.metrics import canonical_name, label_names, registry
 from gpu_xarch.profiles.readers.messages import Context
-from gpu_xarch.profiles.readers.rows import is_kernel
+from gpu_xarch.profiles.readers.rows import device_fault, is_kernel, name_fault
 from gpu_xarch.tables.records import Problem, Run
 from gpu_xarch.units import parse_nvprof, unit_class
 
@@ -21,7 +21,6 @@ EVENTS_HEADER = '"Device","Kernel","Invocations","Event Name"'
 _VALUE = r'("[^"]*"|[^",]*)'
 _ROW = re.compile(r'"([^"]*)","([^"]*)",(\d{1,12}),"([^"]*)","([^"]*)",' + ",".join([_VALUE] * 3), re.ASCII)
 _EVENT_ROW = re.compile(r'"([^"]*)","([^"]*)",(\d{1,12}),"([^"]*)",' + ",".join([_VALUE] * 4), re.ASCII)
-_DEVICE = re.compile(r".* \(\d+\)", re.ASCII)
 # percentages carry "%", but this one share is printed as a plain number
 _PLAIN_FRACTIONS = frozenset({"achieved_occupancy"})
 # nvprof cuts the Avg of a throughput down to a multiple of 10^6 bytes/s: real files show 870.704651MB/s
@@ -95,7 +94,7 @@ class AggregateSection:
         self.open: OrderedDict[tuple[str, str, str], Run] = OrderedDict()
         self.dropped: dict[tuple[str, str, str], set[str]] = {}
         self.numbers = context.numbers
-        self.widest = 0
+        self.columns: set[str] = set()  # of all runs of the table
         self.last_key: tuple[str, str, str] | None = None
         self.last_run: Run | None = None
         self.prefix = "\n"  # what the rows of the last run begin with; no line begins with this
@@ -126,13 +125,14 @@ class AggregateSection:
             device, kernel, invocations, name, label, low, high, mean = match.groups()
             total = ""
         key = (device, kernel, invocations)
-        if not _DEVICE.fullmatch(device):
-            message = f"the device {device[:60]!r} has no number in parentheses; row left out"
-            return [self._problem(number, "row", message)]
+        if fault := device_fault(device):
+            return [self._problem(number, "row", f"{fault}; row left out")]
         if not invocations.strip("0"):
             return [self._problem(number, "row", "a kernel with 0 invocations has no metrics; row left out")]
         if not is_kernel(kernel):
             return _NOTHING
+        if fault := name_fault(kernel):
+            return [self._problem(number, "row", f"{fault}: {kernel[:60]}; row left out")]
         run, finished = self._run(key, number)
         return [*finished, *self._cell(number, key, run, name, label, low, high, mean, total, ended)]
 
@@ -253,16 +253,18 @@ class AggregateSection:
         dropped = self.dropped.pop(key, set())
         if not run.values:
             return []
-        count = len(run.values) + len(dropped)
-        self.widest = max(self.widest, count)
-        if count < self.widest:
-            message = f"{run.kernel[:60]} has {count} of {self.widest} metrics of this table"
+        has = run.values.keys() | dropped
+        self.columns |= has
+        if len(has) < len(self.columns):
+            message = f"{run.kernel[:60]} has {len(has)} of {len(self.columns)} metrics of this table"
             return [run, self._problem(run.line, "incomplete", message)]
         return [run]
 
     def finish(self) -> Output:
         """Return the runs still open."""
         done: list[Run | Problem] = []
+        # a run that lost rows may stand before those that show it
+        self.columns.update(*(run.values for run in self.open.values()), *self.dropped.values())
         for key, run in self.open.items():
             done.extend(self._close(key, run))
         self.open.clear()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gpu_xarch.profiles.readers.messages import Context
 from gpu_xarch.profiles.readers.nvprof import event_column, is_event, metric_key
-from gpu_xarch.profiles.readers.rows import is_kernel, split_row
+from gpu_xarch.profiles.readers.rows import device_fault, is_kernel, name_fault, split_row
 from gpu_xarch.tables.records import Problem, Run
 from gpu_xarch.units import parse_nvprof
 
@@ -149,6 +149,8 @@ class TraceSection(_WideSection):
         kernel = kernel[: match.start()] if match else kernel
         if "Correlation_ID" in self.columns and not launch_id:
             launch_id = fields[self.columns.index("Correlation_ID")]
+        if fault := device_fault(fields[self.device]) or name_fault(kernel):
+            return [self.problem(number, "row", f"{fault}: {kernel[:60]}; row left out")]
         key = (fields[self.device], kernel)
         run = Run(
             device=fields[self.device],

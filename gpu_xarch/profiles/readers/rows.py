@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from gpu_xarch.tables.records import Problem, Run
 
-__all__ = ["IgnoredSection", "is_ignored", "is_kernel", "split_row"]
+__all__ = ["IgnoredSection", "device_fault", "is_ignored", "is_kernel", "name_fault", "split_row"]
 
 #: clocks, temperature, power and fan of --system-profiling
 _SENSOR = re.compile(
     r"(?:SM Clock|Memory Clock|Temperature|Power|Fan)\b.*\((?:MHz|C|mW|W|%|rpm)\)", re.IGNORECASE
 )
+_DEVICE = re.compile(r".* \(\d+\)", re.ASCII)
 
 
 def split_row(text: str) -> list[str] | None:
@@ -35,6 +36,32 @@ def is_kernel(name: str) -> bool:
     (False, False)
     """
     return bool(name) and not name.startswith("[") and not _SENSOR.fullmatch(name)
+
+
+def device_fault(device: str) -> str:
+    """Return why a text cannot be a device as nvprof prints it, empty where it can.
+
+    Examples
+    --------
+    >>> device_fault("GeForce GTX 950 (0)"), device_fault("196")
+    ('', "the device '196' has no number in parentheses")
+    """
+    return "" if _DEVICE.fullmatch(device) else f"the device {device[:60]!r} has no number in parentheses"
+
+
+def name_fault(name: str) -> str:
+    """Return why a text cannot be the whole name of a kernel, empty where it can.
+
+    Examples
+    --------
+    >>> name_fault("void scale<float>(float*, int)"), name_fault("saxpy")
+    ('', '')
+    >>> name_fault("scale<float>(float*, int"), name_fault("196")
+    ("the kernel's name has brackets that do not match", "the kernel's name has no letter")
+    """
+    if name.count("(") != name.count(")"):
+        return "the kernel's name has brackets that do not match"
+    return "" if any(map(str.isalpha, name)) else "the kernel's name has no letter"
 
 
 def is_ignored(columns: Sequence[str]) -> bool:

@@ -128,3 +128,50 @@ def test_a_raw_page_without_its_row_of_units_gives_no_values(profiles):
     runs, problems = profiles.read("".join([lines[0], *lines[2:]]))
     assert runs == []
     assert "no row of units" in problems[0].message
+
+
+def test_a_value_of_a_known_title_in_a_unit_of_another_kind_is_refused(profiles):
+    page = details().replace("sm__inst_executed.avg.per_cycle_active", "SM Frequency")
+    runs, problems = profiles.read(page.replace("inst/cycle", "Kbyte"))
+    assert all("SM Frequency" not in run.values for run in runs)
+    assert ["SM Frequency has 1/s" in problem.message for problem in problems] == [True, True]
+
+
+def test_a_metric_name_with_a_line_of_other_output_in_it_is_refused(profiles):
+    runs, problems = profiles.read(details().replace("dram__bytes_read", "dram__byTest passed\ntes_read", 1))
+    assert ["dram_read_bytes" in run.values for run in runs] == [False, True]
+    assert [problem.message for problem in problems] == [
+        "the metric name 'dram__byTest passed\\ntes_read.sum' is not one; value left out"
+    ]
+
+
+def test_a_compute_capability_with_a_comma_is_read(profiles):
+    runs, problems = profiles.read(details(european).replace('"7.0"', '"7,0"'))
+    assert ({run.capability for run in runs}, problems) == ({"7.0"}, [])
+
+
+@pytest.mark.parametrize("kind", ["metrics", "trace", "by launch"])
+@pytest.mark.parametrize(
+    ("name", "word"), [("relax(int", "brackets that do not match"), ("196", "has no letter")]
+)
+def test_what_cannot_be_the_name_of_a_kernel_is_refused(profiles, kind, name, word):
+    runs, problems = profiles.read(files(profiles)[kind].replace("relax(int)", name))
+    assert {run.kernel for run in runs} == {"smooth(int, int)"}
+    assert problems
+    assert all(word in problem.message for problem in problems)
+
+
+def test_a_trace_whose_device_is_no_device_is_refused(profiles):
+    runs, problems = profiles.read(files(profiles)["trace"].replace("GeForce GTX 950 (0)", "196"))
+    assert runs == []
+    assert sum("has no number in parentheses" in problem.message for problem in problems) == 2
+
+
+def test_of_two_kernels_with_other_metrics_both_are_marked(profiles):
+    lines = profiles.profile(kernels=("relax(int)", "smooth(int, int)"), invocations=1).splitlines(True)
+    first = [place for place, line in enumerate(lines) if "relax(int)" in line]
+    kept = [line for place, line in enumerate(lines) if place not in (first[-1], first[-1] + 1)]
+    runs, problems = profiles.read("".join(kept))
+    total = len(first)
+    assert [len(run.values) for run in runs] == [total - 1, total - 1]
+    assert [f"has {total - 1} of {total} metrics" in problem.message for problem in problems] == [True, True]
