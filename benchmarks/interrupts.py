@@ -1,8 +1,8 @@
 """Interrupt a run at lines of executor, store and calculator, as Ctrl-C in a notebook does, and see whether it goes on.
 
-    python benchmarks/interrupts.py [--every 37] [--out benchmarks/results/interrupts.csv]
+    python benchmarks/interrupts.py [--every 13] [--out benchmarks/results/interrupts.csv]
 
-A run of 8 calls on a target known in closed form, in a run directory. At every 37th line that is run of `executor/`,
+A run of 8 calls on a target known in closed form, in a run directory. At every 13th line that is run of `executor/`,
 of `runs/` and of `calculator.py`, a KeyboardInterrupt is raised; the call is then made again with the same object, and
 those after it. Each interrupt is one row: where it came, and what became of the run:
 
@@ -173,7 +173,7 @@ def interrupted(folder: Path, way: str, number: int, expected: list[Answer]) -> 
 def main() -> None:
     """Try the interrupts, write one row each, print what became of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--every", type=int, default=37, help="interrupt at every so many lines")
+    parser.add_argument("--every", type=int, default=13, help="interrupt at every so many lines")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "interrupts.csv")
     options = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -13,6 +13,7 @@ from ase_proxima.surrogates.gradient_gp.kernels import (
     matern52,
 )
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
+from ase_proxima.surrogates.one_thread import one_thread
 
 __all__ = ["GradientProcess"]
 
@@ -173,6 +174,7 @@ class GradientProcess:
         variance = max(own / p - (half @ half) / p**2, self._prior.energy_noise)
         return energy, forces, float(np.sqrt(self.amplitude * variance))
 
+    @one_thread
     def predict_with_force_std(self, positions: np.ndarray) -> tuple[float, np.ndarray, float, np.ndarray]:
         """Predict energy and forces, and the posterior standard deviations of both.
 

@@ -29,6 +29,7 @@ from ase_proxima.surrogates.gradient_gp.hyperparameters import (
 )
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.gradient_gp.process import GradientProcess
+from ase_proxima.surrogates.one_thread import one_thread
 from ase_proxima.surrogates.selection import energy_covariance, most_informative
 from ase_proxima.types import Frame, Prediction
 from ase_proxima.types.identity import same_frame
@@ -134,6 +135,7 @@ class GradientGP:
         self._require_fit()
         return self._process.amplitude
 
+    @one_thread
     def fit(self, frames: Sequence[Frame]) -> None:
         """Extend the model by the frames that it has not seen, or start afresh on an unrelated list.
 
@@ -211,6 +213,7 @@ class GradientGP:
         }
         (Path(folder) / "gradient_gp.json").write_text(json.dumps(state, indent=1))
 
+    @one_thread
     def load(self, folder: Path, frames: Sequence[Frame]) -> None:
         """Factorise the frames that the saved model held, in the same order with the same length scales.
 

@@ -32,6 +32,7 @@ from ase_proxima.surrogates.linear.labels import (
     read_labels,
 )
 from ase_proxima.surrogates.linear.settings import fitting_blocks
+from ase_proxima.surrogates.one_thread import one_thread
 from ase_proxima.surrogates.selection import novelty
 from ase_proxima.types import Frame, Prediction
 
@@ -142,6 +143,7 @@ class BayesianSoap:
         self._weights = np.zeros((0, LANES))
         self._lanes: Lanes | None = None
 
+    @one_thread
     def fit(self, frames: Sequence[Frame]) -> None:
         """Learn from `frames`; those that are known already cost nothing.
 
@@ -169,6 +171,7 @@ class BayesianSoap:
                 self._estimate(self._hyper, self._sums, FEW_STEPS)
         self._draw()
 
+    @one_thread
     def predict(self, x: Any) -> Prediction:
         """Energy, forces and, in a cell periodic along three axes, stress, with standard deviations.
 
@@ -335,6 +338,7 @@ class BayesianSoap:
         }
         np.savez(folder / FILE, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
 
+    @one_thread
     def load(self, folder: Path, frames: Sequence[Frame]) -> None:
         """Restore what `save` wrote.
 
