@@ -139,6 +139,8 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
                 f"error_metric={error_metric!r}: leave error_metric out"
             )
         self.target = target
+        if prior is target:
+            raise InputError("the prior is the target itself: choose a cheaper one, or leave the prior out")
         self._options = Options(
             error_bound=error_bound,
             error_metric=_default_metric(target) if error_metric is None else error_metric,

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.calculators.emt import EMT
 
+from ase_proxima import ProximaCalculator
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.surrogates.prior import WithPrior
@@ -127,3 +129,9 @@ def test_other_frames_than_those_saved_are_refused(tmp_path):
     model.save(tmp_path)
     with pytest.raises(InputError, match="holds 3 values of a prior in format 1, expected 2"):
         make().load(tmp_path, frames(2))
+
+
+def test_the_target_itself_is_no_prior():
+    target = EMT()
+    with pytest.raises(InputError, match="the prior is the target itself"):
+        ProximaCalculator(target, error_bound=0.05, prior=target)
