@@ -29,7 +29,7 @@ def one_thread(function: Callable[P, R]) -> Callable[P, R]:
     Examples
     --------
     >>> import numpy as np
-    >>> one_thread(np.trace)(np.eye(3))
+    >>> float(one_thread(np.trace)(np.eye(3)))
     3.0
     """
 
