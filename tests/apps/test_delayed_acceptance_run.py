@@ -43,6 +43,9 @@ def water(atoms):
     return {"energy": 2.0 * float((gaps * gaps).sum()), "forces": -4.0 * gaps}
 
 
+water.implemented_properties = ["energy", "forces"]
+
+
 def springs(atoms) -> float:
     gaps = atoms.get_all_distances() - molecule("H2O").get_all_distances()
     return 3.0 * float((gaps * gaps).sum())

@@ -42,6 +42,9 @@ def water(atoms):
         raise RuntimeError("SCF did not converge")
     gaps = atoms.positions - molecule("H2O").positions
     return {"energy": 2.0 * float((gaps * gaps).sum()), "forces": -4.0 * gaps}
+
+
+water.implemented_properties = ["energy", "forces"]
 '''
 WORKER = """
 import sys
