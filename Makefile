@@ -9,8 +9,13 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: help run quick test lowest mutants wheel format benchmarks clean
 
-# Tests of a minute in all: nothing slow, no program of quantum chemistry, no data of others.
+# Nothing slow, no program of quantum chemistry, no data of others.
 QUICK := not (slow or psi4 or pyscf or qe or deepmd or shared_data)
+# What a change of the core breaks first, in a minute of the processor.
+CORE := tests/controllers tests/contracts tests/uncertainty tests/reports tests/surrogates/gradient_gp tests/targets/test_contract.py \
+  tests/test_arguments.py tests/test_calculator.py tests/test_costs.py tests/test_cost_model.py tests/test_decorator.py tests/test_executor.py \
+  tests/test_layers.py tests/test_metrics.py tests/test_periodic.py tests/test_reach.py tests/gpu_xarch/tables tests/gpu_xarch/profiles \
+  tests/gpu_xarch/test_units.py tests/gpu_xarch/learning/test_scores.py tests/gpu_xarch/learning/test_splits.py
 LOWEST ?= build/lowest
 
 help: ## Show this help
@@ -32,8 +37,8 @@ test: $(VENV)/.installed-test ## Install the test extras and run linters, type c
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-quick: $(VENV)/.installed-test ## The tests that take a minute together, without linters
-	$(BIN)/python -m pytest -q -m "$(QUICK)"
+quick: $(VENV)/.installed-test ## The tests of the core, less than a minute together, without linters
+	$(BIN)/python -m pytest -q -m "$(QUICK) and not xtb" $(CORE)
 
 lowest: ## The quick tests on the lower bounds of the dependencies, in an environment of their own
 	@scripts/make-venv $(PYTHON) $(LOWEST)

@@ -61,6 +61,8 @@ def _strain(x: Atoms, atoms: Atoms) -> np.ndarray:
 def _squares(shifts: np.ndarray, atoms: Atoms, *, periodic: bool) -> np.ndarray:
     """Mean square displacement of a coordinate, from displacements of shape (..., n_atoms, 3)."""
     if periodic:
+        # against the first atom, so that a drift of all by half a cell puts no two atoms into different images
+        shifts = shifts - shifts[..., :1, :]
         scaled = shifts @ np.linalg.inv(atoms.cell.complete())
         shifts = shifts - (np.round(scaled) * atoms.pbc) @ atoms.cell.array
     shifts = shifts - shifts.mean(axis=-2, keepdims=True)
