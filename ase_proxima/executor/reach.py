@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -30,25 +31,50 @@ class Nearest:
     """
 
     def __init__(self) -> None:
-        # Identities of the structures; the structures, so that no other object has one of these; their positions.
         # Replaced in one assignment: an interrupt leaves all of the old or all of the new.
-        self._known: tuple[tuple[int, ...], list[Atoms], np.ndarray] = ((), [], np.empty((0, 0, 3)))
+        self._known = _Known.of(())
 
     def __call__(self, atoms: Atoms, known: Sequence[Atoms]) -> float:
         """Return the distance of `atoms` from the nearest of `known`."""
-        identities = tuple(map(id, known))
-        if identities != self._known[0]:
-            alike = len({len(x) for x in known}) == 1
-            positions = np.array([x.positions for x in known]) if alike else np.empty((0, 0, 3))
-            self._known = identities, list(known), positions
-        _, kept, positions = self._known
-        same = [np.array_equal(x.numbers, atoms.numbers) and np.array_equal(x.pbc, atoms.pbc) for x in kept]
-        if not any(same):
+        if tuple(map(id, known)) != self._known.identities:
+            self._known = _Known.of(known)
+        kept = self._known
+        if kept.alike:
+            same = kept.atoms if _same_kind(kept.atoms[0], atoms) else ()
+        else:
+            same = tuple(x for x in kept.atoms if _same_kind(x, atoms))
+        if not same:
             return math.inf
         periodic = bool(atoms.pbc.any())
-        if all(same) and not (periodic and any(_strain(x, atoms).any() for x in kept)):
-            return math.sqrt(_squares(atoms.positions - positions, atoms, periodic=periodic).min())
-        return math.sqrt(min(_strained(atoms, x) for x, alike in zip(kept, same, strict=True) if alike))
+        if kept.alike and not (periodic and (kept.cells != atoms.cell.array).any()):
+            return math.sqrt(_squares(atoms.positions - kept.positions, atoms, periodic=periodic).min())
+        return math.sqrt(min(_strained(atoms, x) for x in same))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Structures that distances are measured to, with what does not change from call to call.
+
+    The structures themselves are held so that no other object has the identity of one of them. Where all have the same
+    atoms and periodic axes, `alike`, their positions and cells are stacked.
+    """
+
+    identities: tuple[int, ...]
+    atoms: tuple[Atoms, ...]
+    alike: bool
+    positions: np.ndarray
+    cells: np.ndarray
+
+    @classmethod
+    def of(cls, known: Sequence[Atoms]) -> _Known:
+        alike = bool(known) and all(_same_kind(x, known[0]) for x in known)
+        stacked = known if alike else ()
+        positions, cells = np.array([x.positions for x in stacked]), np.array([x.cell.array for x in stacked])
+        return cls(tuple(map(id, known)), tuple(known), alike, positions, cells)
+
+
+def _same_kind(x: Atoms, other: Atoms) -> bool:
+    return np.array_equal(x.numbers, other.numbers) and np.array_equal(x.pbc, other.pbc)
 
 
 def _strain(x: Atoms, atoms: Atoms) -> np.ndarray:
