@@ -140,12 +140,11 @@ def _echo_predictions(trained: Trained, frame: pd.DataFrame) -> None:
     click.echo(f"{problem.target}: {len(frame)} runs, {where}, by {trained.name}")
     again = {"duration": "time"}.get(problem.target, problem.target)
     columns = [one for one in _PRINTED if one in frame and one != again and frame[one].notna().any()]
-    rows = frame[columns].assign(flagged=frame["out_of_domain"].map({True: "yes", False: ""}))
+    rows = frame[columns].assign(out_of_domain=frame["out_of_domain"].map({True: "yes", False: ""}))
     if "memory_bound" in rows:
         rows["memory_bound"] = rows["memory_bound"].map({1.0: "yes", 0.0: ""}).fillna("")
     if "run_id" in rows:
         rows["run_id"] = rows["run_id"].astype(str).str[:_RUN_DIGITS]
-    rows["out_of_domain"] = rows.pop("flagged")
     named = _PRINTED | {"predicted": named_in(problem.target, problem.unit)}
     echo_table([named[one] for one in columns], [[_cell(value) for value in row] for row in rows.to_numpy()])
 

@@ -1,14 +1,18 @@
-"""Files and folders that are replaced in one move, and are on the disk by then."""
+"""Files and folders that are replaced in one move, and are on the disk by then; versions of a model among them."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["replace_durably", "write_json"]
+__all__ = ["forget_version", "replace_durably", "save_version", "version_folder", "write_json"]
+
+KEPT_VERSIONS = 2
+"""Versions of a model that stay: the latest, and that before, which a reader or a resume may need."""
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -25,6 +29,26 @@ def replace_durably(temporary: Path, path: Path) -> None:
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
+
+
+def version_folder(models: Path, version: int) -> Path:
+    """Folder of a version among those of a model."""
+    return models / f"{version:06d}"
+
+
+def save_version(models: Path, version: int, save: Callable[[Path], None]) -> None:
+    """Let `save` write a version of a model to a folder, which then takes its place in one move."""
+    folder, new = version_folder(models, version), models / "new"
+    for stale in (folder, new):
+        shutil.rmtree(stale, ignore_errors=True)
+    new.mkdir()
+    save(new)
+    replace_durably(new, folder)
+
+
+def forget_version(models: Path, latest: int) -> None:
+    """Remove the version that nobody can need any more once `latest` is known."""
+    shutil.rmtree(version_folder(models, latest - KEPT_VERSIONS), ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -10,7 +10,6 @@ import fcntl
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from ase_proxima.controllers.retraining import Retraining, RetrainingState
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.metrics import METRIC_UNITS, ErrorMetric, find_metric
 from ase_proxima.protocols import Surrogate
-from ase_proxima.runs.files import replace_durably, write_json
+from ase_proxima.runs.files import forget_version, save_version, version_folder, write_json
 from ase_proxima.runs.frames import read_frames
 from ase_proxima.types import Frame
 from ase_proxima.types.identity import checksum
@@ -35,8 +34,6 @@ FOLDER = "published"
 NEWS = "news.json"
 LOCK = "lock"
 MANAGER = "manager.json"
-KEPT = 2
-"""Versions that stay: that which the simulation reads, and the next."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class Inbox:
             return None
         if checksum(frames[published.last - 1]) != published.check:  # the run took another way after a kill
             return None
-        return published, self.folder / f"{published.number:06d}"
+        return published, version_folder(self.folder, published.number)
 
 
 class Manager:
@@ -163,7 +160,7 @@ class Manager:
             state, number = RetrainingState(**saved["state"]), int(saved["number"])
             news = Published(**json.loads((self.folder / NEWS).read_text()))
             frames = read_frames(self.run_dir)
-            self.surrogate.load(self.folder / f"{news.number:06d}", frames[news.first : news.last])
+            self.surrogate.load(version_folder(self.folder, news.number), frames[news.first : news.last])
         except FileNotFoundError:
             return self.rule.init(), 0, False
         except (ValueError, LookupError, TypeError) as error:
@@ -207,15 +204,10 @@ class Manager:
         return float(np.mean(errors)) if errors else math.nan
 
     def _publish(self, published: Published, state: RetrainingState) -> None:
-        folder, new = self.folder / f"{published.number:06d}", self.folder / "new"
-        for stale in (folder, new):
-            shutil.rmtree(stale, ignore_errors=True)
-        new.mkdir()
-        self.surrogate.save(new)
-        replace_durably(new, folder)
+        save_version(self.folder, published.number, self.surrogate.save)
         write_json(self.folder / MANAGER, {"state": asdict(state), "number": published.number})
         write_json(self.folder / NEWS, asdict(published))
-        shutil.rmtree(self.folder / f"{published.number - KEPT:06d}", ignore_errors=True)
+        forget_version(self.folder, published.number)
 
     def close(self) -> None:
         """Let another one take over."""

@@ -20,8 +20,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_proxima.errors import InputError, RunDirectoryError
+from ase_proxima.runs.frames import electronic_info, frame_of
 from ase_proxima.types import Frame
-from ase_proxima.types.identity import ELECTRONIC_INFO, checksum, electronic_state
+from ase_proxima.types.identity import checksum, electronic_state
 
 __all__ = ["FOREIGN", "SharedFrames", "is_server"]
 
@@ -171,12 +172,8 @@ class SharedFrames:
         return before != self._seen
 
     def _frame_of(self, row: Any, x: Atoms) -> Frame:
-        atoms = row.toatoms()
-        results = dict(atoms.calc.results)
-        atoms.calc = None
-        electrons = row.data.get("electrons", {})
-        atoms.info = {name: electrons[name] for name in ELECTRONIC_INFO if name in electrons}
-        frame = Frame(atoms, results, FOREIGN)
+        frame = frame_of(row, electronic_info(row.data.get("electrons", {})), FOREIGN)
+        atoms = frame.x
         if checksum(frame) != row.checksum:
             raise RunDirectoryError(
                 f"{self.place}: row {row.id} is not as it was written: share another database"

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import sqlite3
 import tempfile
 import threading
@@ -24,8 +23,8 @@ from ase import Atoms
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
-from ase_proxima.runs.files import replace_durably, write_json
-from ase_proxima.runs.frames import electronic_info, read_frames
+from ase_proxima.runs.files import forget_version, replace_durably, save_version, version_folder, write_json
+from ase_proxima.runs.frames import electronic_info, frame_of, read_frames
 from ase_proxima.runs.manager import Inbox, is_managed
 from ase_proxima.runs.shared import FOREIGN, SharedFrames, is_server, with_results
 from ase_proxima.types import Decision, Frame, Results
@@ -49,7 +48,6 @@ __all__ = [
 FORMAT = 3
 """Version of what is written; others are refused."""
 
-KEPT_VERSIONS = 2
 BEFORE_THE_FIRST_CALL = re.compile(
     r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
 )
@@ -297,16 +295,13 @@ class RunDirectory:
         read_to = 0
         come_again = []
         n_frames = self.state["n_frames"] if self.state else 0
-        info = electronic_info(self.target)
+        info = electronic_info(self.target.get("electronic_state", {}))
         for row in self._database.select(sort="id"):
-            atoms = row.toatoms()
-            results = dict(atoms.calc.results)
-            atoms.calc = None
-            atoms.info = dict(info)
-            frame = Frame(atoms, results, row.step)
+            frame = frame_of(row, info, row.step)
             is_call = 0 <= frame.step < len(rows)
-            written = rows[frame.step]["structure"] if is_call else fingerprint(atoms)
-            if checksum(frame) != row.key_value_pairs.get("checksum") or fingerprint(atoms) != written:
+            found = fingerprint(frame.x)
+            written = rows[frame.step]["structure"] if is_call else found
+            if checksum(frame) != row.key_value_pairs.get("checksum") or found != written:
                 raise RunDirectoryError(
                     f"{self.path / 'frames.db'}: the frame of call {frame.step} is not as it was written: take the "
                     "files from a copy, or begin a new run"
@@ -416,18 +411,13 @@ class RunDirectory:
 
     def save_model(self, version: int, surrogate: Surrogate) -> None:
         """Write a version of the surrogate, and forget the versions that no resume can need."""
-        folder, temporary = self.path / "models" / f"{version:06d}", self.path / "models" / "new"
-        with _writing(folder):
-            for stale in (folder, temporary):
-                shutil.rmtree(stale, ignore_errors=True)
-            temporary.mkdir()
-            surrogate.save(temporary)
-            replace_durably(temporary, folder)
-        shutil.rmtree(self.path / "models" / f"{version - KEPT_VERSIONS:06d}", ignore_errors=True)
+        with _writing(self.model_folder(version)):
+            save_version(self.path / "models", version, surrogate.save)
+        forget_version(self.path / "models", version)
 
     def model_folder(self, version: int) -> Path:
         """Folder of a kept version."""
-        return self.path / "models" / f"{version:06d}"
+        return version_folder(self.path / "models", version)
 
     def save_state(self, state: Mapping[str, Any] | None) -> None:
         """Replace the checkpoint.
