@@ -23,7 +23,7 @@ from ase_proxima.training import make_training_policy, never_trains
 
 __all__ = ["Options", "check_surrogate_name", "make_controller"]
 
-SURROGATES = ("auto", "gradient_gp", "bayesian_soap", "soap_ridge")
+SURROGATES = ("auto", "gradient_gp", "joint_gp", "bayesian_soap", "soap_ridge")
 UNCERTAINTIES = ("auto", "posterior", "coulomb", "ensemble")
 CONTROLLERS = ("risk", "linear", "fixed:THRESHOLD", "baseline")
 

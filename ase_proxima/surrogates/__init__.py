@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ase_proxima.surrogates.choice import BestOfSeveral
     from ase_proxima.surrogates.committee import Committee
     from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
+    from ase_proxima.surrogates.joint.surrogate import JointGP
     from ase_proxima.surrogates.linear.surrogate import BayesianSoap
     from ase_proxima.surrogates.none import NoSurrogate
     from ase_proxima.surrogates.prior import PriorMean, WithPrior
@@ -19,6 +20,7 @@ __all__ = [
     "BestOfSeveral",
     "Committee",
     "GradientGP",
+    "JointGP",
     "NoSurrogate",
     "PriorMean",
     "SklearnSurrogate",
@@ -33,6 +35,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "choice": ["BestOfSeveral"],
         "committee": ["Committee"],
         "gradient_gp.surrogate": ["GradientGP"],
+        "joint.surrogate": ["JointGP"],
         "linear.surrogate": ["BayesianSoap"],
         "none": ["NoSurrogate"],
         "prior": ["PriorMean", "WithPrior"],
