@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ase_proxima.surrogates.committee import Committee
     from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
     from ase_proxima.surrogates.linear.surrogate import BayesianSoap
+    from ase_proxima.surrogates.local import WithLocalTarget
     from ase_proxima.surrogates.none import NoSurrogate
     from ase_proxima.surrogates.prior import PriorMean, WithPrior
     from ase_proxima.surrogates.sklearn import SklearnSurrogate, default_regressor
@@ -23,6 +24,7 @@ __all__ = [
     "PriorMean",
     "SklearnSurrogate",
     "SoapRidge",
+    "WithLocalTarget",
     "WithPrior",
     "default_regressor",
 ]
@@ -34,6 +36,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "committee": ["Committee"],
         "gradient_gp.surrogate": ["GradientGP"],
         "linear.surrogate": ["BayesianSoap"],
+        "local": ["WithLocalTarget"],
         "none": ["NoSurrogate"],
         "prior": ["PriorMean", "WithPrior"],
         "sklearn": ["SklearnSurrogate", "default_regressor"],
