@@ -7,6 +7,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from ase_proxima.surrogates.choice import BestOfSeveral
     from ase_proxima.surrogates.committee import Committee
+    from ase_proxima.surrogates.deepmd_surrogate import DeepMD
     from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
     from ase_proxima.surrogates.joint.surrogate import JointGP
     from ase_proxima.surrogates.linear.surrogate import BayesianSoap
@@ -19,6 +20,7 @@ __all__ = [
     "BayesianSoap",
     "BestOfSeveral",
     "Committee",
+    "DeepMD",
     "GradientGP",
     "JointGP",
     "NoSurrogate",
@@ -34,6 +36,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "choice": ["BestOfSeveral"],
         "committee": ["Committee"],
+        "deepmd_surrogate": ["DeepMD"],
         "gradient_gp.surrogate": ["GradientGP"],
         "joint.surrogate": ["JointGP"],
         "linear.surrogate": ["BayesianSoap"],
