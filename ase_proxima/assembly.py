@@ -207,6 +207,8 @@ def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bo
                 "bayesian_soap": surrogates.BayesianSoap(),
             }
         )
+    if surrogate == "joint_gp":
+        return surrogates.JointGP()
     if surrogate == "bayesian_soap":
         return surrogates.BayesianSoap()
     return surrogates.SoapRidge()
