@@ -12,7 +12,7 @@ from ase_proxima.errors import InputError
 from ase_proxima.executor import Criterion, Watch
 from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.protocols import Controller, PartTarget, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.manager import refuse_in_place
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.training import BackgroundTraining, make_training_policy
@@ -59,7 +59,12 @@ class Parts:
     training: TrainingPolicy
 
 
-def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None = None) -> Parts:
+def assemble(
+    options: Options,
+    atoms: Atoms,
+    prior: surrogates.PriorMean | None = None,
+    local: tuple[PartTarget, Callable[[], float]] | None = None,
+) -> Parts:
     """Choose and make the parts for structures like `atoms`.
 
     Parameters
@@ -69,6 +74,9 @@ def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None 
         The first structure.
     prior : callable, optional
         `prior(atoms) -> results`: the mean that the surrogate corrects.
+    local : PartTarget and callable, optional
+        What computes the forces on the few atoms of which the surrogate is unsure, and the threshold of a force's
+        deviation at present.
     """
     if options.controller == "baseline":
         options = replace(options, surrogate=NoSurrogate(), uncertainty=NoUncertainty(), training="lazy")
@@ -83,8 +91,15 @@ def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None 
                 'training="background" does not know the prior: leave one of them out, or give a surrogate that '
                 "holds the prior itself"
             )
+        if local is not None:
+            raise InputError(
+                'training="background" goes with targets that compute whole structures: leave it out, or leave the '
+                "target on part of the atoms out"
+            )
     if prior is not None:
         surrogate = surrogates.WithPrior(surrogate, prior, identify=fingerprint)
+    if local is not None:
+        surrogate = surrogates.WithLocalTarget(surrogate, local[0], threshold=local[1], identify=fingerprint)
     properties = tuple(name for name in options.properties if name in surrogate.properties)
     make = _Maker(options, surrogate, properties)
     criteria = [make.criterion(metric, bound) for metric, bound in options.bounds.items()]
@@ -116,12 +131,11 @@ def implied_bounds(options: Options) -> dict[str, float]:
     >>> implied_bounds(options)
     {'energy_per_atom': 0.005, 'stress': 0.0025}
     """
-    names = {find_metric(metric)[0]: bound for metric, bound in options.bounds.items()}
-    bounded = {METRIC_PROPERTIES.get(name) for name in names}
-    forces = [bound for name, bound in names.items() if METRIC_PROPERTIES.get(name) == "forces"]
-    if not forces:
+    bounded = {METRIC_PROPERTIES.get(find_metric(metric)[0]) for metric in options.bounds}
+    if "forces" not in bounded:
         return {}
-    implied = {"energy_per_atom": IMPLIED_ENERGY * min(forces), "stress": IMPLIED_STRESS * min(forces)}
+    of_forces = min(bound for metric, bound in options.bounds.items() if _ranked_by_forces(metric, ()))
+    implied = {"energy_per_atom": IMPLIED_ENERGY * of_forces, "stress": IMPLIED_STRESS * of_forces}
     return {metric: bound for metric, bound in implied.items() if METRIC_PROPERTIES[metric] not in bounded}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -28,8 +28,8 @@ from ase_proxima.executor.blending import Blending
 from ase_proxima.executor.differences import unresolved
 from ase_proxima.executor.options import Options
 from ase_proxima.executor.reach import Nearest
-from ase_proxima.metrics import ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
+from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.store import MemoryStore, RunDirectory
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import adapt, ask, offered
@@ -335,7 +335,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         ):  # as for a target: its properties and electrons, for this structure
             self._prior = adapt(parse_target(self._options.prior, atoms=atoms), role="prior")
         prior = None if self._prior is None else self._ask_prior
-        parts = assemble(self._options, atoms, prior)
+        parts = assemble(self._options, atoms, prior, self._local())
         if isinstance(parts.training, BackgroundTraining) and self._store.owner is None:
             raise InputError(
                 'training="background" needs a run_dir, from which the manager reads the frames: name one'
@@ -359,6 +359,31 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             _restore(self._executor, self._store, self._store.state)
         else:
             self._executor.checkpoint()
+
+    def _local(self) -> tuple[PartTarget, Callable[[], float]] | None:
+        """The target, where it may compute part of the atoms, and what tells the threshold of a force's deviation.
+
+        Raises
+        ------
+        InputError
+            If no bound is on forces.
+        """
+        target = self.target
+        if not isinstance(target, PartTarget) or self._options.controller == "baseline":
+            return None
+        names = [find_metric(metric)[0] for metric in self._options.bounds]
+        forces = [name for name in names if METRIC_PROPERTIES.get(name) == "forces"]
+        if not forces:
+            raise InputError(
+                "a target on part of the atoms computes forces, and no error bound is on forces: bound them, such as "
+                'error_bound={"force_max": 0.05}, or use the target as a whole'
+            )
+
+        def threshold() -> float:
+            found = self.stats.threshold
+            return found if isinstance(found, float) else min(found[name] for name in forces)
+
+        return target, threshold
 
     def _is_unresolved(self, atoms: Atoms, earlier: Sequence[Atoms]) -> bool:
         """Whether this is a finite difference that the bounds do not resolve; warn once of it."""

@@ -26,6 +26,7 @@ from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
 from ase_proxima.runs.files import forget_version, replace_durably, save_version, version_folder, write_json
 from ase_proxima.runs.frames import electronic_info, frame_of, read_frames
 from ase_proxima.runs.manager import Inbox, is_managed
+from ase_proxima.runs.sealed import gone, not_as_written
 from ase_proxima.runs.shared import FOREIGN, SharedFrames, is_server, with_results
 from ase_proxima.types import Decision, Frame, Results
 from ase_proxima.types.identity import (
@@ -181,6 +182,9 @@ class RunDirectory:
         self.rows: list[dict[str, str]] = []
         self._pending: dict[int, tuple[int, Frame]] = {}
         self._lock = _lock(path)
+        if state is not None and not (path / "frames.db").exists():
+            self._lock.close()
+            raise gone(path / "frames.db")
         try:
             self._database = _connect(path / "frames.db")
         except (OSError, sqlite3.Error) as error:
@@ -302,10 +306,7 @@ class RunDirectory:
             found = fingerprint(frame.x)
             written = rows[frame.step]["structure"] if is_call else found
             if checksum(frame) != row.key_value_pairs.get("checksum") or found != written:
-                raise RunDirectoryError(
-                    f"{self.path / 'frames.db'}: the frame of call {frame.step} is not as it was written: take the "
-                    "files from a copy, or begin a new run"
-                )
+                raise not_as_written(self.path / "frames.db", f"the frame of call {frame.step} is another")
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
                 read_to = row.key_value_pairs.get("shared_row", read_to)
@@ -327,6 +328,8 @@ class RunDirectory:
         steps = self.path / "steps.csv"
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
+        if n_calls and not steps.exists():
+            raise gone(steps)
         if len(rows) < n_calls:
             raise RunDirectoryError(
                 f"{steps} has {len(rows)} rows, state.json counts {n_calls} calls: it was cut"

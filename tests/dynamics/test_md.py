@@ -178,6 +178,24 @@ def test_a_run_is_resumed_with_the_same_or_refused(tmp_path):
         report_md(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["md.csv", "trajectory.xyz"])
+def test_a_file_that_was_edited_or_is_gone_is_refused(name, tmp_path):
+    chosen = settings(strategy="baseline", interval=1)
+    run_md(crystal(), chosen, 3, tmp_path / "run")
+    file = tmp_path / "run" / name
+    written = file.read_text()
+    place = max(i for i, letter in enumerate(written) if letter.isdigit())
+    file.write_text(written[:place] + str((int(written[place]) + 1) % 10) + written[place + 1 :])
+    with pytest.raises(RunDirectoryError, match="is not what this run wrote: some of its bytes are others"):
+        run_md(crystal(), chosen, 4, tmp_path / "run", resume=True)
+    file.unlink()
+    with pytest.raises(RunDirectoryError, match=f"{name} is gone: take the files from a copy"):
+        run_md(crystal(), chosen, 4, tmp_path / "run", resume=True)
+    file.write_text(written + "what a kill left")
+    assert run_md(crystal(), chosen, 4, tmp_path / "run", resume=True)["n_steps"] == 4
+    assert "what a kill left" not in file.read_text()
+
+
 @pytest.mark.parametrize(("spacing_fs", "known"), [(500.0, True), (10.0, False)])
 def test_diffusion_is_a_sixth_of_the_slope_once_vibrations_have_passed(spacing_fs, known):
     t = np.arange(6) * spacing_fs
