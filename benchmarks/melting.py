@@ -1,8 +1,9 @@
 """The melting point of aluminium (EMT by Asap), alone and with surrogates in the target's place.
 
 `--part points` finds melting points of two cells, each with preparations of its own. `--part table` runs one cell near
-its melting point with several strategies from the same starts: how many runs end liquid, how much is trusted, and the
-true force error of frames that are computed again by the target, outside of the timed runs.
+its melting point (`--size 4`: 512 atoms, up to 12,000 steps) with several strategies from the same starts: how many
+runs end liquid, how much is trusted, and the true force error of frames that are computed again by the target, outside
+of the timed runs.
 
 Each study is kept in --work and its row goes to benchmarks/results/melting.csv; a study that is there already is read,
 not made again.
@@ -50,9 +51,12 @@ def points(runs: int) -> Iterator[Study]:
     yield Study("512 atoms", runs, {"size": 4, "strategy": "baseline", "seed": 1})
 
 
-def table(runs: int, temperature_K: float, models: str | None) -> Iterator[Study]:
-    """Strategies at one temperature, from the starts of the first point."""
-    one: dict[str, Any] = {"size": 3, "seed": 1, "phase_steps": 3000, "temperatures_K": (temperature_K,)}
+def table(runs: int, temperature_K: float, models: str | None, size: int) -> Iterator[Study]:
+    """Strategies at one temperature, from the starts of a point of that size."""
+    cell = next(study for study in points(runs) if study.settings["size"] == size)
+    one: dict[str, Any] = {**cell.settings, "temperatures_K": (temperature_K,)}
+    if size == 4:
+        one["most_steps"] = 12_000
     rows: dict[str, dict[str, Any]] = {
         "no surrogate": {"strategy": "baseline"},
         "learning, bound 0.03": {"strategy": "proxima", "error_bound": 0.03},
@@ -70,7 +74,8 @@ def table(runs: int, temperature_K: float, models: str | None) -> Iterator[Study
             name = f"DeePMD committee, threshold {threshold}"
             rows[name] = {"strategy": "fixed", "threshold": threshold, "models": models}
     for name, settings in rows.items():
-        yield Study(f"{temperature_K:.0f} K, {name}", runs, {**one, **settings}, "216 atoms, seed 1")
+        where = f"{temperature_K:.0f} K" if size == 3 else f"{cell.name}, {temperature_K:.0f} K"
+        yield Study(f"{where}, {name}", runs, {**one, **settings}, cell.name)
 
 
 def pooled(studies: Sequence[Study], work: Path) -> dict[str, Any]:
@@ -151,17 +156,22 @@ def make(study: Study, work: Path) -> dict[str, Any]:
 @click.option("--part", type=click.Choice(["points", "table"]), default="points", show_default=True)
 @click.option("--runs", default=20, show_default=True, help="Runs of each study.")
 @click.option("--temp", type=float, help="Temperature of the table.  [default: the cell's own melting point]")
+@click.option(
+    "--size", type=click.IntRange(3, 4), default=3, help="Cells of the table's block along each side."
+)
 @click.option("--models", help="Folder of a DeePMD committee, for its rows.")
 @click.option("--only", help="Only studies whose name has this in it.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/benchmark-melting"))
-def main(part: str, runs: int, temp: float | None, models: str | None, only: str | None, work: Path) -> None:
+def main(
+    part: str, runs: int, temp: float | None, size: int, models: str | None, only: str | None, work: Path
+) -> None:
     """Make the studies one after the other, writing the table after each."""
     if part == "points":
         studies = points(runs)
     else:
-        small = [study for study in points(runs) if study.settings["size"] == 3]
-        found = temp or 5.0 * round(pooled(small, work)["melting_temperature_K"] / 5.0)
-        studies = table(runs, found, models)
+        cells = [study for study in points(runs) if study.settings["size"] == size]
+        found = temp or 5.0 * round(pooled(cells, work)["melting_temperature_K"] / 5.0)
+        studies = table(runs, found, models, size)
     chosen = [study for study in studies if only is None or only in study.name]
     for study in chosen:
         write(make(study, work))
