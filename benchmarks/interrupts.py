@@ -1,6 +1,6 @@
 """Interrupt a run at lines of executor, store and calculator, as Ctrl-C in a notebook does, and see whether it goes on.
 
-    python benchmarks/interrupts.py [--every 13] [--out benchmarks/results/interrupts.csv]
+    python benchmarks/interrupts.py [--every 13] [--phase calls] [--out benchmarks/results/interrupts.csv]
 
 A run of 8 calls on a target known in closed form, in a run directory. At every 13th line that is run of `executor/`,
 of `runs/` and of `calculator.py`, a KeyboardInterrupt is raised: while the calculator is made, in its calls, and while
@@ -207,6 +207,7 @@ def main() -> None:
     """Try the interrupts, write one row each, print what became of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=13, help="interrupt at every so many lines")
+    parser.add_argument("--phase", action="append", choices=PHASES, help="one of them; by default all")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "interrupts.csv")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -216,7 +217,7 @@ def main() -> None:
         for way in WAYS:
             folder = Path(temporary) / way.replace(" ", "-")
             expected, lines = undisturbed(folder / "whole", way)
-            for phase in PHASES:
+            for phase in options.phase or PHASES:
                 found: Counter[str] = Counter()
                 for number in range(1, len(lines[phase]) + 1, options.every):
                     row = interrupted(folder / f"{phase}-{number}", way, phase, number, expected)

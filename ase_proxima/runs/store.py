@@ -184,9 +184,10 @@ class RunDirectory:
         self._steps = AppendLog(path / "steps.csv")
         self._shared: SharedFrames | None = None
         self._inbox = Inbox(path / "models")
-        self._lock = _lock(path)
         self._database: Any = None
+        self._lock: IO[str] | None = None
         try:
+            self._lock = _lock(path)
             if state is not None and not (path / "frames.db").exists():
                 raise gone(path / "frames.db")
             self._database = _connect(path / "frames.db")
@@ -437,7 +438,7 @@ class RunDirectory:
         RunDirectoryError
             If the run is closed.
         """
-        if self._lock.closed:
+        if self.is_closed:
             raise RunDirectoryError(f"{self.path} is closed: go on with it by ProximaCalculator.resume")
         self.state = state
         if self.frames:
@@ -469,9 +470,14 @@ class RunDirectory:
             folder.mkdir(exist_ok=True)
             return _write_failed(folder, step, x)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the files were released."""
+        return self._lock is None or self._lock.closed
+
     def close(self) -> None:
         """Release the files; closing twice does nothing."""
-        if self._lock.closed:
+        if self._lock is None or self.is_closed:
             return
         self._steps.close()
         if self._database is not None:
@@ -515,10 +521,12 @@ def _lock(path: Path) -> IO[str]:
         file = (path / "lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        return file
+    except BaseException as error:
         file.close()
-        raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
-    return file
+        if isinstance(error, OSError):
+            raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
+        raise
 
 
 def is_in_use(path: Path) -> bool:

@@ -31,6 +31,9 @@ def test_an_interrupt_is_survived_exactly_or_told_at_once(interrupts, tmp_path, 
     assert Counter(row["outcome"] for row in rows)["exact"] > 2
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # a file that was just being opened
 @pytest.mark.parametrize("phase", ["create", "resume"])
 def test_a_calculator_is_made_or_resumed_again_where_that_was_interrupted(interrupts, tmp_path, phase):
     expected, lines = interrupts.undisturbed(tmp_path / "whole", "shared")
