@@ -22,8 +22,11 @@ __all__ = ["Parts", "assemble"]
 SMALL_MOLECULE = 8
 """Atoms up to which `gradient_gp` serves alone: a call costs it 0.3 ms, and few target calls are left to spare."""
 
-COMPARED_ATOMS = 24
-"""Atoms up to which it is compared with `bayesian_soap`: beyond, its labels leave room for few frames."""
+GRADIENT_GP_ATOMS = 24
+"""Atoms up to which it is compared with others: beyond, its labels leave room for few frames."""
+
+JOINT_GP_ATOMS = 60
+"""Atoms up to which `joint_gp` is: its labels leave room for 40 frames then."""
 
 IMPLIED_ENERGY = 0.1
 """Å: a force bound times this bounds the energy per atom, what such an error does over a thermal displacement."""
@@ -195,33 +198,29 @@ def _ranked_by_forces(metric: str | ErrorMetric, properties: Sequence[str]) -> b
 def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bool) -> Surrogate:
     if not isinstance(surrogate, str):
         return surrogate
-    if surrogate == "auto":
-        surrogate = _suits(atoms)
-    if surrogate == "gradient_gp":
-        return surrogates.GradientGP(force_std=forces_bounded)
-    if surrogate == "compared":
-        return surrogates.BestOfSeveral(
-            {
-                "gradient_gp": surrogates.GradientGP(force_std=forces_bounded),
-                "bayesian_soap": surrogates.BayesianSoap(),
-            }
-        )
-    if surrogate == "joint_gp":
-        return surrogates.JointGP()
-    if surrogate == "bayesian_soap":
-        return surrogates.BayesianSoap()
-    return surrogates.SoapRidge()
+    make: dict[str, Callable[[], Surrogate]] = {
+        "gradient_gp": lambda: surrogates.GradientGP(force_std=forces_bounded),
+        "joint_gp": surrogates.JointGP,
+        "bayesian_soap": surrogates.BayesianSoap,
+        "soap_ridge": surrogates.SoapRidge,
+    }
+    names = _suited(atoms) if surrogate == "auto" else (surrogate,)
+    if len(names) == 1:
+        return make[names[0]]()
+    return surrogates.BestOfSeveral({name: make[name]() for name in names})
 
 
-def _suits(atoms: Atoms) -> str:
-    """Which surrogates to take, or to compare, for a structure.
+def _suited(atoms: Atoms) -> tuple[str, ...]:
+    """Names of the surrogates that suit a structure, those that cost less first; several are compared.
 
     Examples
     --------
     >>> from ase.build import bulk, molecule
-    >>> _suits(molecule("CH4")), _suits(molecule("C6H6")), _suits(bulk("Al"))
-    ('gradient_gp', 'compared', 'bayesian_soap')
+    >>> _suited(molecule("CH4")), _suited(molecule("C6H6")), _suited(bulk("Al"))
+    (('gradient_gp',), ('bayesian_soap', 'joint_gp', 'gradient_gp'), ('bayesian_soap',))
     """
-    if atoms.pbc.any() or not 2 <= len(atoms) <= COMPARED_ATOMS:
-        return "bayesian_soap"
-    return "gradient_gp" if len(atoms) <= SMALL_MOLECULE else "compared"
+    if atoms.pbc.any() or not 2 <= len(atoms) <= JOINT_GP_ATOMS:
+        return ("bayesian_soap",)
+    if len(atoms) <= SMALL_MOLECULE:
+        return ("gradient_gp",)
+    return ("bayesian_soap", "joint_gp", "gradient_gp")[: 3 if len(atoms) <= GRADIENT_GP_ATOMS else 2]
