@@ -76,9 +76,12 @@ class Command:
 
     def play(self, path, log):
         """Start or resume; return what the command said where it did not end well."""
-        arguments = [*self.arguments, "--out", str(path)]
-        said = self._run([*arguments, "--resume"], log) if path.exists() else "not begun"
-        return said if said == "done" else self._run(arguments, log, said)
+        said = self.resume(path, log) if path.exists() else "not begun"
+        return said if said == "done" else self._run([*self.arguments, "--out", str(path)], log, said)
+
+    def resume(self, path, log):
+        """Resume; return what the command said where it did not end well."""
+        return self._run([*self.arguments, "--out", str(path), "--resume"], log)
 
     def _run(self, arguments, log, before=""):
         with log.open("w") as file:
@@ -124,32 +127,22 @@ def mc(*arguments):
     )
 
 
+def md(*arguments):
+    """Molecular dynamics of water with that target."""
+    fixed = ["md", "H2O", "--target", "emt", "--error-bound", "0.5", "--temp", "300", "--interval", "4"]
+    return Command(proxima.main, [*fixed, *arguments])
+
+
 KINDS = {
     "script": Script(),
     "mc proxima": mc("--steps", "10"),
     "mc published": mc("--steps", "10", "--strategy", "published"),
     "mc exact": mc("--steps", "3", "--exact", "--burn-in", "6", "--inner-steps", "2"),
-    "md": Command(
-        proxima.main,
-        [
-            "md",
-            "H2O",
-            "--target",
-            "emt",
-            "--error-bound",
-            "0.5",
-            "--temp",
-            "300",
-            "--steps",
-            "10",
-            "--interval",
-            "4",
-        ],
-    ),
+    "md": md("--steps", "10"),
 }
 
 
-def forked(kind, path, log, fault=None):
+def forked(play, path, log, fault=None):
     """Play in a child, with a fault or none; return what it says, nothing where it was killed."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -157,12 +150,13 @@ def forked(kind, path, log, fault=None):
         try:
             if fault:
                 LIBRARY.fault_arm(str(path).encode(), ctypes.c_long(fault[1]), MODES[fault[0]])
-            message = kind.play(path, log)
+            message = play(path, log)
             if fault and not fault[1]:
                 message = str(LIBRARY.fault_count()) if message == "done" else message
         except BaseException as error:
             message = f"traceback: {type(error).__name__}: {error}"
-        LIBRARY.fault_disarm()
+        if fault:
+            LIBRARY.fault_disarm()
         os.write(writer, message.encode())
         os._exit(0)
     os.close(writer)
@@ -177,8 +171,8 @@ def judge(kind, folder, mode, k, expected):
     path, log = folder / "run", folder / "log"
     shutil.rmtree(path, ignore_errors=True)
     log.unlink(missing_ok=True)
-    first = forked(kind, path, log, (mode, k))
-    second = forked(kind, path, log)
+    first = forked(kind.play, path, log, (mode, k))
+    second = forked(kind.play, path, log)
     good = first in ("", "done") or first.startswith("refused: ")
     same = second == "done" and kind.outcome(path, log) == expected
     return {"k": k, "mode": mode, "first": first, "second": second, "held": good and same}
@@ -191,7 +185,7 @@ def main(folder, name, mode, ks):
     path, log = folder / "run", folder / "log"
     shutil.rmtree(path, ignore_errors=True)
     log.unlink(missing_ok=True)
-    count = forked(kind, path, log, (mode, 0 if mode != "full" else 10**9))
+    count = forked(kind.play, path, log, (mode, 0 if mode != "full" else 10**9))
     expected = kind.outcome(path, log)
     if not ks:
         print(json.dumps({"n": int(count)}))
