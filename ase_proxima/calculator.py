@@ -210,11 +210,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             if run.frames:
                 calculator._check_electrons(run.frames[0].x)
                 calculator._build(run.frames[0].x)
+            return calculator
         except BaseException:  # an interrupt too leaves no lock behind
             if run is not None:
                 run.close()
             raise
-        return calculator
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation.

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -186,17 +186,22 @@ class RunDirectory:
         self._inbox = Inbox(path / "models")
         self._database: Any = None
         self._lock: IO[str] | None = None
+
+    def _begin(self, load: Callable[[RunDirectory], None]) -> RunDirectory:
+        """Take the folder and `load` what is in it; where it cannot be used, an interrupt included, leave no lock."""
         try:
-            self._lock = _lock(path)
-            if state is not None and not (path / "frames.db").exists():
-                raise gone(path / "frames.db")
-            self._database = _connect(path / "frames.db")
-        except BaseException as error:
+            self._lock = _lock(self.path)
+            database = self.path / "frames.db"
+            if self.state is not None and not database.exists():
+                raise gone(database)
+            try:
+                self._database = _connect(database)
+            except (OSError, sqlite3.Error) as error:
+                raise RunDirectoryError(f"{database} is damaged, or the disk is full: {error}") from error
+            load(self)
+            return self
+        except BaseException:
             self.close()
-            if isinstance(error, (OSError, sqlite3.Error)):
-                raise RunDirectoryError(
-                    f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
-                ) from error
             raise
 
     @classmethod
@@ -234,19 +239,7 @@ class RunDirectory:
             write_json(path / "state.json", {**saved, "share": shared})
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
-        run = cls(path, settings, target or {}, None, shared)
-        with run._closing_on_error():
-            run._join(0)
-        return run
-
-    @contextmanager
-    def _closing_on_error(self) -> Iterator[None]:
-        """Close the run where it cannot be used: an interrupt too leaves no lock behind."""
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
+        return cls(path, settings, target or {}, None, shared)._begin(lambda run: run._join(0))
 
     def _join(self, read_to: int) -> None:
         """Meet the other walkers, where there are some, after row `read_to` of their frames."""
@@ -286,17 +279,18 @@ class RunDirectory:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
-        run = cls(path, settings, target, state, share)
-        with run._closing_on_error():
-            try:
-                rows = read_rows(path / "steps.csv")
-                run._join(run._load_frames(rows))
-                run._load_rows(rows)
-            except (InputError, RunDirectoryError):
-                raise
-            except (OSError, sqlite3.Error, *DAMAGE) as error:
-                raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-        return run
+        return cls(path, settings, target, state, share)._begin(RunDirectory._load)
+
+    def _load(self) -> None:
+        """Read what the run left, and meet the other walkers."""
+        try:
+            rows = read_rows(self.path / "steps.csv")
+            self._join(self._load_frames(rows))
+            self._load_rows(rows)
+        except (InputError, RunDirectoryError):
+            raise
+        except (OSError, sqlite3.Error, *DAMAGE) as error:
+            raise RunDirectoryError(f"{self.path} is damaged: {type(error).__name__}: {error}") from error
 
     def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> int:
         """Read the frames, and see that none has changed since it was written.
