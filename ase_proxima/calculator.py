@@ -30,7 +30,8 @@ from ase_proxima.executor.options import Options
 from ase_proxima.executor.reach import Nearest
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.store import MemoryStore, RunDirectory
+from ase_proxima.runs.memory_store import MemoryStore
+from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.training import BackgroundTraining
