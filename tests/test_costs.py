@@ -19,8 +19,8 @@ from ase_proxima.costs import Costs, add_call, is_worthwhile, long_run_speedup, 
 from ase_proxima.executor import Criterion, Executor
 from ase_proxima.metrics import find_metric
 from ase_proxima.reports.report import report_rows, report_run
+from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.runs.run_data import read_run
-from ase_proxima.runs.store import MemoryStore
 from ase_proxima.testing import HarmonicWells, NearestFrame
 from ase_proxima.training import LazyTraining
 from ase_proxima.types.serialisation import state_from_json, state_to_json

@@ -26,7 +26,7 @@ from ase_proxima.apps.statistics import autocorrelation_time
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
-from ase_proxima.runs.store import write_json
+from ase_proxima.runs.files import write_json
 from ase_proxima.types import Stats
 
 __all__ = ["DEFAULT_BURN_IN", "MOST_INNER_STEPS", "ExactSettings", "run"]

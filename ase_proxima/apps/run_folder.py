@@ -15,7 +15,8 @@ from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.runs.store import discard_unstarted, write_json
+from ase_proxima.runs.files import write_json
+from ase_proxima.runs.folder import discard_unstarted
 from ase_proxima.targets import ElectronicState, check_prior, parse_target, target_state
 from ase_proxima.targets.contract import drop_assumed
 from ase_proxima.types.identity import fingerprint

@@ -20,8 +20,8 @@ from ase_proxima.apps.run_folder import refuse_other_settings
 from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor.options import check_surrogate_name
+from ase_proxima.runs.append_log import read_steps
 from ase_proxima.runs.shared import is_server
-from ase_proxima.runs.store import read_steps
 from ase_proxima.targets import ElectronicState, refuse_same, resolve_state, with_state
 
 __all__ = [

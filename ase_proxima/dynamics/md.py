@@ -28,8 +28,9 @@ from ase_proxima.dynamics.coexistence import thermalise, z_barostat
 from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.append_log import read_rows
+from ase_proxima.runs.files import write_json
+from ase_proxima.runs.folder import discard_unstarted
 from ase_proxima.runs.sealed import SealedFile
-from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import check_prior, parse_target, refuse_same, target_state
 from ase_proxima.targets.contract import drop_assumed
 from ase_proxima.types import Stats

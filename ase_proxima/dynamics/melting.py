@@ -27,7 +27,7 @@ from ase_proxima.dynamics.coexistence import PhasePoint
 from ase_proxima.dynamics.melting_fit import Outcome, fit_melting, next_temperatures, share_interval
 from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
 from ase_proxima.errors import InputError, ProximaError, RunDirectoryError
-from ase_proxima.runs.store import write_json
+from ase_proxima.runs.files import write_json
 from ase_proxima.targets import parse_target
 
 __all__ = [
