@@ -30,7 +30,7 @@ from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.append_log import read_rows
 from ase_proxima.runs.files import write_json
 from ase_proxima.runs.folder import discard_unstarted
-from ase_proxima.runs.sealed import SealedFile
+from ase_proxima.runs.sealed import SealedFile, gone
 from ase_proxima.targets import check_prior, parse_target, refuse_same, target_state
 from ase_proxima.targets.contract import drop_assumed
 from ase_proxima.types import Stats
@@ -336,7 +336,10 @@ class _Walker:
 
     def _read(self) -> dict[str, Any] | None:
         path = self.run_dir / "dynamics.npz"
+        n_calls = self.calculator.stats.n_calls
         if not path.exists():
+            if n_calls > 1:  # it is written with the answer of the first
+                raise gone(path)
             return None
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -346,6 +349,10 @@ class _Walker:
         if SEAL + "md.csv" not in state:
             raise RunDirectoryError(
                 f"{path} was written by another version: finish the run with that one, or begin anew"
+            )
+        if n_calls <= int(state["step"]):
+            raise RunDirectoryError(
+                f"{self.run_dir / 'steps.csv'} has {n_calls} calls, but {path.name} {state['step']} steps: it was cut"
             )
         return state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ase_proxima.errors import RunDirectoryError
+from ase_proxima.runs.sealed import not_as_written
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,6 +20,8 @@ __all__ = ["AppendLog", "cut_rows", "read_records", "read_rows", "read_steps", "
 
 Record = TypeVar("Record")
 
+SEAL = "seal"
+"""Last column: a fingerprint of the row and of the seal before it, so that no row can change without a word."""
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, csv.Error)
 """What reading a file that is no such log may raise."""
 
@@ -49,6 +53,7 @@ class AppendLog:
     def __init__(self, path: Path, fields: Sequence[str] = ()) -> None:
         self.path = path
         self._fields = list(fields)
+        self._seal: str | None = None
         self._file: IO[bytes] | None = None
 
     def append(self, row: Any) -> None:
@@ -56,22 +61,30 @@ class AppendLog:
         values = row if isinstance(row, Mapping) else asdict(row)
         if self._file is None:
             self._file = self._open(values)
-        self._write(self._file, (_text(values[name]) for name in self._fields))
+        self._write(self._file, [_text(values[name]) for name in self._fields])
 
-    def _write(self, file: IO[bytes], cells: Iterable[str]) -> None:
+    def _write(self, file: IO[bytes], cells: Sequence[str]) -> None:
         """Write a line past all buffers: what fails is not tried again when the file is closed."""
-        line = (",".join(cells) + "\n").encode()
+        text = ",".join(cells)
+        if self._seal is not None:
+            self._seal = _seal_after(self._seal, text)
+            text += f",{self._seal}"
+        line = (text + "\n").encode()
         while line:
             line = line[file.write(line) :]
 
     def _open(self, fields: Iterable[str]) -> IO[bytes]:
         whole = whole_lines(self.path)
-        header = next(csv.reader(whole.decode(errors="replace").splitlines()[:1]), [])
+        lines = whole.decode(errors="replace").splitlines()
+        header = next(csv.reader(lines[:1]), [])
         file = self.path.open("ab", buffering=0)
         file.truncate(len(whole))
-        self._fields = header or self._fields or list(fields)
+        sealed = not header or header[-1] == SEAL
+        self._fields = (header[:-1] if sealed else header) or self._fields or list(fields)
         if not header:
-            self._write(file, self._fields)
+            self._write(file, [*self._fields, SEAL])
+        if sealed:
+            self._seal = lines[-1].rpartition(",")[2] if len(lines) > 1 else ""
         return file
 
     def sync(self) -> None:
@@ -99,15 +112,25 @@ def whole_lines(path: Path) -> bytes:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a log, without the line that a kill cut; none where there is no file.
+    """Rows of a log without their seals, and without the line that a kill cut; none where there is no file.
 
     Raises
     ------
     RunDirectoryError
-        If the file cannot be read.
+        If the file cannot be read, or a row has changed since it was written.
     """
     try:
-        return list(csv.DictReader(whole_lines(path).decode().splitlines()))
+        lines = whole_lines(path).decode().splitlines()
+        rows = list(csv.DictReader(lines))
+        if rows and SEAL in rows[0]:
+            seal = ""
+            for number, (line, row) in enumerate(zip(lines[1:], rows, strict=True)):
+                seal = _seal_after(seal, line.rpartition(",")[0])
+                if row.pop(SEAL) != seal:
+                    raise not_as_written(path, f"row {number} has changed")
+        return rows
+    except RunDirectoryError:
+        raise
     except (OSError, *DAMAGE) as error:
         raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
@@ -135,11 +158,10 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
         If the file cannot be read, or a row is no such record.
     """
     types = get_type_hints(kind)
+    rows = read_rows(path)
     try:
-        return [kind(**{name: _value(row[name], types[name]) for name in types}) for row in read_rows(path)]
+        return [kind(**{name: _value(row[name], types[name]) for name in types}) for row in rows]
     except DAMAGE as error:
-        if isinstance(error, RunDirectoryError):
-            raise
         raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
@@ -149,6 +171,11 @@ def cut_rows(path: Path, n_rows: int) -> None:
         lines = whole_lines(path).splitlines(keepends=True)
         with path.open("r+b") as file:
             file.truncate(sum(map(len, lines[: n_rows + 1])))
+
+
+def _seal_after(seal: str, text: str) -> str:
+    """Seal of a row that follows one with `seal`."""
+    return hashlib.blake2b(f"{seal} {text}".encode(), digest_size=6).hexdigest()
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["forget_version", "replace_durably", "save_version", "version_folder", "write_json"]
+__all__ = [
+    "fingerprint_of",
+    "forget_version",
+    "replace_durably",
+    "save_version",
+    "version_folder",
+    "write_json",
+]
 
 KEPT_VERSIONS = 2
 """Versions of a model that stay: the latest, and that before, which a reader or a resume may need."""
@@ -49,6 +57,15 @@ def save_version(models: Path, version: int, save: Callable[[Path], None]) -> No
 def forget_version(models: Path, latest: int) -> None:
     """Remove the version that nobody can need any more once `latest` is known."""
     shutil.rmtree(version_folder(models, latest - KEPT_VERSIONS), ignore_errors=True)
+
+
+def fingerprint_of(folder: Path) -> str:
+    """Fingerprint of the names and the bytes of the files in a folder."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -19,7 +19,7 @@ from ase_proxima.runs.files import replace_durably
 __all__ = ["connect", "discard_unstarted", "is_in_use", "lock", "writing"]
 
 BEFORE_THE_FIRST_CALL = re.compile(
-    r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
+    r"lock|models|(state|start)\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
 )
 """Names of all that is in a run directory by then."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ase_proxima.errors import RunDirectoryError
 
-__all__ = ["SealedFile", "gone", "not_as_written"]
+__all__ = ["SealedFile", "gone", "not_as_written", "seal_of"]
 
 
 def not_as_written(path: Path, problem: str) -> RunDirectoryError:
@@ -33,6 +35,17 @@ def gone(path: Path) -> RunDirectoryError:
     frames.db is gone: take the files from a copy, or begin a new run
     """
     return RunDirectoryError(f"{path} is gone: take the files from a copy, or begin a new run")
+
+
+def seal_of(data: Mapping[str, Any]) -> str:
+    """Fingerprint of JSON values, the same before they are written and after they are read.
+
+    Examples
+    --------
+    >>> seal_of({"a": (1, 0.1)}) == seal_of({"a": [1, 0.1]}) != seal_of({"a": [1, 0.2]})
+    True
+    """
+    return hashlib.blake2b(json.dumps(data).encode(), digest_size=16).hexdigest()
 
 
 class SealedFile:

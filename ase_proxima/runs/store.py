@@ -17,12 +17,12 @@ import numpy as np
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
-from ase_proxima.runs.files import forget_version, save_version, version_folder, write_json
+from ase_proxima.runs.files import fingerprint_of, forget_version, save_version, version_folder, write_json
 from ase_proxima.runs.folder import connect, discard_unstarted, lock, writing
 from ase_proxima.runs.frames import electronic_info, frame_of
 from ase_proxima.runs.manager import Inbox, is_managed
 from ase_proxima.runs.memory_store import write_failed
-from ase_proxima.runs.sealed import gone, not_as_written
+from ase_proxima.runs.sealed import gone, not_as_written, seal_of
 from ase_proxima.runs.shared import FOREIGN, SharedFrames, is_server, with_results
 from ase_proxima.types import Decision, Frame, Results
 from ase_proxima.types.identity import (
@@ -34,7 +34,7 @@ from ase_proxima.types.identity import (
 
 __all__ = ["RunDirectory"]
 
-FORMAT = 3
+FORMAT = 4
 """Version of what is written; others are refused."""
 
 
@@ -77,6 +77,7 @@ class RunDirectory:
         self.rows: list[dict[str, str]] = []
         self._pending: dict[int, tuple[int, Frame]] = {}
         self._steps = AppendLog(path / "steps.csv")
+        self._model_seal = ""
         self._shared: SharedFrames | None = None
         self._inbox = Inbox(path / "models")
         self._database: Any = None
@@ -127,11 +128,11 @@ class RunDirectory:
             if share is not None:
                 place = str(share) if is_server(str(share)) else os.path.relpath(share, path)
                 shared = {"place": place, "writer": f"w{uuid.uuid4().hex}"}
-            saved = {"format": FORMAT, "settings": dict(settings), "target": dict(target or {}), "run": None}
-            write_json(path / "state.json", {**saved, "share": shared})
+            run = cls(path, settings, target or {}, None, shared)
+            run._write_state()
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
-        return cls(path, settings, target or {}, None, shared)._begin(lambda run: run._join(0))
+        return run._begin(lambda run: run._join(0))
 
     def _join(self, read_to: int) -> None:
         """Meet the other walkers, where there are some, after row `read_to` of their frames."""
@@ -164,25 +165,36 @@ class RunDirectory:
                     "with the version that began it, or begin a new one"
                 )
             settings, target, state = dict(saved["settings"]), dict(saved["target"]), saved["run"]
-            share = saved.get("share")
+            share, model_seal = saved["share"], saved["model"]
+            if saved.pop("seal") != seal_of(saved):
+                raise not_as_written(path / "state.json", "a value has changed")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunDirectoryError(f"{path} is not a run directory: it has no state.json") from error
         except RunDirectoryError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
-        return cls(path, settings, target, state, share)._begin(RunDirectory._load)
+        run = cls(path, settings, target, state, share)
+        run._model_seal = model_seal
+        return run._begin(RunDirectory._load)
 
     def _load(self) -> None:
         """Read what the run left, and meet the other walkers."""
         try:
             rows = read_rows(self.path / "steps.csv")
+            self._check_model()
             self._join(self._load_frames(rows))
             self._load_rows(rows)
         except (InputError, RunDirectoryError):
             raise
         except (OSError, sqlite3.Error, *DAMAGE) as error:
             raise RunDirectoryError(f"{self.path} is damaged: {type(error).__name__}: {error}") from error
+
+    def _check_model(self) -> None:
+        """See that the version of the model is the one that the checkpoint knows."""
+        version = self.state["counts"]["model_version"] if self.state else 0
+        if version and fingerprint_of(self.model_folder(version)) != self._model_seal:
+            raise not_as_written(self.model_folder(version), "it is not the model of the checkpoint")
 
     def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> int:
         """Read the frames, and see that none has changed since it was written.
@@ -310,6 +322,7 @@ class RunDirectory:
         """Write a version of the surrogate, and forget the versions that no resume can need."""
         with writing(self.model_folder(version)):
             save_version(self.path / "models", version, surrogate.save)
+            self._model_seal = fingerprint_of(self.model_folder(version))
         forget_version(self.path / "models", version)
 
     def model_folder(self, version: int) -> Path:
@@ -329,16 +342,20 @@ class RunDirectory:
         self.state = state
         if self.frames:
             self.target.setdefault("electronic_state", electronic_state(self.frames[0].x))
+        with writing(self.path / "state.json"):
+            self._steps.sync()
+            self._write_state()
+
+    def _write_state(self) -> None:
         saved = {
             "format": FORMAT,
             "settings": self.settings,
             "target": self.target,
             "share": self.share,
-            "run": state,
+            "model": self._model_seal,
+            "run": self.state,
         }
-        with writing(self.path / "state.json"):
-            self._steps.sync()
-            write_json(self.path / "state.json", saved)
+        write_json(self.path / "state.json", {**saved, "seal": seal_of(saved)})
 
     def check_target(self, target: Mapping[str, Any]) -> None:
         """Raise a `RunDirectoryError` where a target is not that of the run, by its name and parameters."""

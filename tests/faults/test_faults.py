@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 HERE = Path(__file__).parent
@@ -67,3 +68,16 @@ def test_a_command_goes_on_exactly_after_a_fault(drive, tmp_path, kind, mode):
     assert counted["n"] > 300
     sample = sorted({1, 2, *range(40, counted["n"] + 1, counted["n"] // 5), counted["n"]})
     check_told(drive(tmp_path, kind, mode, *sample), mode)
+
+
+@pytest.mark.slow
+def test_no_damage_to_the_files_of_a_run_makes_it_another_one_silently(tmp_path):
+    script = HERE.parents[1] / "benchmarks" / "damaged_runs.py"
+    table = tmp_path / "table.csv"
+    command = [sys.executable, script, "--flips", "12", "--seed", "5", "--out", table]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = pd.read_csv(table)
+    assert len(rows) > 80
+    assert sorted(rows["outcome"].unique()) == ["exact", "refused"]
+    assert (rows["outcome"] == "refused").mean() > 0.6
+    assert not rows["said"].dropna().str.contains("\n").any()

@@ -46,7 +46,10 @@ def test_records_come_back_to_the_last_bit(tmp_path_factory, energy, accepted, s
 def test_columns_keep_the_order_of_the_file(tmp_path):
     write(tmp_path / "log.csv", ROWS[:1])
     write(tmp_path / "log.csv", [{"energy": -0.1, "step": 1}])
-    assert (tmp_path / "log.csv").read_text() == "step,energy\n0,-0.0\n1,-0.1\n"
+    assert read_rows(tmp_path / "log.csv") == [
+        {"step": "0", "energy": "-0.0"},
+        {"step": "1", "energy": "-0.1"},
+    ]
 
 
 def test_rows_are_cut_from_the_end(tmp_path):
@@ -68,3 +71,18 @@ def test_a_file_that_is_no_such_log_is_one_clear_line(tmp_path, content):
     with pytest.raises(RunDirectoryError, match=r"log\.csv is damaged") as raised:
         read_records(tmp_path / "log.csv", Row)
     assert "\n" not in str(raised.value)
+
+
+def test_a_row_that_changed_moved_or_went_is_told_and_a_log_without_seals_is_read(tmp_path):
+    path = tmp_path / "log.csv"
+    write(path, [{"step": i, "energy": -1.5} for i in range(4)])
+    lines = path.read_text().splitlines()
+    changed = [*lines[:2], lines[2].replace("-1.5", "-1.6"), *lines[3:]]
+    swapped = [lines[0], lines[2], lines[1], *lines[3:]]
+    for wrong, row in ((changed, 1), (swapped, 0), ([lines[0], *lines[2:]], 0)):
+        path.write_text("\n".join(wrong) + "\n")
+        with pytest.raises(RunDirectoryError, match=f"row {row} has changed"):
+            read_rows(path)
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    write(path, [{"step": 4, "energy": -1.5}])
+    assert [row["step"] for row in read_rows(path)] == ["0", "1", "2", "3", "4"]

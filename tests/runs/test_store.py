@@ -12,6 +12,7 @@ from ase.build import molecule
 from ase_proxima import Decision, ProximaCalculator, RunDirectoryError
 from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.runs.append_log import read_steps
+from ase_proxima.runs.sealed import seal_of
 from ase_proxima.runs.store import RunDirectory
 from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
 from ase_proxima.types import Frame
@@ -260,10 +261,22 @@ def _garble(name, content):
 def _edit_state(edit):
     def damage(path):
         state = json.loads((path / "state.json").read_text())
+        del state["seal"]
         edit(state)
-        (path / "state.json").write_text(json.dumps(state))
+        (path / "state.json").write_text(json.dumps({**state, "seal": seal_of(state)}))
 
     return damage
+
+
+def _change_a_digit(path):
+    state = json.loads((path / "state.json").read_text())
+    state["run"]["counts"]["n_calls"] += 1
+    (path / "state.json").write_text(json.dumps(state))
+
+
+def _change_the_model(path):
+    for file in (path / "models").glob("*/*"):
+        file.write_bytes(file.read_bytes() + b" ")
 
 
 def _no_models(path):
@@ -291,6 +304,8 @@ DAMAGES = {
     "steps are gone": lambda path: (path / "steps.csv").unlink(),
     "steps are garbage": _garble("steps.csv", b"\x00\xff\n" * 200),
     "models are gone": _no_models,
+    "a number has changed": _change_a_digit,
+    "a model has changed": _change_the_model,
 }
 
 
