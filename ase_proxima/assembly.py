@@ -13,9 +13,8 @@ from ase_proxima.executor import Criterion, Watch
 from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, PartTarget, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.manager import refuse_in_place
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
-from ase_proxima.training import BackgroundTraining, make_training_policy
+from ase_proxima.training import BackgroundTraining, make_training_policy, refuse_in_place
 from ase_proxima.types.identity import fingerprint
 
 __all__ = ["Parts", "assemble"]

@@ -163,18 +163,22 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self.implemented_properties = _may_be_asked(target, self._options.properties)
         if share is not None and run_dir is None:
             raise InputError(f"share={str(share)!r} needs a run_dir of its own for each walker: name one")
-        self._store: FrameStore = (
-            MemoryStore()
-            if run_dir is None
-            else RunDirectory.create(run_dir, self._options.describe(), _identity_of(target), share)
-        )
-        self._guard = Guard(self._store.owner)
+        self._store: FrameStore = MemoryStore()
         self._executor: Executor | None = None
         self._electronic_state: dict[str, Any] | None = None
         self._n_electronic = 0
         self._by_target = 0
         self._wanted: tuple[str, ...] = ()
         self._told: set[str] = set()
+        try:
+            if run_dir is not None:
+                self._store = RunDirectory.create(
+                    run_dir, self._options.describe(), _identity_of(target), share
+                )
+            self._guard = Guard(self._store.owner)
+        except BaseException:  # an interrupt too leaves no lock behind
+            self._close_store()
+            raise
 
     @classmethod
     def resume(cls, run_dir: str | Path, target: BaseCalculator, **parts: Any) -> ProximaCalculator:
@@ -195,8 +199,9 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         RunDirectoryError
             If the folder is no run directory, is in use, or was made with other settings or another target.
         """
-        run = RunDirectory.open(run_dir)
+        run = None
         try:
+            run = RunDirectory.open(run_dir)
             Options.check_saved(run.settings, run.path)
             calculator = cls(target, **_merge(run.settings, parts))
             calculator._options.check_same(run.settings, run.path)
@@ -205,8 +210,9 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             if run.frames:
                 calculator._check_electrons(run.frames[0].x)
                 calculator._build(run.frames[0].x)
-        except Exception:
-            run.close()
+        except BaseException:  # an interrupt too leaves no lock behind
+            if run is not None:
+                run.close()
             raise
         return calculator
 
@@ -505,8 +511,12 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def close(self) -> None:
         """Release the files of the run directory; the target is the caller's to close."""
         if isinstance(self._store, RunDirectory):
-            self._store.close()
+            self._close_store()
             self._guard.close()
+
+    def _close_store(self) -> None:
+        if isinstance(self._store, RunDirectory):
+            self._store.close()
 
 
 def _has_stress(atoms: Atoms) -> bool:

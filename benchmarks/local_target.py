@@ -26,19 +26,19 @@ RATTLE = 0.05  # Å
 SHELLS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # Å
 
 
-def crystal(seed: int) -> Atoms:
-    """Return 500 atoms of aluminium, rattled."""
-    atoms = bulk("Al", cubic=True) * 5
+def crystal(seed: int, cells: int = 5) -> Atoms:
+    """Return aluminium, rattled; by default 500 atoms."""
+    atoms = bulk("Al", cubic=True) * cells
     atoms.rattle(RATTLE, seed=seed)
     return atoms
 
 
-def vacancy(seed: int) -> tuple[Atoms, list[int]]:
+def vacancy(seed: int, cells: int = 5) -> tuple[Atoms, list[int]]:
     """Return the same without an atom, and its neighbours."""
-    perfect = bulk("Al", cubic=True) * 5
+    perfect = bulk("Al", cubic=True) * cells
     distances = perfect.get_distances(0, range(len(perfect)), mic=True)
     neighbours = [int(i) - 1 for i in np.flatnonzero((distances > 0) & (distances < 3.2))]
-    atoms = crystal(seed)
+    atoms = crystal(seed, cells)
     del atoms[0]
     return atoms, neighbours
 
@@ -65,16 +65,16 @@ def shells() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def run(name: str, bound: float, n_crystal: int, n_vacancy: int) -> dict[str, float | str]:
+def run(name: str, cells: int, bound: float, n_crystal: int, n_vacancy: int) -> dict[str, float | str]:
     """One run: who answered the frames with a vacancy, their true errors, and the atoms that the target computed."""
     target = LocalTarget(EMT(), tolerance=bound / 10) if name == "parts" else EMT()
     calculator = ProximaCalculator(target, error_bound=bound)
     for seed in range(n_crystal):
-        calculator.get_property("forces", crystal(100 + seed))
+        calculator.get_property("forces", crystal(100 + seed, cells))
     before = calculator.stats
     errors, core_errors, decisions = [], [], []
     for seed in range(n_vacancy):
-        atoms, neighbours = vacancy(200 + seed)
+        atoms, neighbours = vacancy(200 + seed, cells)
         forces = calculator.get_property("forces", atoms)
         error = np.linalg.norm(forces - EMT().get_property("forces", atoms), axis=1)
         decisions.append(calculator.last_decision)
@@ -85,14 +85,15 @@ def run(name: str, bound: float, n_crystal: int, n_vacancy: int) -> dict[str, fl
     n_whole = stats.n_target + stats.n_audit - before.n_target - before.n_audit
     return {
         "target": name,
+        "atoms": 4 * cells**3 - 1,
         "bound": bound,
         "frames": n_vacancy,
         "whole": n_whole,
         "trusted": decisions.count(Decision.SURROGATE),
-        "of_them_in_part": getattr(surrogate, "n_local", 0),
+        "calls_in_part": getattr(surrogate, "n_local", 0),
         "mean_error": float(np.mean(errors)) if errors else np.nan,
         "largest_error_at_vacancy": float(np.max(core_errors)) if errors else np.nan,
-        "atoms_in_whole": n_whole * 499,
+        "atoms_in_whole": n_whole * (4 * cells**3 - 1),
         "atoms_in_parts": getattr(surrogate, "n_computed", 0),
         "atoms_to_find_shell": getattr(surrogate, "n_checked", 0),
         "shell": getattr(surrogate, "thickness", None) or np.nan,
@@ -100,17 +101,20 @@ def run(name: str, bound: float, n_crystal: int, n_vacancy: int) -> dict[str, fl
 
 
 @click.command()
-@click.option("--bound", default=(0.03, 0.05), multiple=True, help="Error bounds (force_max), eV/Å.")
-@click.option("--crystal", "n_crystal", default=12, help="Frames of the perfect crystal.")
-@click.option("--vacancy", "n_vacancy", default=20, help="Frames with a vacancy after them.")
-def main(bound: tuple[float, ...], n_crystal: int, n_vacancy: int) -> None:
+@click.option(
+    "--cells", default=(5, 7), multiple=True, help="Cubic cells along each axis: 4 of them are 256 atoms."
+)
+@click.option("--bound", default=0.005, help="Error bound (force_max), eV/Å.")
+@click.option("--crystal", "n_crystal", default=6, help="Frames of the perfect crystal.")
+@click.option("--vacancy", "n_vacancy", default=10, help="Frames with a vacancy after them.")
+def main(cells: tuple[int, ...], bound: float, n_crystal: int, n_vacancy: int) -> None:
     """Write and print the tables."""
     warnings.simplefilter("ignore", NotWorthwhileWarning)
     table = shells()
     table.to_csv(RESULTS / "local_target.csv", index=False, float_format="%.4g")
     click.echo(table.to_string(index=False))
     runs = pd.DataFrame(
-        [run(name, value, n_crystal, n_vacancy) for value in bound for name in ("whole", "parts")]
+        [run(name, size, bound, n_crystal, n_vacancy) for size in cells for name in ("whole", "parts")]
     )
     runs.to_csv(RESULTS / "local_target_runs.csv", index=False, float_format="%.4g")
     click.echo(runs.to_string(index=False))

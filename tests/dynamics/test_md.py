@@ -84,6 +84,8 @@ def test_constant_energy_is_constant_and_blended_without_being_asked(tmp_path):
     run_md(crystal(), chosen, 40, tmp_path / "run")
     report = report_md(tmp_path / "run")
     assert abs(report["drift_meV_per_atom"]) < 0.1
+    assert report["temperature_K"] < 225
+    assert any(line.startswith("below the 300 K of the momenta at the start") for line in md_lines(report))
     assert report["blending"] is None
     assert settings("nve").calls_of_a_ramp == 10
     assert settings("nve", blending=0).calls_of_a_ramp is None

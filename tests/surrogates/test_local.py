@@ -8,12 +8,12 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from ase_proxima import Decision, InputError, ProximaCalculator
-from ase_proxima.runs.serialisation import state_to_json
 from ase_proxima.surrogates.local import WithLocalTarget
 from ase_proxima.targets.contract import ask
 from ase_proxima.targets.function import FunctionCalculator
 from ase_proxima.targets.local import LocalTarget
 from ase_proxima.types import Frame, Prediction
+from ase_proxima.types.serialisation import state_to_json
 
 PERFECT = bulk("Al", cubic=True) * 4
 CORE = [0, 1, 2]  # neighbours of each other
