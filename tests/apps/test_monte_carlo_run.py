@@ -1,6 +1,5 @@
 """Monte Carlo runs: killed, resumed, replayed, refused."""
 
-import csv
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from ase_proxima.apps.monte_carlo_run import RunSettings, run
 from ase_proxima.apps.run_settings import asked_structures, read_settings
 from ase_proxima.reports.report import report_run
 from ase_proxima.reports.run_table import run_table
-from ase_proxima.runs.append_log import read_steps
+from ase_proxima.runs.append_log import AppendLog, read_rows, read_steps
 from ase_proxima.runs.run_data import read_run
 from ase_proxima.runs.store import RunDirectory
 
@@ -424,13 +423,12 @@ def test_a_run_is_not_resumed_with_another_structure_of_the_same_name(paid, tmp_
 def test_a_chain_that_was_edited_is_refused(column, change, problem, paid, tmp_path):
     run(SETTINGS, 8, tmp_path / "run")
     chain = tmp_path / "run" / "chain.csv"
-    with chain.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(chain)
     rows[3][column] = change(rows[3][column])
-    with chain.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    chain.unlink()
+    with AppendLog(chain) as log:  # with seals that are right, which an editor would not write
+        for row in rows:
+            log.append(row)
     with pytest.raises(RunDirectoryError, match=f"is not what this run wrote: .*{problem}"):
         run(SETTINGS, 12, tmp_path / "run", resume=True)
 

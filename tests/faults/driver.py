@@ -107,9 +107,8 @@ class Command:
         tables = {}
         for file in sorted(path.rglob("*.csv")):
             table = pd.read_csv(file)
-            tables[str(file.relative_to(path))] = table[
-                [name for name in table if not name.startswith("time")]
-            ].to_csv()
+            same = [name for name in table if not name.startswith(("time", "seal"))]
+            tables[str(file.relative_to(path))] = table[same].to_csv()
         with connect(path / "frames.db") as database:
             tables["frames"] = [
                 (row.id, row.positions.tolist(), row.get("energy")) for row in database.select()
