@@ -22,6 +22,8 @@ LEAST_ALLOWANCE = 0.05
 """Share of its aim below which a debt does not press the allowance, so that the way out stays open."""
 RANKED, RANKED_AGAIN = 0.1, 0.3
 """Rank correlation below which an alarm is raised, and above which it ends."""
+SMALLEST = 0.004
+"""Error over the bound below which none counts where the reach is set: trust goes by steps of ten at most."""
 REACH = ": this surrogate cannot reach the bound here"
 
 
@@ -117,22 +119,50 @@ class RiskController:
         """Trust what lies below the threshold; audit it with a probability that depends on what was seen."""
         trusts = uncertainty < state.threshold
         probability = self._audit_probability(state, uncertainty) if trusts else 1.0
-        reach = self.growth * state.reach if self.audit_rate > 0 else math.inf
-        return Verdict(trusts, probability, state.threshold, state.ratio, reach)
+        return Verdict(trusts, probability, state.threshold, state.ratio, self._reach(state, uncertainty))
 
     def _audit_probability(self, state: RiskState, uncertainty: float) -> float:
-        """Probability of an audit: the larger the expected error, and the fewer calls were trusted so far."""
+        """Probability of an audit: what the call adds to the mean, how near the bound that is, what was saved."""
         if not (self.audit_rate > 0 and state.threshold > 0):
             return 0.0
-        risk, typical_risk = (
-            (state.ratio_upper * u / (self.audit_risk * self.error_bound)) ** 2
-            for u in (uncertainty, 0.5 * state.typical)
-        )
-        usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
+        worth = state.ratio_upper * uncertainty * self._mean(state, uncertainty)
+        worth /= (self.audit_risk * self.error_bound) ** 2
+        saved_calls = max(self._saved(state), 0.0) / (self.margin * self.error_bound)
+        needed = worth * self.horizon / (self.horizon + saved_calls)
+        usual = self.audit_rate * min(max(needed, self.audit_least), self.audit_most)
         # before some were seen, the expected error is what a prior or a trained surrogate says of itself
         believed = len(state.seen) >= BELIEVED
         early = self.first_gap / ((2 if believed else 1) * self.first_gap + state.calm)
-        return min(max(usual, early * (min(1.0, risk) if believed else 1.0)), 1.0)
+        return min(max(usual, early * (min(1.0, worth) if believed else 1.0)), 1.0)
+
+    def _mean(self, state: RiskState, uncertainty: float) -> float:
+        """Mean error to expect of the trusted calls: that of calls like the recent ones, or what was seen, if less."""
+        # where no recent call was trusted, this one is all that is known of those that will be
+        expected = state.ratio_upper * (state.typical or uncertainty)
+        if state.trusted.n_seen < self.latest:
+            return expected
+        return min(expected, max(state.spent, 0.0) / state.trusted.n)
+
+    def _saved(self, state: RiskState) -> float:
+        """How much less the trusted calls have spent than was aimed at, by the errors seen; a debt is negative."""
+        return self.margin * self.error_bound * state.trusted.n - state.spent
+
+    def _reach(self, state: RiskState, uncertainty: float) -> float:
+        """Distance from what is known beyond which the call is audited in any case.
+
+        Errors of a smooth surrogate grow with the square of the distance from what it has learnt. Where those seen lately
+        and the one expected here are so small that they would not come to `audit_risk` of the bound even so, an audit has
+        nothing to tell yet.
+        """
+        if not self.audit_rate > 0:
+            return math.inf
+        step = self.growth
+        if len(state.seen) >= BELIEVED:
+            errors = [seen[1] for seen in state.seen[-BELIEVED:]]
+            largest = max(*errors, state.ratio_upper * uncertainty)
+            if self.audit_risk * self.error_bound > step * step * largest:
+                step = math.sqrt(self.audit_risk * self.error_bound / max(largest, SMALLEST * self.error_bound))
+        return step * state.reach
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
@@ -197,8 +227,7 @@ class RiskController:
         threshold = 0.0
         if upper > 0 and (self.prior_ratio is not None or len(state.seen) >= self.latest):
             aim = self.margin * self.error_bound
-            saved = aim * state.trusted.n - state.spent
-            allowance = min(max(aim + saved / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound)
+            allowance = min(max(aim + self._saved(state) / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound)
             spread = 1.0 + (self.spread - 1.0) * min(state.trusted.n / self.horizon, 1.0)
             threshold = largest_threshold(state.recent, allowance / upper, spread)
         alarm = self._is_uninformative(state)
