@@ -62,6 +62,7 @@ EQUIVALENT = {
     "if total != 0": "a sum of squares is not negative",
     "if value >= value": "only NaN is not itself",
     "if value <= value": "only NaN is not itself",
+    'if decimal >= "."': "the mark before decimals is a dot or a comma",
     "strict=False": "both sequences are made of the same rows",
     'how >= "suite"': "no other kind of split comes later in the alphabet",
     'how >= "kernel"': "application is the only other one that comes so far",

@@ -20,10 +20,10 @@ from ase_proxima.executor import Criterion, Executor
 from ase_proxima.metrics import find_metric
 from ase_proxima.reports.report import report_rows, report_run
 from ase_proxima.runs.run_data import read_run
-from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.runs.store import MemoryStore
 from ase_proxima.testing import HarmonicWells, NearestFrame
 from ase_proxima.training import LazyTraining
+from ase_proxima.types.serialisation import state_from_json, state_to_json
 from proxima_cli.proxima_mc import _close
 
 WATER = molecule("H2O")

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+from zipfile import BadZipFile
 
 import ase.io
 import numpy as np
@@ -27,6 +28,7 @@ from ase_proxima.dynamics.coexistence import thermalise, z_barostat
 from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.append_log import read_rows
+from ase_proxima.runs.sealed import SealedFile
 from ase_proxima.runs.store import discard_unstarted, write_json
 from ase_proxima.targets import check_prior, parse_target, refuse_same, target_state
 from ase_proxima.targets.contract import drop_assumed
@@ -48,7 +50,7 @@ NVE_BLENDING = 10
 """Calls of a ramp at constant energy; the ledger of such ramps closes to 0.001 meV an atom (`benchmarks/nve.py`)."""
 PROGRESS_INTERVAL_S = 0.3
 
-RESULT = "result/"
+RESULT, SEAL = "result/", "seal/"
 COLUMNS = ("step", "potential", "kinetic", "temperature", "volume", "switch_work", "decision")
 CONSTANT_PRESSURE = ("_q", "_p", "_thermostat._eta", "_thermostat._p_eta", "_barostat._xi", "_barostat._p_xi")
 HIDDEN: Mapping[str, tuple[str, ...]] = {
@@ -295,14 +297,15 @@ class _Walker:
                 holder = attrgetter(".".join(inside))(self.dynamics) if inside else self.dynamics
                 value = state[name.replace(".", "/")]
                 setattr(holder, last, value.copy() if value.ndim else float(value))
-        self._rows = self._open("md.csv", state)
-        self._frames = self._open("trajectory.xyz", state)
-        if state is None:
-            with ExitStack() as files:
-                files.push(self.__exit__)
-                self._rows.write((",".join(COLUMNS) + "\n").encode())
+        with ExitStack() as files:
+            self._rows = self._open("md.csv", state)
+            files.callback(self._rows.close)
+            self._frames = self._open("trajectory.xyz", state)
+            files.callback(self._frames.close)
+            if state is None:
+                self._rows.write(",".join(COLUMNS) + "\n")
                 self._write()
-                files.pop_all()
+            files.pop_all()
 
     def _integrator(self) -> MolecularDynamics:
         settings, timestep = self.settings, self.settings.timestep_fs * units.fs
@@ -336,9 +339,14 @@ class _Walker:
             return None
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError) as error:
+                state = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise RunDirectoryError(f"{path} is damaged: {error}") from error
+        if SEAL + "md.csv" not in state:
+            raise RunDirectoryError(
+                f"{path} was written by another version: finish the run with that one, or begin anew"
+            )
+        return state
 
     def _set(self, state: Mapping[str, Any]) -> None:
         self.step = int(state["step"])
@@ -354,17 +362,9 @@ class _Walker:
             if name.startswith(RESULT)
         }
 
-    def _open(self, name: str, state: Mapping[str, Any] | None) -> IO[bytes]:
-        """Open a file to write on, cut to where the state left it."""
-        path = self.run_dir / name
-        length = 0 if state is None else int(state[name])
-        if state is not None and (not path.exists() or path.stat().st_size < length):
-            raise RunDirectoryError(f"{path} is shorter than the run left it: it was cut")
-        path.touch()
-        file = path.open("r+b")
-        file.truncate(length)
-        file.seek(length)
-        return file
+    def _open(self, name: str, state: Mapping[str, Any] | None) -> SealedFile:
+        """Open a file to write on, as the state left it."""
+        return SealedFile(self.run_dir / name, None if state is None else str(state[SEAL + name]))
 
     def advance(self) -> None:
         """Make one step, and write it down."""
@@ -385,13 +385,11 @@ class _Walker:
             repr(self.calculator.switch_work),
             decision.value if decision else "",
         )
-        self._rows.write((",".join(map(str, row)) + "\n").encode())
-        self._rows.flush()
+        self._rows.write(",".join(map(str, row)) + "\n")
         if self.step % self.settings.interval == 0:
             text = io.StringIO()
             ase.io.write(text, _bare(atoms), format="extxyz")
-            self._frames.write(text.getvalue().encode())
-            self._frames.flush()
+            self._frames.write(text.getvalue())
         hidden = {
             name.replace(".", "/"): np.asarray(attrgetter(name)(self.dynamics))
             for name in HIDDEN[self.settings.ensemble]
@@ -406,7 +404,7 @@ class _Walker:
             momenta=atoms.get_momenta(),
             cell=atoms.cell.array,
             **{RESULT + name: value for name, value in self.calculator.results.items()},
-            **{"md.csv": self._rows.tell(), "trajectory.xyz": self._frames.tell()},
+            **{SEAL + file.path.name: file.seal for file in (self._rows, self._frames)},
             **hidden,
         )
         os.replace(temporary, self.run_dir / "dynamics.npz")

@@ -166,7 +166,7 @@ def replay_run(
 
 def _prior_ratio(settings: Mapping[str, Any], metric: str) -> float | None:
     """Ratio of error to uncertainty that the run began with: known for standard deviations of the metric."""
-    incremental = settings.get("surrogate") in ("auto", "gradient_gp", "bayesian_soap")
+    incremental = settings.get("surrogate") in ("auto", "gradient_gp", "joint_gp", "bayesian_soap")
     uncertainty = settings.get("uncertainty")
     posterior = uncertainty == "posterior" or (uncertainty == "auto" and incremental)
     return PosteriorUncertainty.prior_ratio if posterior and metric in METRIC_PROPERTIES else None

@@ -164,7 +164,8 @@ def read_run(path: str | Path) -> RunData:
     """
     path = Path(path)
     if not path.is_dir():
-        raise RunDirectoryError(f"{path} is not a run directory: there is no such folder")
+        what = "it is a file" if path.exists() else "there is no such folder"
+        raise RunDirectoryError(f"{path} is not a run directory: {what}")
     saved = _read_json(path / "state.json")
     if saved is None:
         raise RunDirectoryError(f"{path} is not a run directory: it has no state.json")

@@ -26,6 +26,7 @@ from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
 from ase_proxima.runs.files import forget_version, replace_durably, save_version, version_folder, write_json
 from ase_proxima.runs.frames import electronic_info, frame_of, read_frames
 from ase_proxima.runs.manager import Inbox, is_managed
+from ase_proxima.runs.sealed import gone, not_as_written
 from ase_proxima.runs.shared import FOREIGN, SharedFrames, is_server, with_results
 from ase_proxima.types import Decision, Frame, Results
 from ase_proxima.types.identity import (
@@ -180,17 +181,23 @@ class RunDirectory:
         self.frames: list[Frame] = []
         self.rows: list[dict[str, str]] = []
         self._pending: dict[int, tuple[int, Frame]] = {}
-        self._lock = _lock(path)
-        try:
-            self._database = _connect(path / "frames.db")
-        except (OSError, sqlite3.Error) as error:
-            self._lock.close()
-            raise RunDirectoryError(
-                f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
-            ) from error
         self._steps = AppendLog(path / "steps.csv")
         self._shared: SharedFrames | None = None
         self._inbox = Inbox(path / "models")
+        self._database: Any = None
+        self._lock: IO[str] | None = None
+        try:
+            self._lock = _lock(path)
+            if state is not None and not (path / "frames.db").exists():
+                raise gone(path / "frames.db")
+            self._database = _connect(path / "frames.db")
+        except BaseException as error:
+            self.close()
+            if isinstance(error, (OSError, sqlite3.Error)):
+                raise RunDirectoryError(
+                    f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
+                ) from error
+            raise
 
     @classmethod
     def create(
@@ -215,10 +222,10 @@ class RunDirectory:
             If the folder holds anything already.
         """
         path = Path(path)
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        if path.exists() and not (path.is_dir() and discard_unstarted(path)):
             raise RunDirectoryError(f"{path} exists already: resume it, or choose another run directory")
         try:
-            (path / "models").mkdir(parents=True)
+            (path / "models").mkdir(parents=True, exist_ok=True)
             shared = None
             if share is not None:
                 place = str(share) if is_server(str(share)) else os.path.relpath(share, path)
@@ -228,12 +235,18 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
         run = cls(path, settings, target or {}, None, shared)
-        try:
+        with run._closing_on_error():
             run._join(0)
-        except InputError:
-            run.close()
-            raise
         return run
+
+    @contextmanager
+    def _closing_on_error(self) -> Iterator[None]:
+        """Close the run where it cannot be used: an interrupt too leaves no lock behind."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _join(self, read_to: int) -> None:
         """Meet the other walkers, where there are some, after row `read_to` of their frames."""
@@ -274,16 +287,15 @@ class RunDirectory:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
         run = cls(path, settings, target, state, share)
-        try:
-            rows = read_rows(path / "steps.csv")
-            run._join(run._load_frames(rows))
-            run._load_rows(rows)
-        except (InputError, RunDirectoryError):
-            run.close()
-            raise
-        except (OSError, sqlite3.Error, *DAMAGE) as error:
-            run.close()
-            raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        with run._closing_on_error():
+            try:
+                rows = read_rows(path / "steps.csv")
+                run._join(run._load_frames(rows))
+                run._load_rows(rows)
+            except (InputError, RunDirectoryError):
+                raise
+            except (OSError, sqlite3.Error, *DAMAGE) as error:
+                raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
         return run
 
     def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> int:
@@ -302,10 +314,7 @@ class RunDirectory:
             found = fingerprint(frame.x)
             written = rows[frame.step]["structure"] if is_call else found
             if checksum(frame) != row.key_value_pairs.get("checksum") or found != written:
-                raise RunDirectoryError(
-                    f"{self.path / 'frames.db'}: the frame of call {frame.step} is not as it was written: take the "
-                    "files from a copy, or begin a new run"
-                )
+                raise not_as_written(self.path / "frames.db", f"the frame of call {frame.step} is another")
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
                 read_to = row.key_value_pairs.get("shared_row", read_to)
@@ -327,6 +336,8 @@ class RunDirectory:
         steps = self.path / "steps.csv"
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
+        if n_calls and not steps.exists():
+            raise gone(steps)
         if len(rows) < n_calls:
             raise RunDirectoryError(
                 f"{steps} has {len(rows)} rows, state.json counts {n_calls} calls: it was cut"
@@ -427,7 +438,7 @@ class RunDirectory:
         RunDirectoryError
             If the run is closed.
         """
-        if self._lock.closed:
+        if self.is_closed:
             raise RunDirectoryError(f"{self.path} is closed: go on with it by ProximaCalculator.resume")
         self.state = state
         if self.frames:
@@ -459,13 +470,19 @@ class RunDirectory:
             folder.mkdir(exist_ok=True)
             return _write_failed(folder, step, x)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the files were released."""
+        return self._lock is None or self._lock.closed
+
     def close(self) -> None:
         """Release the files; closing twice does nothing."""
-        if self._lock.closed:
+        if self._lock is None or self.is_closed:
             return
         self._steps.close()
-        self._database.connection.close()  # what was not committed is half of something
-        self._database.connection = None
+        if self._database is not None:
+            self._database.connection.close()  # what was not committed is half of something
+            self._database.connection = None
         if self._shared is not None:
             self._shared.close()
         self._lock.close()
@@ -504,10 +521,12 @@ def _lock(path: Path) -> IO[str]:
         file = (path / "lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        return file
+    except BaseException as error:
         file.close()
-        raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
-    return file
+        if isinstance(error, OSError):
+            raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
+        raise
 
 
 def is_in_use(path: Path) -> bool:
