@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
+from gpu_xarch.metrics.relations import reveals
 from gpu_xarch.models import ANY, Problem
 from gpu_xarch.models.sheets import sheet_columns
-from gpu_xarch.relations import reveals
 from gpu_xarch.specs import gpus
 from gpu_xarch.tables.inspection import refused
 from gpu_xarch.tables.memory_bound import THRESHOLD
@@ -121,7 +121,7 @@ def training_data(
     Metrics that more than a tenth of the rows lack, or that are constant, are left out and listed. Fewer gaps, such as
     values that were refused at ingest, are filled in by the median of the other rows and counted; rows that lack the
     target's old value, IPC or instructions are left out. For the same GPU what gives the target away is taken out
-    (`gpu_xarch.relations`).
+    (`gpu_xarch.metrics.relations`).
 
     Parameters
     ----------
