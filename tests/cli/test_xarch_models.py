@@ -250,4 +250,6 @@ def test_a_target_that_is_always_zero_is_refused(tmp_path: Path) -> None:
 def test_a_table_of_pairs_is_named_where_runs_are_wanted(folder: Path) -> None:
     done = run("info", folder / "pairs.parquet")
     assert done.exit_code == 2
-    assert done.stderr.strip().endswith("is no table of runs written by `xarch ingest`: it holds pairs of runs")
+    assert done.stderr.strip().endswith(
+        "is no table of runs written by `xarch ingest`: it holds pairs of runs"
+    )
