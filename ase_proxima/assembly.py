@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ase import Atoms
@@ -12,10 +12,9 @@ from ase_proxima.errors import InputError
 from ase_proxima.executor import Criterion, Watch
 from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.manager import refuse_in_place
+from ase_proxima.protocols import Controller, PartTarget, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
-from ase_proxima.training import BackgroundTraining, make_training_policy
+from ase_proxima.training import BackgroundTraining, make_training_policy, refuse_in_place
 from ase_proxima.types.identity import fingerprint
 
 __all__ = ["Parts", "assemble"]
@@ -23,8 +22,11 @@ __all__ = ["Parts", "assemble"]
 SMALL_MOLECULE = 8
 """Atoms up to which `gradient_gp` serves alone: a call costs it 0.3 ms, and few target calls are left to spare."""
 
-COMPARED_ATOMS = 24
-"""Atoms up to which it is compared with `bayesian_soap`: beyond, its labels leave room for few frames."""
+GRADIENT_GP_ATOMS = 24
+"""Atoms up to which it is compared with others: beyond, its labels leave room for few frames."""
+
+JOINT_GP_ATOMS = 60
+"""Atoms up to which `joint_gp` is: its labels leave room for 40 frames then."""
 
 IMPLIED_ENERGY = 0.1
 """Å: a force bound times this bounds the energy per atom, what such an error does over a thermal displacement."""
@@ -56,7 +58,12 @@ class Parts:
     training: TrainingPolicy
 
 
-def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None = None) -> Parts:
+def assemble(
+    options: Options,
+    atoms: Atoms,
+    prior: surrogates.PriorMean | None = None,
+    local: tuple[PartTarget, Callable[[], float]] | None = None,
+) -> Parts:
     """Choose and make the parts for structures like `atoms`.
 
     Parameters
@@ -66,6 +73,9 @@ def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None 
         The first structure.
     prior : callable, optional
         `prior(atoms) -> results`: the mean that the surrogate corrects.
+    local : PartTarget and callable, optional
+        What computes the forces on the few atoms of which the surrogate is unsure, and the threshold of a force's
+        deviation at present.
     """
     if options.controller == "baseline":
         options = replace(options, surrogate=NoSurrogate(), uncertainty=NoUncertainty(), training="lazy")
@@ -80,8 +90,15 @@ def assemble(options: Options, atoms: Atoms, prior: surrogates.PriorMean | None 
                 'training="background" does not know the prior: leave one of them out, or give a surrogate that '
                 "holds the prior itself"
             )
+        if local is not None:
+            raise InputError(
+                'training="background" goes with targets that compute whole structures: leave it out, or leave the '
+                "target on part of the atoms out"
+            )
     if prior is not None:
         surrogate = surrogates.WithPrior(surrogate, prior, identify=fingerprint)
+    if local is not None:
+        surrogate = surrogates.WithLocalTarget(surrogate, local[0], threshold=local[1], identify=fingerprint)
     properties = tuple(name for name in options.properties if name in surrogate.properties)
     make = _Maker(options, surrogate, properties)
     criteria = [make.criterion(metric, bound) for metric, bound in options.bounds.items()]
@@ -113,12 +130,11 @@ def implied_bounds(options: Options) -> dict[str, float]:
     >>> implied_bounds(options)
     {'energy_per_atom': 0.005, 'stress': 0.0025}
     """
-    names = {find_metric(metric)[0]: bound for metric, bound in options.bounds.items()}
-    bounded = {METRIC_PROPERTIES.get(name) for name in names}
-    forces = [bound for name, bound in names.items() if METRIC_PROPERTIES.get(name) == "forces"]
-    if not forces:
+    bounded = {METRIC_PROPERTIES.get(find_metric(metric)[0]) for metric in options.bounds}
+    if "forces" not in bounded:
         return {}
-    implied = {"energy_per_atom": IMPLIED_ENERGY * min(forces), "stress": IMPLIED_STRESS * min(forces)}
+    of_forces = min(bound for metric, bound in options.bounds.items() if _ranked_by_forces(metric, ()))
+    implied = {"energy_per_atom": IMPLIED_ENERGY * of_forces, "stress": IMPLIED_STRESS * of_forces}
     return {metric: bound for metric, bound in implied.items() if METRIC_PROPERTIES[metric] not in bounded}
 
 
@@ -182,31 +198,29 @@ def _ranked_by_forces(metric: str | ErrorMetric, properties: Sequence[str]) -> b
 def _make_surrogate(surrogate: str | Surrogate, atoms: Atoms, forces_bounded: bool) -> Surrogate:
     if not isinstance(surrogate, str):
         return surrogate
-    if surrogate == "auto":
-        surrogate = _suits(atoms)
-    if surrogate == "gradient_gp":
-        return surrogates.GradientGP(force_std=forces_bounded)
-    if surrogate == "compared":
-        return surrogates.BestOfSeveral(
-            {
-                "gradient_gp": surrogates.GradientGP(force_std=forces_bounded),
-                "bayesian_soap": surrogates.BayesianSoap(),
-            }
-        )
-    if surrogate == "bayesian_soap":
-        return surrogates.BayesianSoap()
-    return surrogates.SoapRidge()
+    make: dict[str, Callable[[], Surrogate]] = {
+        "gradient_gp": lambda: surrogates.GradientGP(force_std=forces_bounded),
+        "joint_gp": surrogates.JointGP,
+        "bayesian_soap": surrogates.BayesianSoap,
+        "soap_ridge": surrogates.SoapRidge,
+    }
+    names = _suited(atoms) if surrogate == "auto" else (surrogate,)
+    if len(names) == 1:
+        return make[names[0]]()
+    return surrogates.BestOfSeveral({name: make[name]() for name in names})
 
 
-def _suits(atoms: Atoms) -> str:
-    """Which surrogates to take, or to compare, for a structure.
+def _suited(atoms: Atoms) -> tuple[str, ...]:
+    """Names of the surrogates that suit a structure, those that cost less first; several are compared.
 
     Examples
     --------
     >>> from ase.build import bulk, molecule
-    >>> _suits(molecule("CH4")), _suits(molecule("C6H6")), _suits(bulk("Al"))
-    ('gradient_gp', 'compared', 'bayesian_soap')
+    >>> _suited(molecule("CH4")), _suited(molecule("C6H6")), _suited(bulk("Al"))
+    (('gradient_gp',), ('bayesian_soap', 'joint_gp', 'gradient_gp'), ('bayesian_soap',))
     """
-    if atoms.pbc.any() or not 2 <= len(atoms) <= COMPARED_ATOMS:
-        return "bayesian_soap"
-    return "gradient_gp" if len(atoms) <= SMALL_MOLECULE else "compared"
+    if atoms.pbc.any() or not 2 <= len(atoms) <= JOINT_GP_ATOMS:
+        return ("bayesian_soap",)
+    if len(atoms) <= SMALL_MOLECULE:
+        return ("gradient_gp",)
+    return ("bayesian_soap", "joint_gp", "gradient_gp")[: 3 if len(atoms) <= GRADIENT_GP_ATOMS else 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -28,9 +28,10 @@ from ase_proxima.executor.blending import Blending
 from ase_proxima.executor.differences import unresolved
 from ase_proxima.executor.options import Options
 from ase_proxima.executor.reach import Nearest
-from ase_proxima.metrics import ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, FrameStore, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.store import MemoryStore, RunDirectory
+from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
+from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.runs.memory_store import MemoryStore
+from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.training import BackgroundTraining
@@ -163,18 +164,22 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self.implemented_properties = _may_be_asked(target, self._options.properties)
         if share is not None and run_dir is None:
             raise InputError(f"share={str(share)!r} needs a run_dir of its own for each walker: name one")
-        self._store: FrameStore = (
-            MemoryStore()
-            if run_dir is None
-            else RunDirectory.create(run_dir, self._options.describe(), _identity_of(target), share)
-        )
-        self._guard = Guard(self._store.owner)
+        self._store: FrameStore = MemoryStore()
         self._executor: Executor | None = None
         self._electronic_state: dict[str, Any] | None = None
         self._n_electronic = 0
         self._by_target = 0
         self._wanted: tuple[str, ...] = ()
         self._told: set[str] = set()
+        try:
+            if run_dir is not None:
+                self._store = RunDirectory.create(
+                    run_dir, self._options.describe(), _identity_of(target), share
+                )
+            self._guard = Guard(self._store.owner)
+        except BaseException:  # an interrupt too leaves no lock behind
+            self._close_store()
+            raise
 
     @classmethod
     def resume(cls, run_dir: str | Path, target: BaseCalculator, **parts: Any) -> ProximaCalculator:
@@ -195,8 +200,9 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         RunDirectoryError
             If the folder is no run directory, is in use, or was made with other settings or another target.
         """
-        run = RunDirectory.open(run_dir)
+        run = None
         try:
+            run = RunDirectory.open(run_dir)
             Options.check_saved(run.settings, run.path)
             calculator = cls(target, **_merge(run.settings, parts))
             calculator._options.check_same(run.settings, run.path)
@@ -205,10 +211,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             if run.frames:
                 calculator._check_electrons(run.frames[0].x)
                 calculator._build(run.frames[0].x)
-        except Exception:
-            run.close()
+            return calculator
+        except BaseException:  # an interrupt too leaves no lock behind
+            if run is not None:
+                run.close()
             raise
-        return calculator
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation.
@@ -335,7 +342,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         ):  # as for a target: its properties and electrons, for this structure
             self._prior = adapt(parse_target(self._options.prior, atoms=atoms), role="prior")
         prior = None if self._prior is None else self._ask_prior
-        parts = assemble(self._options, atoms, prior)
+        parts = assemble(self._options, atoms, prior, self._local())
         if isinstance(parts.training, BackgroundTraining) and self._store.owner is None:
             raise InputError(
                 'training="background" needs a run_dir, from which the manager reads the frames: name one'
@@ -359,6 +366,31 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             _restore(self._executor, self._store, self._store.state)
         else:
             self._executor.checkpoint()
+
+    def _local(self) -> tuple[PartTarget, Callable[[], float]] | None:
+        """The target, where it may compute part of the atoms, and what tells the threshold of a force's deviation.
+
+        Raises
+        ------
+        InputError
+            If no bound is on forces.
+        """
+        target = self.target
+        if not isinstance(target, PartTarget) or self._options.controller == "baseline":
+            return None
+        names = [find_metric(metric)[0] for metric in self._options.bounds]
+        forces = [name for name in names if METRIC_PROPERTIES.get(name) == "forces"]
+        if not forces:
+            raise InputError(
+                "a target on part of the atoms computes forces, and no error bound is on forces: bound them, such as "
+                'error_bound={"force_max": 0.05}, or use the target as a whole'
+            )
+
+        def threshold() -> float:
+            found = self.stats.threshold
+            return found if isinstance(found, float) else min(found[name] for name in forces)
+
+        return target, threshold
 
     def _is_unresolved(self, atoms: Atoms, earlier: Sequence[Atoms]) -> bool:
         """Whether this is a finite difference that the bounds do not resolve; warn once of it."""
@@ -480,8 +512,12 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def close(self) -> None:
         """Release the files of the run directory; the target is the caller's to close."""
         if isinstance(self._store, RunDirectory):
-            self._store.close()
+            self._close_store()
             self._guard.close()
+
+    def _close_store(self) -> None:
+        if isinstance(self._store, RunDirectory):
+            self._store.close()
 
 
 def _has_stress(atoms: Atoms) -> bool:

@@ -17,7 +17,7 @@ from ase_proxima.executor import Criterion, Executor
 from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.store import MemoryStore
+from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.training import GrowthTraining, make_training_policy
 from ase_proxima.types import Decision, Frame, Results, Stats
 from ase_proxima.types.identity import fingerprint
@@ -168,11 +168,16 @@ class ProximaFunction(Generic[P, R]):
         ------
         InputError
             If the arguments are not finite numbers, or of another shape than before; if the function
-            returns what is no number.
+            returns what is no number, or is not implemented for them.
+        TypeError
+            If the arguments are not those of the function.
         TargetError
             If the function fails, retry included.
         """
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._name}(): {error}") from None
         bound.apply_defaults()
         x = self._flatten(bound)
         with self._executor.guard.call():
@@ -227,7 +232,10 @@ class ProximaFunction(Generic[P, R]):
 
     def _run_target(self, x: NDArray[np.float64]) -> Results:
         bound = self._asked[x.tobytes()]  # the arguments as they came
-        returned = self.target(*bound.args, **bound.kwargs)
+        try:
+            returned = self.target(*bound.args, **bound.kwargs)
+        except NotImplementedError as error:
+            raise InputError(f"{self._name} is not implemented for these arguments: {error}") from error
         try:
             if returned is None:
                 raise TypeError("nothing came back")

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ase_proxima.types import Frame, Observation, Prediction, Results, Verdict
 
-__all__ = ["Controller", "FrameStore", "Surrogate", "TrainingPolicy", "Uncertainty"]
+__all__ = ["Controller", "FrameStore", "PartTarget", "Surrogate", "TrainingPolicy", "Uncertainty"]
 
 
 @runtime_checkable
@@ -86,6 +89,27 @@ class Controller(Protocol):
 
     def report(self, state: Any) -> dict[str, Any]:
         """Return `error_estimate`, `error_estimate_se`, `error_upper` (NaN where unknown), and the lines `notes`."""
+
+
+@runtime_checkable
+class PartTarget(Protocol):
+    """A target that may compute part of the atoms.
+
+    Attributes
+    ----------
+    tolerance
+        How much the forces on these may differ from those in the whole structure, in eV/Å.
+    """
+
+    tolerance: float
+
+    def forces_on(
+        self, atoms: Any, core: Sequence[int], thickness: float
+    ) -> tuple[NDArray[np.float64], int] | None:
+        """Forces on the atoms `core` from a part with a shell of `thickness` (Å), and the number of its atoms.
+
+        None where the part would be no smaller than is worth while.
+        """
 
 
 @runtime_checkable

@@ -18,8 +18,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.types import Frame, Observation, Prediction, Results
+from ase_proxima.types.serialisation import state_from_json, state_to_json
 
 __all__ = [
     "HarmonicWells",

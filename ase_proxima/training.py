@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ase_proxima.errors import InputError
-from ase_proxima.protocols import TrainingPolicy
+from ase_proxima.protocols import Surrogate, TrainingPolicy
 
 __all__ = [
     "BackgroundTraining",
@@ -14,6 +14,7 @@ __all__ = [
     "NeverTraining",
     "make_training_policy",
     "never_trains",
+    "refuse_in_place",
 ]
 
 LARGEST_FIRST_TRAINING = 1000
@@ -160,3 +161,12 @@ def make_training_policy(training: str | int | TrainingPolicy) -> TrainingPolicy
     if isinstance(training, TrainingPolicy):
         return training
     return EveryTraining(int(training))
+
+
+def refuse_in_place(surrogate: Surrogate) -> None:
+    """Raise an `InputError` where training beside the simulation would gain nothing."""
+    if surrogate.incremental:
+        raise InputError(
+            f"{type(surrogate).__name__} learns each frame in place, at a cost that is small beside the target: no "
+            'manager is needed, leave training="background" out'
+        )

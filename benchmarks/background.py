@@ -1,32 +1,41 @@
 """Training beside the simulation against training within it: how long the simulation waits, what the target is asked.
 
-    python benchmarks/background.py [--steps 700] [--out benchmarks/results]
+    python benchmarks/background.py [--system aluminium] [--steps 1500] [--out benchmarks/results]
 
-Monte Carlo of methane at 500 K, GFN2-xTB in the target's place, made to take 0.1 s more a call; the surrogate is a
-committee of three small networks on the distances, which scikit-learn trains in seconds. `background` has a manager
-beside it (`proxima manage`), `every 100` trains in the simulation after each 100 frames. Times are those that the run
-itself has counted; waiting is loading, saving and training. It writes `background.csv`.
+`methane`: Monte Carlo at 500 K, GFN2-xTB in the target's place, made to take 0.1 s more a call; the surrogate is a
+committee of three small networks on the distances, which scikit-learn trains in seconds. `aluminium`: 108 atoms at
+900 K, EMT that takes 0.5 s more a call, and three DeePMD-kit models, which train for minutes. `background` has a
+manager beside it (`proxima manage`), `every 100` trains in the simulation after each 100 frames. Times are those that
+the run itself has counted; waiting is loading, saving and training. Rows of a system replace its older ones in
+`background.csv`.
 """
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from ase import Atoms
-from ase.build import molecule
+import pandas as pd
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.calculator import all_changes
+from ase.calculators.emt import EMT
+from ase.md.langevin import Langevin
 from sklearn.neural_network import MLPRegressor
 
 from ase_proxima import ProximaCalculator
 from ase_proxima.apps import monte_carlo
+from ase_proxima.dynamics.coexistence import thermalise
+from ase_proxima.metrics import find_metric
+from ase_proxima.surrogates import DeepMD
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.function import FunctionCalculator
 from ase_proxima.types import Decision, Frame, Prediction
@@ -35,9 +44,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
 MANAGE = [sys.executable, "-c", "from proxima_cli.proxima import main; main()", "manage"]
 TARGET = "xtb:GFN2"
-BOUND = 0.02
 PERTURB = 0.01
-TARGET_S = 0.1
+TARGET_S, ALUMINIUM_S = 0.1, 0.5
 LAYERS = (40, 40)
 ALPHA = 0.01
 N_MEMBERS = 3
@@ -126,15 +134,84 @@ class DearTarget:
         return float(self.target.get_property("energy", atoms))
 
 
-def walk(way: str, training: Any, run_dir: Path, steps: int) -> dict[str, Any]:
+class DearAluminium(EMT):  # type: ignore[misc]
+    """EMT, for as long as a dearer method would take."""
+
+    def calculate(
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        """Sleep, then fill in what EMT gives."""
+        time.sleep(ALUMINIUM_S)
+        super().calculate(atoms, properties, system_changes)
+
+
+def walk(atoms: Atoms, steps: int) -> Iterator[Any]:
+    """Monte Carlo at 500 K."""
+    move = monte_carlo.Move(500.0, PERTURB)
+    yield from monte_carlo.sample(atoms, move, steps, np.random.default_rng(1))
+
+
+def vibrate(atoms: Atoms, steps: int) -> Iterator[Any]:
+    """Molecular dynamics at 900 K."""
+    rng = np.random.default_rng(1)
+    thermalise(atoms, 1800.0, rng)
+    yield from Langevin(
+        atoms, 3.0 * units.fs, temperature_K=900.0, friction=0.01 / units.fs, fixcm=False, rng=rng
+    ).irun(steps)
+
+
+@dataclass(frozen=True)
+class System:
+    """What is simulated, on what, under which bound; `exact` gives true errors without the wait."""
+
+    atoms: Callable[[], Atoms]
+    go: Callable[[Atoms, int], Iterator[Any]]
+    target: Callable[[], Any]
+    exact: Callable[[], Any]
+    surrogate: Callable[[], Any]
+    factory: str
+    metric: str
+    bound: float
+    properties: tuple[str, ...]
+
+
+SYSTEMS = {
+    "methane": System(
+        lambda: molecule("CH4"),
+        walk,
+        lambda: FunctionCalculator(DearTarget()),
+        lambda: parse_target(TARGET),
+        Networks,
+        "background:Networks",
+        "energy",
+        0.02,
+        ("energy",),
+    ),
+    "aluminium": System(
+        lambda: bulk("Al", cubic=True, a=4.12) * 3,
+        vibrate,
+        DearAluminium,
+        EMT,
+        DeepMD,
+        "ase_proxima.surrogates:DeepMD",
+        "force_mae",
+        0.05,
+        ("energy", "forces"),
+    ),
+}
+
+
+def run(name: str, way: str, training: Any, run_dir: Path, steps: int) -> dict[str, Any]:
     """Make one run, with a manager where it wants one."""
-    atoms = molecule("CH4")
+    system = SYSTEMS[name]
+    atoms, exact = system.atoms(), system.exact()
+    _, metric = find_metric(system.metric)
     calc = ProximaCalculator(
-        FunctionCalculator(DearTarget()),
-        error_bound=BOUND,
-        error_metric="energy",
-        properties=["energy"],
-        surrogate=Networks(),
+        system.target(),
+        error_bound=system.bound,
+        error_metric=system.metric,
+        properties=list(system.properties),
+        surrogate=system.surrogate(),
         training=training,
         run_dir=run_dir,
         when_not_worthwhile="ignore",
@@ -142,15 +219,15 @@ def walk(way: str, training: Any, run_dir: Path, steps: int) -> dict[str, Any]:
     atoms.calc = calc
     manager = None
     if training == "background":
-        options = ["--surrogate", "background:Networks", "--poll", "0.2"]
+        options = ["--surrogate", system.factory, "--poll", "0.2"]
         manager = subprocess.Popen([*MANAGE, str(run_dir), *options], cwd=HERE, stdout=subprocess.DEVNULL)
-    errors, start = [], time.perf_counter()
-    target = parse_target(TARGET)
-    checking_s = 0.0
-    for _ in monte_carlo.sample(atoms, monte_carlo.Move(500.0, PERTURB), steps, np.random.default_rng(1)):
+    errors, start, checking_s = [], time.perf_counter(), 0.0
+    for _ in system.go(atoms, steps):
         if calc.last_decision is Decision.SURROGATE:
             before = time.perf_counter()
-            errors.append(abs(atoms.calc.results["energy"] - target.get_property("energy", atoms.copy())))
+            still = atoms.copy()
+            true = {each: exact.get_property(each, still) for each in system.properties}
+            errors.append(metric(true, calc.results))
             checking_s += time.perf_counter() - before
     wall = time.perf_counter() - start - checking_s
     stats = calc.stats
@@ -159,6 +236,7 @@ def walk(way: str, training: Any, run_dir: Path, steps: int) -> dict[str, Any]:
         manager.wait()
     spent = stats.time_target + stats.time_surrogate + stats.time_uncertainty + stats.time_decision
     return {
+        "system": name,
         "way": way,
         "n_calls": stats.n_calls,
         "n_target_runs": stats.n_target_runs,
@@ -167,25 +245,26 @@ def walk(way: str, training: Any, run_dir: Path, steps: int) -> dict[str, Any]:
         "wall_s": wall,
         "waiting_s": stats.time_training,
         "waiting_share": stats.time_training / (spent + stats.time_training),
-        "error_bound": BOUND,
+        "error_bound": system.bound,
         "true_error": float(np.mean(errors)) if errors else float("nan"),
     }
 
 
-@click.command()
-@click.option("--steps", default=700, show_default=True)
+@click.command(context_settings={"show_default": True})
+@click.option("--system", "name", type=click.Choice(list(SYSTEMS)), default="methane")
+@click.option("--steps", default=700)
 @click.option("--out", default=ROOT / "benchmarks" / "results", type=click.Path(path_type=Path))
-def main(steps: int, out: Path) -> None:
+def main(name: str, steps: int, out: Path) -> None:
     """Measure, and write the table."""
-    rows = []
+    file = out / "background.csv"
+    table = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["system"])
+    table = table[table["system"] != name]
     with tempfile.TemporaryDirectory() as folder:
         for way, training in (("background", "background"), ("every 100", 100)):
-            rows.append(walk(way, training, Path(folder) / way.replace(" ", "-"), steps))
-            print(rows[-1], flush=True)
-            with (out / "background.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0])
-                writer.writeheader()
-                writer.writerows(rows)
+            row = run(name, way, training, Path(folder) / way.replace(" ", "-"), steps)
+            click.echo(row)
+            table = pd.concat([table, pd.DataFrame([row])])
+            table.to_csv(file, index=False)
 
 
 if __name__ == "__main__":

@@ -184,10 +184,20 @@ def draw_curves(curves: pd.DataFrame, file: Path) -> None:
 @click.option("--training-steps", default=1000, show_default=True)
 @click.option("--frames", "n_frames", default=120, show_default=True)
 @click.option("--steps", default=1000, show_default=True)
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="New folder for the models, as melting.py takes them."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 @click.option("--draw", "only_draw", is_flag=True, help="Only draw the tables that are there.")
 def main(
-    n_models: int, training_steps: int, n_frames: int, steps: int, out: Path, *, only_draw: bool
+    n_models: int,
+    training_steps: int,
+    n_frames: int,
+    steps: int,
+    keep: Path | None,
+    out: Path,
+    *,
+    only_draw: bool,
 ) -> None:
     """Train, drive and draw."""
     if only_draw:
@@ -196,7 +206,7 @@ def main(
             draw_curves(pd.read_csv(out / "committee_curves.csv"), out / "committee_curves.png")
         return
     with tempfile.TemporaryDirectory() as folder:
-        models = Path(folder) / "models"
+        models = keep or Path(folder) / "models"
         begun = time.perf_counter()
         summary: dict[str, Any] = train_committee(
             frames(n_frames), models, TrainingPlan(n_models, training_steps)

@@ -39,6 +39,7 @@ from ase.neighborlist import neighbor_list
 from scipy.special import erfc
 
 from ase_proxima.protocols import Surrogate
+from ase_proxima.surrogates import BayesianSoap, GradientGP, JointGP
 from ase_proxima.types import Frame
 
 HERE = Path(__file__).parent
@@ -376,15 +377,16 @@ def sample(name: str) -> list[Atoms]:
     return frames
 
 
+MODELS: dict[str, Callable[[], Surrogate]] = {
+    "bayesian_soap": BayesianSoap,
+    "gradient_gp": lambda: GradientGP(force_std=True),
+    "joint_gp": JointGP,
+}
+
+
 def make_model(name: str) -> Surrogate:
     """Return an untrained surrogate."""
-    if name == "gradient_gp":
-        from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
-
-        return GradientGP(force_std=True)
-    from ase_proxima.surrogates.linear.surrogate import BayesianSoap
-
-    return BayesianSoap()
+    return MODELS[name]()
 
 
 def measure(system: str, model: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -414,7 +416,7 @@ def measure(system: str, model: str, sizes: Sequence[int]) -> Iterator[dict[str,
             for a, f in zip(answers, unseen, strict=True)
             if "stress" in f.results
         ]
-        described = surrogate.describe()
+        described = surrogate.describe() if hasattr(surrogate, "describe") else {}
         yield {
             "system": system,
             "checked": SYSTEMS[system].checked,
@@ -441,7 +443,7 @@ def measure(system: str, model: str, sizes: Sequence[int]) -> Iterator[dict[str,
     "--model",
     "models",
     multiple=True,
-    type=click.Choice(["bayesian_soap", "gradient_gp"]),
+    type=click.Choice(list(MODELS)),
     default=["bayesian_soap"],
 )
 @click.option("--most", default=max(SIZES), help="Largest number of frames.")

@@ -149,7 +149,7 @@ prior_option = click.option(
 
 surrogate_option = click.option(
     "--surrogate",
-    type=click.Choice(["auto", "gradient_gp", "bayesian_soap", "soap_ridge"]),
+    type=click.Choice(["auto", "gradient_gp", "joint_gp", "bayesian_soap", "soap_ridge"]),
     default="auto",
     show_default=True,
     help="What learns; see the docs of ProximaCalculator.",

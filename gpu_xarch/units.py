@@ -59,7 +59,6 @@ _NCU = {
 
 # Nsight Compute scales by 1000 ("Kbyte" is 10^3 bytes).
 _PREFIX = {
-    "": 1.0,
     "n": 1e-9,
     "u": 1e-6,
     "m": 1e-3,

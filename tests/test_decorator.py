@@ -224,8 +224,21 @@ def test_shapes_stay_as_they_are():
 
 
 def test_a_wrong_call_is_python_s_own_error():
-    with pytest.raises(TypeError, match="missing a required argument"):
+    with pytest.raises(TypeError, match=r"^bowl\(\): missing a required argument"):
         trusting()(bowl)()
+
+
+def test_a_function_that_is_not_implemented_somewhere_says_so_with_its_name():
+    @proxima(error_bound=0.1)
+    def root(x):
+        if x < 0:
+            raise NotImplementedError("no complex numbers")
+        return x**0.5
+
+    assert root(4.0) == 2.0
+    with pytest.raises(InputError, match="root is not implemented for these arguments: no complex numbers"):
+        root(-4.0)
+    assert root(9.0) == 3.0
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from ase_proxima.controllers.risk_total import TotalRiskController
 from ase_proxima.errors import InputError, TargetError
 from ase_proxima.executor import Criterion, Executor
 from ase_proxima.metrics import find_metric
-from ase_proxima.runs.serialisation import state_to_json
-from ase_proxima.runs.store import MemoryStore
+from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.testing import NearestFrame
 from ase_proxima.training import EveryTraining, LazyTraining, NeverTraining
 from ase_proxima.types import Decision, Frame, Prediction, Verdict
+from ase_proxima.types.serialisation import state_to_json
 
 
 def square(x):

@@ -40,7 +40,7 @@ ALLOWED = {
         "surrogates": PARTS,
         "uncertainty": PARTS | {"surrogates"},
         "targets": GROUND,
-        "runs": GROUND | {"controllers", "costs", "metrics"},
+        "runs": GROUND | {"controllers", "costs", "metrics", "training"},
         "executor": LOOP,
         "testing": LOOP,
         "assembly": LOOP | {"executor", "surrogates", "uncertainty"},

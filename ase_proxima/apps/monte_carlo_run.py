@@ -20,7 +20,9 @@ from ase_proxima.apps.run_settings import RunSettings, asked_structures, check_s
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
-from ase_proxima.runs.store import read_steps, write_json
+from ase_proxima.runs.append_log import read_steps
+from ase_proxima.runs.files import write_json
+from ase_proxima.runs.sealed import not_as_written
 from ase_proxima.types import Frame, Stats
 from ase_proxima.types.identity import fingerprint
 
@@ -138,10 +140,7 @@ def _check_chain(settings: RunSettings, run_dir: Path, done: list[ChainRow], fra
         if problem is None and energies.get(call, row.proposed_energy) != row.proposed_energy:
             problem = f"the energy of step {row.step} is not that which the target gave"
     if problem is not None:
-        raise RunDirectoryError(
-            f"{run_dir / 'chain.csv'} is not what this run wrote: {problem}; take the files from a copy, or begin a "
-            "new run"
-        )
+        raise not_as_written(run_dir / "chain.csv", problem)
 
 
 def check_length(n_done: int, n_steps: int) -> None:

@@ -34,9 +34,9 @@ from ase_proxima.executor.criteria import Criterion, SeenErrors, Watch, count_er
 from ase_proxima.executor.guard import Guard
 from ase_proxima.executor.memory import REMEMBERED, Answer, Memory
 from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.serialisation import state_from_json, state_to_json
 from ase_proxima.training import BackgroundTraining, never_trains
 from ase_proxima.types import Decision, ErrorsSeen, Frame, Observation, Prediction, Results, Stats, Verdict
+from ase_proxima.types.serialisation import state_from_json, state_to_json
 from ase_proxima.types.words import is_plural
 
 __all__ = ["Executor"]

@@ -23,7 +23,7 @@ from ase_proxima.training import make_training_policy, never_trains
 
 __all__ = ["Options", "check_surrogate_name", "make_controller"]
 
-SURROGATES = ("auto", "gradient_gp", "bayesian_soap", "soap_ridge")
+SURROGATES = ("auto", "gradient_gp", "joint_gp", "bayesian_soap", "soap_ridge")
 UNCERTAINTIES = ("auto", "posterior", "coulomb", "ensemble")
 CONTROLLERS = ("risk", "linear", "fixed:THRESHOLD", "baseline")
 
@@ -130,7 +130,12 @@ class Options:
             raise InputError(f"seed must be a non-negative integer, got {self.seed!r}")
 
     def _check_trained(self) -> None:
-        """Raise an `InputError` where the surrogate, or the uncertainty, would never learn anything."""
+        """Raise an `InputError` where surrogate or uncertainty would never learn anything, or learn all the time."""
+        if self.training == "lazy" and getattr(self.surrogate, "trains_for_minutes", False):
+            raise InputError(
+                f'training="lazy" would train {type(self.surrogate).__name__} for minutes at nearly every new frame: '
+                'use training="background" with proxima manage, or a number of frames'
+            )
         if not self.came_trained or self.controller == "baseline":
             return
         if isinstance(self.surrogate, str):

@@ -27,6 +27,9 @@ SETTLING = 0.2
 """Share of a run that is left out of means, as it settles."""
 OVERHEATED = 3.0
 """Mean temperature over that of the thermostat above which a run is told to have blown up; two atoms swing by 60 %."""
+COOLED = 0.75
+"""Share of the temperature at the start below which a run at constant energy is told why: a harmonic solid that begins
+in its minimum keeps half."""
 RDF_BINS, RDF_MOST = 100, 8.0
 """Bins of the radial distribution function, and the largest distance in Å, at most half the cell."""
 FEW_FRAMES = 10
@@ -73,6 +76,7 @@ def report_md(run_dir: Path) -> dict[str, Any]:
         "temperature_K": temperature.mean,
         "temperature_error_K": temperature.error,
         "temperature_set_K": None if settings.ensemble == "nve" else settings.temperature_K,
+        "temperature_start_K": settings.temperature_K,
         "volume": float(np.mean(columns["volume"][settled])),
         "drift_meV_per_atom": (
             _rise(columns["step"], conserved) / len(start) * 1000 if settings.ensemble == "nve" else None
@@ -162,6 +166,12 @@ def md_lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"far above the {wanted:g} K of the thermostat: the run means nothing; look at the first steps, "
             "then shorten the time step, or change the structure or the target"
+        )
+    start = report["temperature_start_K"]
+    if not wanted and start and report["temperature_K"] < COOLED * start:
+        lines.append(
+            f"below the {start:g} K of the momenta at the start: without a thermostat half of that energy goes into "
+            "vibrations; begin from a structure out of an nvt run, or with up to twice the temperature"
         )
     if report["drift_meV_per_atom"] is not None:
         known = ", work of switches taken off" if report["blending"] else ""

@@ -35,8 +35,8 @@ from ase_proxima.runs.run_data import (
     estimate_errors,
     running_estimate,
 )
-from ase_proxima.runs.serialisation import state_from_json
 from ase_proxima.types import Observation
+from ase_proxima.types.serialisation import state_from_json
 
 __all__ = ["report_run", "report_table"]
 

@@ -24,10 +24,11 @@ from ase_proxima.metrics import METRIC_UNITS, ErrorMetric, find_metric
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.files import forget_version, save_version, version_folder, write_json
 from ase_proxima.runs.frames import read_frames
+from ase_proxima.training import refuse_in_place
 from ase_proxima.types import Frame
 from ase_proxima.types.identity import checksum
 
-__all__ = ["Inbox", "Manager", "Published", "is_managed", "refuse_in_place", "settings_of"]
+__all__ = ["Inbox", "Manager", "Published", "is_managed", "settings_of"]
 
 FOLDER = "published"
 """In the folder of the models: what the manager wrote."""
@@ -218,15 +219,6 @@ class Manager:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def refuse_in_place(surrogate: Surrogate) -> None:
-    """Raise an `InputError` where training beside the simulation would gain nothing."""
-    if surrogate.incremental:
-        raise InputError(
-            f"{type(surrogate).__name__} learns each frame in place, at a cost that is small beside the target: no "
-            'manager is needed, leave training="background" out'
-        )
 
 
 def settings_of(run_dir: Path) -> dict[str, Any]:

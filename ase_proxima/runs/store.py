@@ -1,31 +1,28 @@
-"""Where a run keeps what it learned: in memory, or in a run directory that survives the process."""
+"""A run directory: all that a run learned, written so that it survives the process."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import re
 import sqlite3
-import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import ase.db
-import ase.io
 import numpy as np
-from ase import Atoms
 
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
-from ase_proxima.runs.files import forget_version, replace_durably, save_version, version_folder, write_json
-from ase_proxima.runs.frames import electronic_info, frame_of, read_frames
+from ase_proxima.runs.files import forget_version, save_version, version_folder, write_json
+from ase_proxima.runs.folder import connect, discard_unstarted, lock, writing
+from ase_proxima.runs.frames import electronic_info, frame_of
 from ase_proxima.runs.manager import Inbox, is_managed
+from ase_proxima.runs.memory_store import write_failed
+from ase_proxima.runs.sealed import gone, not_as_written
 from ase_proxima.runs.shared import FOREIGN, SharedFrames, is_server, with_results
 from ase_proxima.types import Decision, Frame, Results
 from ase_proxima.types.identity import (
@@ -35,111 +32,10 @@ from ase_proxima.types.identity import (
     same_input,
 )
 
-__all__ = [
-    "MemoryStore",
-    "RunDirectory",
-    "discard_unstarted",
-    "is_in_use",
-    "read_frames",
-    "read_steps",
-    "write_json",
-]
+__all__ = ["RunDirectory"]
 
 FORMAT = 3
 """Version of what is written; others are refused."""
-
-BEFORE_THE_FIRST_CALL = re.compile(
-    r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
-)
-"""Names of all that is in a run directory by then."""
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Tell in one line what cannot be written; nothing that was written before is lost."""
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        raise RunDirectoryError(
-            f"{path} cannot be written ({error}): make room or mend it, then resume the run"
-        ) from error
-
-
-def discard_unstarted(path: Path) -> bool:
-    """Empty a run directory in which no call was made, and return whether it is empty now.
-
-    That is what a process leaves that was killed while it began; anything else is left as it is.
-
-    Raises
-    ------
-    RunDirectoryError
-        If another process is about to begin there.
-    """
-    inside = list(path.iterdir()) if path.is_dir() else [path]
-    if not inside:
-        return True
-    models, state, database = path / "models", path / "state.json", path / "frames.db"
-    if not all(BEFORE_THE_FIRST_CALL.fullmatch(item.name) for item in inside):
-        return False
-    if not models.is_dir() or any(models.iterdir()) or (database.exists() and not state.exists()):
-        return False
-    try:
-        if state.exists() and json.loads(state.read_text())["run"] is not None:
-            return False
-    except (ValueError, LookupError, TypeError):  # whoever opens it says what is wrong with it
-        return False
-    with _lock(path):
-        for file in sorted(set(path.iterdir()) - {models}):
-            file.unlink()
-        models.rmdir()  # last, so that what a kill leaves of this is as good as before
-    return True
-
-
-class MemoryStore:
-    """Frames in memory, nothing on disk but an input on which the target failed.
-
-    Examples
-    --------
-    >>> store = MemoryStore()
-    >>> store.append(Frame(0.5, {"value": 1.0}), {})
-    >>> len(store.frames)
-    1
-    """
-
-    owner: tuple[int, int] | None = None
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-
-    def known(self, step: int, x: Any) -> Results | None:  # noqa: ARG002
-        """Return None: nothing is left from an earlier process."""
-        return None
-
-    def foreign(self, x: Any) -> list[Frame]:  # noqa: ARG002
-        """Return nothing: there are no other walkers."""
-        return []
-
-    is_managed = False
-
-    def published(self, taken: int) -> None:
-        """Return nothing: nobody trains beside this process."""
-
-    def append(self, frame: Frame, record: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Add a frame."""
-        self.frames.append(frame)
-
-    def log(self, row: Mapping[str, Any]) -> None:
-        """Keep no row."""
-
-    def save_model(self, version: int, surrogate: Surrogate) -> None:
-        """Keep no model."""
-
-    def save_state(self, state: Mapping[str, Any]) -> None:
-        """Keep no state."""
-
-    def save_failed(self, step: int, x: Any) -> str:
-        """Write an input on which the target failed to a new temporary folder."""
-        return _write_failed(Path(tempfile.mkdtemp(prefix="proxima-failed-")), step, x)
 
 
 class RunDirectory:
@@ -180,17 +76,25 @@ class RunDirectory:
         self.frames: list[Frame] = []
         self.rows: list[dict[str, str]] = []
         self._pending: dict[int, tuple[int, Frame]] = {}
-        self._lock = _lock(path)
-        try:
-            self._database = _connect(path / "frames.db")
-        except (OSError, sqlite3.Error) as error:
-            self._lock.close()
-            raise RunDirectoryError(
-                f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
-            ) from error
         self._steps = AppendLog(path / "steps.csv")
         self._shared: SharedFrames | None = None
         self._inbox = Inbox(path / "models")
+        self._database: Any = None
+        self._lock: IO[str] | None = None
+
+    def _begin(self, load: Callable[[RunDirectory], None]) -> RunDirectory:
+        """Take the folder and `load` what is in it; where it cannot be used, an interrupt included, leave no lock."""
+        try:
+            self._lock = lock(self.path)
+            database = self.path / "frames.db"
+            if self.state is not None and not database.exists():
+                raise gone(database)
+            self._database = connect(database)
+            load(self)
+            return self
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def create(
@@ -215,10 +119,10 @@ class RunDirectory:
             If the folder holds anything already.
         """
         path = Path(path)
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        if path.exists() and not (path.is_dir() and discard_unstarted(path)):
             raise RunDirectoryError(f"{path} exists already: resume it, or choose another run directory")
         try:
-            (path / "models").mkdir(parents=True)
+            (path / "models").mkdir(parents=True, exist_ok=True)
             shared = None
             if share is not None:
                 place = str(share) if is_server(str(share)) else os.path.relpath(share, path)
@@ -227,13 +131,7 @@ class RunDirectory:
             write_json(path / "state.json", {**saved, "share": shared})
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
-        run = cls(path, settings, target or {}, None, shared)
-        try:
-            run._join(0)
-        except InputError:
-            run.close()
-            raise
-        return run
+        return cls(path, settings, target or {}, None, shared)._begin(lambda run: run._join(0))
 
     def _join(self, read_to: int) -> None:
         """Meet the other walkers, where there are some, after row `read_to` of their frames."""
@@ -273,18 +171,18 @@ class RunDirectory:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
-        run = cls(path, settings, target, state, share)
+        return cls(path, settings, target, state, share)._begin(RunDirectory._load)
+
+    def _load(self) -> None:
+        """Read what the run left, and meet the other walkers."""
         try:
-            rows = read_rows(path / "steps.csv")
-            run._join(run._load_frames(rows))
-            run._load_rows(rows)
+            rows = read_rows(self.path / "steps.csv")
+            self._join(self._load_frames(rows))
+            self._load_rows(rows)
         except (InputError, RunDirectoryError):
-            run.close()
             raise
         except (OSError, sqlite3.Error, *DAMAGE) as error:
-            run.close()
-            raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-        return run
+            raise RunDirectoryError(f"{self.path} is damaged: {type(error).__name__}: {error}") from error
 
     def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> int:
         """Read the frames, and see that none has changed since it was written.
@@ -302,10 +200,7 @@ class RunDirectory:
             found = fingerprint(frame.x)
             written = rows[frame.step]["structure"] if is_call else found
             if checksum(frame) != row.key_value_pairs.get("checksum") or found != written:
-                raise RunDirectoryError(
-                    f"{self.path / 'frames.db'}: the frame of call {frame.step} is not as it was written: take the "
-                    "files from a copy, or begin a new run"
-                )
+                raise not_as_written(self.path / "frames.db", f"the frame of call {frame.step} is another")
             if len(self.frames) < n_frames:
                 self.frames.append(frame)
                 read_to = row.key_value_pairs.get("shared_row", read_to)
@@ -327,6 +222,8 @@ class RunDirectory:
         steps = self.path / "steps.csv"
         n_calls = self.state["counts"]["n_calls"] if self.state else 0
         version = self.state["counts"]["model_version"] if self.state else 0
+        if n_calls and not steps.exists():
+            raise gone(steps)
         if len(rows) < n_calls:
             raise RunDirectoryError(
                 f"{steps} has {len(rows)} rows, state.json counts {n_calls} calls: it was cut"
@@ -374,7 +271,7 @@ class RunDirectory:
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
-        with _writing(self.path / "frames.db"):
+        with writing(self.path / "frames.db"):
             try:
                 yield
                 self._database.connection.commit()
@@ -406,12 +303,12 @@ class RunDirectory:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add the row of one call to steps.csv."""
-        with _writing(self._steps.path):
+        with writing(self._steps.path):
             self._steps.append(row)
 
     def save_model(self, version: int, surrogate: Surrogate) -> None:
         """Write a version of the surrogate, and forget the versions that no resume can need."""
-        with _writing(self.model_folder(version)):
+        with writing(self.model_folder(version)):
             save_version(self.path / "models", version, surrogate.save)
         forget_version(self.path / "models", version)
 
@@ -427,7 +324,7 @@ class RunDirectory:
         RunDirectoryError
             If the run is closed.
         """
-        if self._lock.closed:
+        if self.is_closed:
             raise RunDirectoryError(f"{self.path} is closed: go on with it by ProximaCalculator.resume")
         self.state = state
         if self.frames:
@@ -439,7 +336,7 @@ class RunDirectory:
             "share": self.share,
             "run": state,
         }
-        with _writing(self.path / "state.json"):
+        with writing(self.path / "state.json"):
             self._steps.sync()
             write_json(self.path / "state.json", saved)
 
@@ -455,17 +352,23 @@ class RunDirectory:
     def save_failed(self, step: int, x: Any) -> str:
         """Write a structure on which the target failed."""
         folder = self.path / "failed"
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(exist_ok=True)
-            return _write_failed(folder, step, x)
+            return write_failed(folder, step, x)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the files were released."""
+        return self._lock is None or self._lock.closed
 
     def close(self) -> None:
         """Release the files; closing twice does nothing."""
-        if self._lock.closed:
+        if self._lock is None or self.is_closed:
             return
         self._steps.close()
-        self._database.connection.close()  # what was not committed is half of something
-        self._database.connection = None
+        if self._database is not None:
+            self._database.connection.close()  # what was not committed is half of something
+            self._database.connection = None
         if self._shared is not None:
             self._shared.close()
         self._lock.close()
@@ -475,71 +378,3 @@ class RunDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _connect(path: Path) -> Any:
-    """Open the database, made beforehand under another name where there is none: its tables are there or it is not.
-
-    ASE's own lock file is not used, as it outlives a process that was killed; one that was left is removed.
-    """
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    if not path.exists():
-        new = path.with_name(path.name + ".new")
-        for stale in path.parent.glob(new.name + "*"):
-            stale.unlink()
-        ase.db.connect(new, type="db", use_lock_file=False).count()
-        replace_durably(new, path)
-    database = ase.db.connect(path, use_lock_file=False)
-    with database:
-        # A write-ahead log makes a commit cheap, and still safe from the death of the process.
-        database.connection.execute("PRAGMA journal_mode=WAL")
-    database.__enter__()
-    # Each commit reaches the disk before the checkpoint that counts on it.
-    database.connection.execute("PRAGMA synchronous=FULL")
-    return database
-
-
-def _lock(path: Path) -> IO[str]:
-    with _writing(path / "lock"):
-        file = (path / "lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
-    return file
-
-
-def is_in_use(path: Path) -> bool:
-    """Whether a process has a run directory open."""
-    try:
-        _lock(path).close()
-    except RunDirectoryError:
-        return True
-    return False
-
-
-def _write_failed(folder: Path, step: int, x: Any) -> str:
-    earlier = len(list(folder.glob(f"call-{step:06d}*")))  # tries of the same call with other inputs
-    place = folder / f"call-{step:06d}{f'-{earlier + 1}' if earlier else ''}"
-    if isinstance(x, Atoms):
-        place = place.with_suffix(".xyz")
-        ase.io.write(place, x, format="extxyz")
-    else:
-        place = place.with_suffix(".npy")
-        np.save(place, np.asarray(x))
-    return str(place)
-
-
-def read_steps(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a run directory's steps.csv, without the line that a kill may have cut.
-
-    Raises
-    ------
-    RunDirectoryError
-        If there is none.
-    """
-    steps = Path(path) / "steps.csv"
-    if not steps.exists():
-        raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call")
-    return read_rows(steps)

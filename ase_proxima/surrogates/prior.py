@@ -12,6 +12,7 @@ import numpy as np
 from ase_proxima.errors import InputError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.surrogates.features import continues
+from ase_proxima.surrogates.wrapper import Wrapper
 from ase_proxima.types import Frame, Prediction, Results
 
 __all__ = ["PriorMean", "WithPrior"]
@@ -23,7 +24,7 @@ FILE, INNER = "prior.json", "surrogate"
 FORMAT = 1
 
 
-class WithPrior:
+class WithPrior(Wrapper):
     """Answers prior + S, where the surrogate S learns what the target gives beyond the prior.
 
     The prior's values at the frames are kept with the model, so that a resumed run asks for none of them again and goes
@@ -58,7 +59,7 @@ class WithPrior:
     """
 
     def __init__(self, surrogate: Surrogate, prior: PriorMean, *, identify: Callable[[Any], str]) -> None:
-        self.surrogate = surrogate
+        super().__init__(surrogate)
         self.prior = prior
         self.identify = identify
         self._forget()
@@ -68,27 +69,6 @@ class WithPrior:
         self._means: list[Results | None] = []
         self._differences: list[Frame] = []
         self._latest: tuple[str, Results | None] = ("", None)
-
-    @property
-    def incremental(self) -> bool:
-        """Whether the surrogate learns in place."""
-        return self.surrogate.incremental
-
-    @property
-    def min_frames(self) -> int:
-        """Number of frames from which the surrogate can be fitted."""
-        return self.surrogate.min_frames
-
-    @property
-    def properties(self) -> tuple[str, ...]:
-        """What the surrogate predicts."""
-        return self.surrogate.properties
-
-    def __getattr__(self, name: str) -> Any:
-        """Give what the surrogate tells of itself beyond the protocol, such as whether it knows deviations."""
-        if name.startswith("_") or name == "surrogate":  # also while a copy is being made
-            raise AttributeError(name)
-        return getattr(self.surrogate, name)
 
     def fit(self, frames: Sequence[Frame]) -> None:
         """Learn the differences at the frames that it has not seen, or start afresh on an unrelated list."""

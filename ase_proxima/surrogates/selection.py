@@ -9,7 +9,7 @@ import numpy as np
 
 from ase_proxima.surrogates.gradient_gp.kernels import matern52
 
-__all__ = ["energy_covariance", "most_informative", "novelty"]
+__all__ = ["energy_covariance", "most_informative", "novelty", "thinned"]
 
 NOISE = 1e-8
 """Variance of a label, in that of the prior; without it rounding errors grow from one near copy to the next."""
@@ -77,6 +77,26 @@ def most_informative(
         chosen.append(pivot)
         variance[chosen] = -np.inf
     return sorted(chosen)
+
+
+def thinned(order: Sequence[int], covariance: np.ndarray) -> list[int]:
+    """Drop a quarter: the newest quarter stays, the oldest tenth goes, of the rest those stay that tell most.
+
+    Parameters
+    ----------
+    order : sequence of int
+        What is held, the oldest first.
+    covariance : (n, n) array
+        Between them.
+
+    Examples
+    --------
+    >>> thinned([3, 4, 5, 7, 9, 10, 12, 13], np.eye(8))
+    [3, 4, 5, 7, 12, 13]
+    """
+    n = len(order)
+    keep = most_informative(covariance, 3 * n // 4, start=range(n - n // 4, n), exclude=range(n // 10))
+    return [order[i] for i in keep]
 
 
 def novelty(atoms: Any, known: Sequence[Any], scale: float) -> float:

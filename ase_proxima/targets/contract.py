@@ -224,6 +224,13 @@ def ask(calculator: BaseCalculator, atoms: Atoms, properties: Sequence[str]) -> 
         except MissingPropertyError:
             raise
         except NotImplementedError as error:
+            _forget(calculator)
+            if not isinstance(error, PropertyNotImplementedError):
+                raise MissingPropertyError(
+                    f"{calculator.name} cannot compute {name} of {atoms.get_chemical_formula()} "
+                    f"({' '.join(str(error).split()) or type(error).__name__}): choose another target, or leave {name} "
+                    "out by properties=[...] where it gives the others"
+                ) from error
             raise MissingPropertyError(
                 f"{calculator.name} announces {name} and did not return {'them' if is_plural(name) else 'it'} "
                 f"({' '.join(str(error).split()) or type(error).__name__}): leave {name} out of its "

@@ -36,6 +36,8 @@ _DESCRIPTIONS = {
     "MODULE:FUNCTION": "your own: a calculator, a function that makes one, or one of the structure alone",
     "TARGET,timeout=S": "any of these with at most S seconds a calculation, e.g. psi4:HF/6-31G*,timeout=600 or "
     "emt:timeout=5",
+    "TARGET,local=TOL": "any short-ranged one of these, on part of the atoms where a surrogate is unsure of a few, to "
+    "TOL eV/Å, e.g. emt:local=0.005",
 }
 
 _UNDECLARED_PROGRAMS = {
@@ -95,6 +97,12 @@ def parse_target(spec: str, *, atoms: Atoms | None = None, **options: Any) -> Ba
         resolve_state(atoms)
     first, given = _split_options(spec, tail)
     given = {**given, **options}
+    if "local" in given:
+        from ase_proxima.targets.local import LocalTarget
+
+        tolerance = given.pop("local")
+        whole = parse_target(f"{head}:{first}" if first else head, atoms=atoms, **given)
+        return LocalTarget(whole, tolerance=tolerance)
     if "timeout" in given and name in ("psi4", "qe"):
         given["timeout_s"] = given.pop("timeout")  # they have processes of their own anyway
     if "timeout" in given:
@@ -257,7 +265,7 @@ def _essence(spec: str) -> tuple[str, str, dict[str, Any]]:
     name, first = head.lower(), first.lower()
     if name == "xtb":
         first = first.removesuffix("-xtb") or "gfn2"
-    how = ("timeout", "timeout_s", "charge", "multiplicity", "mult")
+    how = ("local", "timeout", "timeout_s", "charge", "multiplicity", "mult")
     return name, first, {option: value for option, value in options.items() if option not in how}
 
 

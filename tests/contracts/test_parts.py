@@ -6,6 +6,7 @@ from ase.build import molecule
 
 from ase_proxima.executor import options
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
+from ase_proxima.surrogates.joint.surrogate import JointGP
 from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from ase_proxima.surrogates.none import NoUncertainty
 from ase_proxima.surrogates.soap_ridge import SoapRidge
@@ -44,6 +45,8 @@ SURROGATES = {
     "gradient_gp": GradientGP,
     "gradient_gp with force deviations": lambda: GradientGP(force_std=True),
     "gradient_gp, thinned": lambda: GradientGP(max_frames=8),
+    "joint_gp": lambda: JointGP(max_features=150),
+    "joint_gp, thinned": lambda: JointGP(max_frames=8, max_features=150),
     "bayesian_soap": lambda: BayesianSoap(n_max=3, l_max=2, max_features=150),
     "nearest frame": NearestFrame,
 }

@@ -118,6 +118,40 @@ def test_the_standard_error_is_the_spread_of_the_estimate_over_runs():
     assert state.n_seen == pytest.approx(40, abs=20)
 
 
+def test_the_sums_are_those_of_two_calls_done_by_hand():
+    state = MeanError()
+    assert state == MeanError(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 1.0)
+    state = observe_error(state, 0.2, 0.5, 0.5, cap=1.0)
+    assert state == MeanError(1, 0.8, pytest.approx(0.36), 0.2, 1.0, 0.4, pytest.approx(0.18), 1, 0.5)
+    state = observe_error(state, 0.3, 0.1, 0.25, cap=1.0)
+    total, variation, variance = 0.8 + 0.3 - 0.8, 0.36 + 0.64, 0.18 + 0.75 * 0.64
+    assert state == MeanError(2, *map(pytest.approx, (total, variation, 0.5, 1.4, 1.6, variance)), 2, 0.25)
+    # the audits stood for 1.6 where 0.5 was predicted: they are scaled down to it
+    assert state.estimate == pytest.approx((0.5 + (1.4 - 1.6) * 0.5 / 1.6) / 2)
+
+
+def test_the_limit_is_that_of_the_formula():
+    """The least over 22 thetas, each at its share of 1 / 20, from their own sum."""
+    state = MeanError(n=500, total=20.0, variation=3.0, probability_min=0.2)
+    cap, largest, limits = 0.4, 2.0, []
+    for j in range(1, 23):
+        theta = math.sqrt(0.5) ** j / cap
+        if theta * largest < 1:
+            psi = -math.log(1 - theta * largest) - theta * largest
+            limits.append(20.0 / 500 + (math.log(22 * 20) + psi * 3.0 / largest**2) / theta / 500)
+    assert upper_limit(state, cap=cap) == pytest.approx(min(limits), rel=1e-12)
+
+
+def test_a_mean_below_zero_counts_as_zero_and_a_limit_at_the_cap_is_not_known():
+    at_zero = upper_limit(MeanError(n=2**20, total=0.0), cap=1.0)
+    assert upper_limit(MeanError(n=2**20, total=-5.0), cap=1.0) == at_zero < 1e-4
+    below_cap = MeanError(n=2**20, total=2**20 * (1.0 - at_zero))
+    assert below_cap.mean + at_zero == 1.0
+    assert math.isnan(upper_limit(below_cap, cap=1.0))
+    one = MeanError(n=1, total=0.0)
+    assert upper_limit(one, cap=1.0, delta=22 * math.exp(-0.5)) == pytest.approx(0.5 * math.sqrt(2.0))
+
+
 def test_nothing_is_known_before_the_first_call():
     assert math.isnan(upper_limit(MeanError(), cap=1.0))
     assert math.isnan(MeanError().mean)

@@ -217,3 +217,19 @@ def test_the_report_says_what_was_seen():
     assert report["error_estimate"] == 3.0
     assert math.isnan(report["error_upper"])
     assert math.isnan(report["error_estimate_se"])
+
+
+def test_what_lies_below_the_threshold_is_trusted_and_nothing_else():
+    controller = LinearController(1.0, threshold_init=0.5, threshold_max=1.0)
+    trusted = {
+        u: controller.decide(controller.init(), u).trusts for u in (0.0, 0.499, 0.5, 0.501, 2.0, math.nan)
+    }
+    assert [u for u, trusts in trusted.items() if trusts] == [0.0, 0.499]
+
+
+def test_a_step_of_nothing_keeps_the_direction_of_the_one_before():
+    controller = LinearController(1.0, threshold_init=0.5, threshold_max=1.0)
+    up, still = run(controller, [(1.0, 0.9), (1.0, 1.1)])[1:]  # their mean is the bound
+    assert up.last_step > 0
+    assert still.threshold == up.threshold
+    assert still.last_step == up.last_step

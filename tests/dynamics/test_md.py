@@ -84,6 +84,8 @@ def test_constant_energy_is_constant_and_blended_without_being_asked(tmp_path):
     run_md(crystal(), chosen, 40, tmp_path / "run")
     report = report_md(tmp_path / "run")
     assert abs(report["drift_meV_per_atom"]) < 0.1
+    assert report["temperature_K"] < 225
+    assert any(line.startswith("below the 300 K of the momenta at the start") for line in md_lines(report))
     assert report["blending"] is None
     assert settings("nve").calls_of_a_ramp == 10
     assert settings("nve", blending=0).calls_of_a_ramp is None
@@ -176,6 +178,24 @@ def test_a_run_is_resumed_with_the_same_or_refused(tmp_path):
         run_md(crystal(), chosen, 4, tmp_path / "run", resume=True)
     with pytest.raises(RunDirectoryError, match="is no run of molecular dynamics"):
         report_md(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["md.csv", "trajectory.xyz"])
+def test_a_file_that_was_edited_or_is_gone_is_refused(name, tmp_path):
+    chosen = settings(strategy="baseline", interval=1)
+    run_md(crystal(), chosen, 3, tmp_path / "run")
+    file = tmp_path / "run" / name
+    written = file.read_text()
+    place = max(i for i, letter in enumerate(written) if letter.isdigit())
+    file.write_text(written[:place] + str((int(written[place]) + 1) % 10) + written[place + 1 :])
+    with pytest.raises(RunDirectoryError, match="is not what this run wrote: some of its bytes are others"):
+        run_md(crystal(), chosen, 4, tmp_path / "run", resume=True)
+    file.unlink()
+    with pytest.raises(RunDirectoryError, match=f"{name} is gone: take the files from a copy"):
+        run_md(crystal(), chosen, 4, tmp_path / "run", resume=True)
+    file.write_text(written + "what a kill left")
+    assert run_md(crystal(), chosen, 4, tmp_path / "run", resume=True)["n_steps"] == 4
+    assert "what a kill left" not in file.read_text()
 
 
 @pytest.mark.parametrize(("spacing_fs", "known"), [(500.0, True), (10.0, False)])

@@ -52,6 +52,8 @@ def test_anything_else_is_refused(text: str) -> None:
         ("23.59", "%", 0.2359, "fraction"),
         ("205696", "byte/block", 205696.0, "bytes"),
         ("1.89", "", 1.89, "plain"),
+        ("0", "byte", 0.0, "bytes"),
+        ("2.5", "Pbyte", 2.5e15, "bytes"),
     ],
 )
 def test_nsight_values_become_si(text: str, unit: str, value: float, kind: str) -> None:
@@ -255,3 +257,11 @@ def test_a_unit_may_be_printed_in_its_classes(unit: str, classes: set[str]) -> N
 def test_squares_and_names() -> None:
     assert [squared(unit) for unit in ("s", "1/s", "", "unknown")] == ["s²", "(1/s)²", "", "unknown"]
     assert [named_in("MAE", unit) for unit in ("s", "", "unknown")] == ["MAE, s", "MAE", "MAE"]
+
+
+def test_messages_show_the_first_forty_letters_of_what_was_read() -> None:
+    long = "1e999" + "9" * 60
+    for read in (parse_nvprof, lambda text: parse_ncu(text, "byte")):
+        with pytest.raises(ValueError, match=r"not a finite number") as refused:
+            read(long)
+        assert str(refused.value) == f"not a finite number: {long[:40]!r}"

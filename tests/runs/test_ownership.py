@@ -235,9 +235,20 @@ def test_what_was_changed_since_it_was_written_is_refused(tmp_path, change):
     ask(calc, random_walk(WATER, 20))
     calc.close()
     change(tmp_path / "run")
-    with pytest.raises(RunDirectoryError, match="is not as it was written") as raised:
+    with pytest.raises(RunDirectoryError, match="is not what this run wrote: the frame of call") as raised:
         resume(tmp_path / "run")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["frames.db", "steps.csv"])
+def test_a_file_that_is_gone_is_named(name, tmp_path):
+    calc = open_run(tmp_path / "run")
+    ask(calc, random_walk(WATER, 3))
+    calc.close()
+    (tmp_path / "run" / name).unlink()
+    for _ in range(2):  # and it is not made anew
+        with pytest.raises(RunDirectoryError, match=f"{name} is gone: take the files from a copy"):
+            resume(tmp_path / "run")
 
 
 def test_a_target_of_another_name_or_other_parameters_is_refused(tmp_path):

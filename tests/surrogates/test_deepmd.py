@@ -11,8 +11,8 @@ from ase.calculators.emt import EMT
 from click.testing import CliRunner
 
 from ase_proxima import InputError, ProximaCalculator
-from ase_proxima.runs.store import read_frames
-from ase_proxima.surrogates import deepmd_worker
+from ase_proxima.runs.frames import read_frames
+from ase_proxima.surrogates import DeepMD, deepmd_worker
 from ase_proxima.surrogates.deepmd import load_committee, load_model
 from ase_proxima.surrogates.deepmd_training import TrainingPlan, export_frames, read_curve, train_committee
 from ase_proxima.types import Frame
@@ -179,6 +179,49 @@ def test_a_tiny_committee_is_trained_compressed_scored_and_answers(tmp_path):
     assert 0 < prediction.std["forces"].max() < 5 * spread
     assert set(prediction.results) == {"energy", "forces", "stress"}
     assert len({member.fingerprint for member in committee.members}) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.deepmd
+@needs_deepmd
+def test_a_run_trains_models_of_its_own_and_a_resume_answers_alike(tmp_path):
+    parts = {
+        "surrogate": DeepMD(n_models=2, n_steps=100, min_frames=10),
+        "training": 10,
+        "controller": "fixed:10",
+    }
+    calc = ProximaCalculator(
+        EMT(), error_bound=5.0, error_metric="force_mae", run_dir=tmp_path / "run", **parts
+    )
+    points = [frame_of(ALUMINIUM, seed=seed) for seed in range(12)]
+    for point in points[:10]:
+        calc.get_property("forces", point.x)
+    assert (calc.stats.n_target_runs, calc.stats.model_version) == (10, 0)
+    answers = [calc.get_property("forces", point.x) for point in points[10:]]
+    assert (calc.stats.n_target_runs, calc.stats.model_version) == (10, 1)
+    errors = [np.abs(a - p.results["forces"]).mean() for a, p in zip(answers, points[10:], strict=True)]
+    assert max(errors) < 0.8 * np.abs(points[0].results["forces"]).mean()
+    calc.close()
+    parts["surrogate"] = DeepMD(n_models=2, n_steps=100, min_frames=10)
+    resumed = ProximaCalculator.resume(tmp_path / "run", EMT(), **parts)
+    assert np.array_equal(resumed.get_property("forces", points[11].x), answers[1])
+    resumed.close()
+
+
+@needs_deepmd
+def test_models_that_take_minutes_are_not_trained_at_each_frame():
+    with pytest.raises(InputError, match=r'"lazy" would train DeepMD for minutes .* a number of frames'):
+        ProximaCalculator(EMT(), error_bound=0.1, surrogate=DeepMD())
+    with pytest.raises(InputError, match="min_frames must be at least 1, got 0"):
+        DeepMD(min_frames=0)
+    with pytest.raises(InputError, match="has not been trained"):
+        DeepMD().predict(ALUMINIUM)
+
+
+def test_models_of_a_run_need_the_extra(monkeypatch):
+    monkeypatch.setattr("ase_proxima.surrogates.deepmd.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'ase-proxima\[deepmd\]'"):
+        DeepMD()
 
 
 class Cut(Exception):  # noqa: N818  an end from outside, no error of the training

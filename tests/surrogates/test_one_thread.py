@@ -6,7 +6,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ase_proxima.surrogates import BayesianSoap, GradientGP
+from ase_proxima.surrogates import BayesianSoap, GradientGP, JointGP
 from ase_proxima.surrogates.one_thread import one_thread
 from ase_proxima.types import Frame
 
@@ -24,8 +24,12 @@ def test_a_function_runs_on_one_thread_and_leaves_the_others_as_they_were():
 
 @pytest.mark.parametrize(
     ("surrogate", "atoms"),
-    [(BayesianSoap(), bulk("Cu", cubic=True)), (GradientGP(), molecule("H2O"))],
-    ids=["linear", "gp"],
+    [
+        (BayesianSoap(), bulk("Cu", cubic=True)),
+        (GradientGP(), molecule("H2O")),
+        (JointGP(max_features=300), molecule("H2O")),
+    ],
+    ids=["linear", "gp", "joint"],
 )
 def test_predictions_are_equal_to_the_last_bit_however_many_threads_there_are(surrogate, atoms):
     frames = []

@@ -219,3 +219,12 @@ def test_asap_is_checked_before_a_run(monkeypatch):
     monkeypatch.setitem(sys.modules, "asap3", None)
     with pytest.raises(InputError, match=r"pip install 'ase-proxima\[asap\]'"):
         parse_target("asap")
+
+
+def test_an_element_that_a_target_has_not_is_told_each_time():
+    target, silicon = EMT(), bulk("Si")
+    for name in ("forces", "forces", "energy"):  # and no half of the first try is left
+        with pytest.raises(
+            InputError, match=rf"emt cannot compute {name} of Si2 \(No EMT-potential for Si\)"
+        ):
+            ask(target, silicon, [name])

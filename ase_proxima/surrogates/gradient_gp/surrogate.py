@@ -30,7 +30,7 @@ from ase_proxima.surrogates.gradient_gp.hyperparameters import (
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.gradient_gp.process import GradientProcess
 from ase_proxima.surrogates.one_thread import one_thread
-from ase_proxima.surrogates.selection import energy_covariance, most_informative
+from ase_proxima.surrogates.selection import energy_covariance, thinned
 from ase_proxima.types import Frame, Prediction
 from ase_proxima.types.identity import same_frame
 
@@ -297,9 +297,6 @@ class GradientGP:
 
     def _thin(self) -> None:
         """Drop a quarter of the frames, as the class describes."""
-        n = len(self._order)
-        covariance = energy_covariance(self._process.descriptors, self._molecule.images)
-        keep = most_informative(covariance, 3 * n // 4, start=range(n - n // 4, n), exclude=range(n // 10))
-        order = [self._order[i] for i in keep]
+        order = thinned(self._order, energy_covariance(self._process.descriptors, self._molecule.images))
         self._labels = {index: self._labels[index] for index in order}
         self._rebuild(order)

@@ -226,10 +226,15 @@ class LabelledRows:
         Of each kind: features (n, n_features), labels (n,) and how many independent rows each counts as, (n,).
     block
         Number of the block of each weight.
+    covariance
+        Of a further part of the model, of unit size, between all rows in their order; it counts as one more block.
     """
 
     def __init__(
-        self, rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], block: np.ndarray
+        self,
+        rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+        block: np.ndarray,
+        covariance: np.ndarray | None = None,
     ) -> None:
         self._kinds = list(rows)
         self._of_kind = np.repeat(np.arange(len(rows)), [len(y) for _, y, _ in rows.values()])
@@ -237,9 +242,10 @@ class LabelledRows:
         root = np.sqrt(np.concatenate([weight for _, _, weight in rows.values()]))
         X = np.concatenate([X for X, _, _ in rows.values()]) * root[:, None]
         self._y = np.concatenate([y for _, y, _ in rows.values()]) * root
-        self._products = np.array(
-            [X[:, block == b] @ X[:, block == b].T for b in range(int(block.max()) + 1)]
-        )
+        products = [X[:, block == b] @ X[:, block == b].T for b in range(int(block.max()) + 1)]
+        if covariance is not None:
+            products.append(root[:, None] * covariance * root)
+        self._products = np.array(products)
 
     def view(self, hyper: Hyperparameters) -> _View:
         """What the rows say, from the covariance of their labels."""

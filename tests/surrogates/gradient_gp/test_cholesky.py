@@ -48,6 +48,8 @@ def test_many_right_hand_sides_at_once_are_solved_as_one_by_one():
     factor.extend(np.empty((0, 100)), covariance[:100, :100])
     factor.extend(covariance[:100, 100:], covariance[100:, 100:])
     sides = rng.normal(size=(150, 7))
-    single = np.array([factor.solve_lower(side) for side in sides.T]).T
-    assert np.abs(factor.solve_lower(sides) - single).max() < 1e-12
-    assert GrowingCholesky().solve_lower(np.empty((0, 3))).shape == (0, 3)
+    for solve in (factor.solve_lower, factor.solve_upper):
+        single = np.array([solve(side) for side in sides.T]).T
+        assert np.abs(solve(sides) - single).max() < 1e-12
+    for solve in (GrowingCholesky().solve_lower, GrowingCholesky().solve_upper):
+        assert solve(np.empty((0, 3))).shape == (0, 3)

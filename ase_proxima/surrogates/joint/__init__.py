@@ -1,0 +1,1 @@
+"""Gaussian process on features of the atoms' surroundings and on inverse distances together."""
