@@ -30,7 +30,8 @@ from ase_proxima.executor.options import Options
 from ase_proxima.executor.reach import Nearest
 from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.store import MemoryStore, RunDirectory
+from ase_proxima.runs.memory_store import MemoryStore
+from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import adapt, ask, offered
 from ase_proxima.training import BackgroundTraining
@@ -210,11 +211,11 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             if run.frames:
                 calculator._check_electrons(run.frames[0].x)
                 calculator._build(run.frames[0].x)
+            return calculator
         except BaseException:  # an interrupt too leaves no lock behind
             if run is not None:
                 run.close()
             raise
-        return calculator
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation.

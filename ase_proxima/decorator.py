@@ -17,7 +17,7 @@ from ase_proxima.executor import Criterion, Executor
 from ase_proxima.executor.options import Options, make_controller
 from ase_proxima.metrics import ErrorMetric, find_metric
 from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.runs.store import MemoryStore
+from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.training import GrowthTraining, make_training_policy
 from ase_proxima.types import Decision, Frame, Results, Stats
 from ase_proxima.types.identity import fingerprint

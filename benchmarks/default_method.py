@@ -22,7 +22,7 @@ import pandas as pd
 from ase_proxima.apps.monte_carlo import ChainLog
 from ase_proxima.apps.monte_carlo_run import RunSettings, run
 from ase_proxima.apps.run_settings import asked_structures
-from ase_proxima.runs.store import read_steps
+from ase_proxima.runs.append_log import read_steps
 from ase_proxima.targets import parse_target
 
 RESULTS = Path(__file__).parent / "results"

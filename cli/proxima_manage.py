@@ -40,8 +40,8 @@ def manage(run: Path, *, factory: str | None, poll: float, once: bool, as_json: 
     \b
     proxima manage runs/aluminium --surrogate my_models:make_committee
     """
+    from ase_proxima.runs.folder import is_in_use
     from ase_proxima.runs.manager import Manager, settings_of
-    from ase_proxima.runs.store import is_in_use
 
     surrogate = _surrogate(settings_of(run), factory)
     with Manager(run, surrogate) as manager:

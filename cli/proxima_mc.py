@@ -123,7 +123,7 @@ def main(
     proxima-mc --temp 500 --exact --steps 500
     """  # noqa: D301  click takes the backspace for "keep these lines as they are"
     from ase_proxima.apps.run_settings import RunSettings, check_same
-    from ase_proxima.runs.store import discard_unstarted
+    from ase_proxima.runs.folder import discard_unstarted
 
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {jobs}")

@@ -52,7 +52,7 @@ def deepmd(
     proxima train deepmd runs/aluminium --models 3 --steps 2000 --plot curves.png
     """
     from ase_proxima.reports.deepmd import COMMITTEE_HEADER, committee_rows, plot_curves
-    from ase_proxima.runs.store import read_frames
+    from ase_proxima.runs.frames import read_frames
     from ase_proxima.surrogates.deepmd import check_installed
     from ase_proxima.surrogates.deepmd_training import TrainingPlan, train_committee
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ase_proxima import Decision, InputError, ProximaCalculator
 from ase_proxima.executor.blending import Blending, BlendState, largest_ratio, mix, retrained, settle
-from ase_proxima.runs.store import read_steps
+from ase_proxima.runs.append_log import read_steps
 from ase_proxima.surrogates.committee import Committee
 from ase_proxima.testing import HarmonicWells
 from ase_proxima.types import Verdict

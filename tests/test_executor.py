@@ -16,7 +16,7 @@ from ase_proxima.controllers.risk_total import TotalRiskController
 from ase_proxima.errors import InputError, TargetError
 from ase_proxima.executor import Criterion, Executor
 from ase_proxima.metrics import find_metric
-from ase_proxima.runs.store import MemoryStore
+from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
 from ase_proxima.testing import NearestFrame
 from ase_proxima.training import EveryTraining, LazyTraining, NeverTraining

@@ -20,8 +20,9 @@ from ase_proxima.apps.run_settings import RunSettings, asked_structures, check_s
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, NotWorthwhileWarning, RunDirectoryError
+from ase_proxima.runs.append_log import read_steps
+from ase_proxima.runs.files import write_json
 from ase_proxima.runs.sealed import not_as_written
-from ase_proxima.runs.store import read_steps, write_json
 from ase_proxima.types import Frame, Stats
 from ase_proxima.types.identity import fingerprint
 

@@ -69,8 +69,8 @@ def autocorrelation_time(chain: ArrayLike, c: float = 5.0) -> float:
     if rho is None:
         return math.inf
     taus = 2.0 * np.cumsum(rho) - 1.0
-    inside = np.arange(len(taus)) >= c * taus
-    window = int(np.argmax(inside)) if inside.any() else len(taus) - 1
+    # the correlations at all lags add up to nothing, so that the last of these is inside at any c
+    window = int(np.argmax(np.arange(len(taus)) >= c * taus))
     return max(float(taus[window]), 1.0)
 
 

@@ -14,7 +14,7 @@ from ase_proxima.errors import RunDirectoryError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["AppendLog", "cut_rows", "read_records", "read_rows", "whole_lines"]
+__all__ = ["AppendLog", "cut_rows", "read_records", "read_rows", "read_steps", "whole_lines"]
 
 Record = TypeVar("Record")
 
@@ -110,6 +110,20 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(whole_lines(path).decode().splitlines()))
     except (OSError, *DAMAGE) as error:
         raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def read_steps(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a run directory's steps.csv, without the line that a kill may have cut.
+
+    Raises
+    ------
+    RunDirectoryError
+        If there is none.
+    """
+    steps = Path(path) / "steps.csv"
+    if not steps.exists():
+        raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call")
+    return read_rows(steps)
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:

@@ -1,31 +1,27 @@
-"""Where a run keeps what it learned: in memory, or in a run directory that survives the process."""
+"""A run directory: all that a run learned, written so that it survives the process."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import re
 import sqlite3
-import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import ase.db
-import ase.io
 import numpy as np
-from ase import Atoms
 
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.append_log import DAMAGE, AppendLog, cut_rows, read_rows
-from ase_proxima.runs.files import forget_version, replace_durably, save_version, version_folder, write_json
-from ase_proxima.runs.frames import electronic_info, frame_of, read_frames
+from ase_proxima.runs.files import forget_version, save_version, version_folder, write_json
+from ase_proxima.runs.folder import connect, discard_unstarted, lock, writing
+from ase_proxima.runs.frames import electronic_info, frame_of
 from ase_proxima.runs.manager import Inbox, is_managed
+from ase_proxima.runs.memory_store import write_failed
 from ase_proxima.runs.sealed import gone, not_as_written
 from ase_proxima.runs.shared import FOREIGN, SharedFrames, is_server, with_results
 from ase_proxima.types import Decision, Frame, Results
@@ -36,111 +32,10 @@ from ase_proxima.types.identity import (
     same_input,
 )
 
-__all__ = [
-    "MemoryStore",
-    "RunDirectory",
-    "discard_unstarted",
-    "is_in_use",
-    "read_frames",
-    "read_steps",
-    "write_json",
-]
+__all__ = ["RunDirectory"]
 
 FORMAT = 3
 """Version of what is written; others are refused."""
-
-BEFORE_THE_FIRST_CALL = re.compile(
-    r"lock|models|state\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
-)
-"""Names of all that is in a run directory by then."""
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Tell in one line what cannot be written; nothing that was written before is lost."""
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        raise RunDirectoryError(
-            f"{path} cannot be written ({error}): make room or mend it, then resume the run"
-        ) from error
-
-
-def discard_unstarted(path: Path) -> bool:
-    """Empty a run directory in which no call was made, and return whether it is empty now.
-
-    That is what a process leaves that was killed while it began; anything else is left as it is.
-
-    Raises
-    ------
-    RunDirectoryError
-        If another process is about to begin there.
-    """
-    inside = list(path.iterdir()) if path.is_dir() else [path]
-    if not inside:
-        return True
-    models, state, database = path / "models", path / "state.json", path / "frames.db"
-    if not all(BEFORE_THE_FIRST_CALL.fullmatch(item.name) for item in inside):
-        return False
-    if not models.is_dir() or any(models.iterdir()) or (database.exists() and not state.exists()):
-        return False
-    try:
-        if state.exists() and json.loads(state.read_text())["run"] is not None:
-            return False
-    except (ValueError, LookupError, TypeError):  # whoever opens it says what is wrong with it
-        return False
-    with _lock(path):
-        for file in sorted(set(path.iterdir()) - {models}):
-            file.unlink()
-        models.rmdir()  # last, so that what a kill leaves of this is as good as before
-    return True
-
-
-class MemoryStore:
-    """Frames in memory, nothing on disk but an input on which the target failed.
-
-    Examples
-    --------
-    >>> store = MemoryStore()
-    >>> store.append(Frame(0.5, {"value": 1.0}), {})
-    >>> len(store.frames)
-    1
-    """
-
-    owner: tuple[int, int] | None = None
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-
-    def known(self, step: int, x: Any) -> Results | None:  # noqa: ARG002
-        """Return None: nothing is left from an earlier process."""
-        return None
-
-    def foreign(self, x: Any) -> list[Frame]:  # noqa: ARG002
-        """Return nothing: there are no other walkers."""
-        return []
-
-    is_managed = False
-
-    def published(self, taken: int) -> None:
-        """Return nothing: nobody trains beside this process."""
-
-    def append(self, frame: Frame, record: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Add a frame."""
-        self.frames.append(frame)
-
-    def log(self, row: Mapping[str, Any]) -> None:
-        """Keep no row."""
-
-    def save_model(self, version: int, surrogate: Surrogate) -> None:
-        """Keep no model."""
-
-    def save_state(self, state: Mapping[str, Any]) -> None:
-        """Keep no state."""
-
-    def save_failed(self, step: int, x: Any) -> str:
-        """Write an input on which the target failed to a new temporary folder."""
-        return _write_failed(Path(tempfile.mkdtemp(prefix="proxima-failed-")), step, x)
 
 
 class RunDirectory:
@@ -186,17 +81,19 @@ class RunDirectory:
         self._inbox = Inbox(path / "models")
         self._database: Any = None
         self._lock: IO[str] | None = None
+
+    def _begin(self, load: Callable[[RunDirectory], None]) -> RunDirectory:
+        """Take the folder and `load` what is in it; where it cannot be used, an interrupt included, leave no lock."""
         try:
-            self._lock = _lock(path)
-            if state is not None and not (path / "frames.db").exists():
-                raise gone(path / "frames.db")
-            self._database = _connect(path / "frames.db")
-        except BaseException as error:
+            self._lock = lock(self.path)
+            database = self.path / "frames.db"
+            if self.state is not None and not database.exists():
+                raise gone(database)
+            self._database = connect(database)
+            load(self)
+            return self
+        except BaseException:
             self.close()
-            if isinstance(error, (OSError, sqlite3.Error)):
-                raise RunDirectoryError(
-                    f"{path / 'frames.db'} is damaged, or the disk is full: {error}"
-                ) from error
             raise
 
     @classmethod
@@ -234,19 +131,7 @@ class RunDirectory:
             write_json(path / "state.json", {**saved, "share": shared})
         except OSError as error:
             raise RunDirectoryError(f"cannot make the run directory {path}: {error}") from error
-        run = cls(path, settings, target or {}, None, shared)
-        with run._closing_on_error():
-            run._join(0)
-        return run
-
-    @contextmanager
-    def _closing_on_error(self) -> Iterator[None]:
-        """Close the run where it cannot be used: an interrupt too leaves no lock behind."""
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
+        return cls(path, settings, target or {}, None, shared)._begin(lambda run: run._join(0))
 
     def _join(self, read_to: int) -> None:
         """Meet the other walkers, where there are some, after row `read_to` of their frames."""
@@ -286,17 +171,18 @@ class RunDirectory:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunDirectoryError(f"{path / 'state.json'} is damaged: {error}") from error
-        run = cls(path, settings, target, state, share)
-        with run._closing_on_error():
-            try:
-                rows = read_rows(path / "steps.csv")
-                run._join(run._load_frames(rows))
-                run._load_rows(rows)
-            except (InputError, RunDirectoryError):
-                raise
-            except (OSError, sqlite3.Error, *DAMAGE) as error:
-                raise RunDirectoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-        return run
+        return cls(path, settings, target, state, share)._begin(RunDirectory._load)
+
+    def _load(self) -> None:
+        """Read what the run left, and meet the other walkers."""
+        try:
+            rows = read_rows(self.path / "steps.csv")
+            self._join(self._load_frames(rows))
+            self._load_rows(rows)
+        except (InputError, RunDirectoryError):
+            raise
+        except (OSError, sqlite3.Error, *DAMAGE) as error:
+            raise RunDirectoryError(f"{self.path} is damaged: {type(error).__name__}: {error}") from error
 
     def _load_frames(self, rows: Sequence[Mapping[str, str]]) -> int:
         """Read the frames, and see that none has changed since it was written.
@@ -385,7 +271,7 @@ class RunDirectory:
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
-        with _writing(self.path / "frames.db"):
+        with writing(self.path / "frames.db"):
             try:
                 yield
                 self._database.connection.commit()
@@ -417,12 +303,12 @@ class RunDirectory:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add the row of one call to steps.csv."""
-        with _writing(self._steps.path):
+        with writing(self._steps.path):
             self._steps.append(row)
 
     def save_model(self, version: int, surrogate: Surrogate) -> None:
         """Write a version of the surrogate, and forget the versions that no resume can need."""
-        with _writing(self.model_folder(version)):
+        with writing(self.model_folder(version)):
             save_version(self.path / "models", version, surrogate.save)
         forget_version(self.path / "models", version)
 
@@ -450,7 +336,7 @@ class RunDirectory:
             "share": self.share,
             "run": state,
         }
-        with _writing(self.path / "state.json"):
+        with writing(self.path / "state.json"):
             self._steps.sync()
             write_json(self.path / "state.json", saved)
 
@@ -466,9 +352,9 @@ class RunDirectory:
     def save_failed(self, step: int, x: Any) -> str:
         """Write a structure on which the target failed."""
         folder = self.path / "failed"
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(exist_ok=True)
-            return _write_failed(folder, step, x)
+            return write_failed(folder, step, x)
 
     @property
     def is_closed(self) -> bool:
@@ -492,73 +378,3 @@ class RunDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _connect(path: Path) -> Any:
-    """Open the database, made beforehand under another name where there is none: its tables are there or it is not.
-
-    ASE's own lock file is not used, as it outlives a process that was killed; one that was left is removed.
-    """
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    if not path.exists():
-        new = path.with_name(path.name + ".new")
-        for stale in path.parent.glob(new.name + "*"):
-            stale.unlink()
-        ase.db.connect(new, type="db", use_lock_file=False).count()
-        replace_durably(new, path)
-    database = ase.db.connect(path, use_lock_file=False)
-    with database:
-        # A write-ahead log makes a commit cheap, and still safe from the death of the process.
-        database.connection.execute("PRAGMA journal_mode=WAL")
-    database.__enter__()
-    # Each commit reaches the disk before the checkpoint that counts on it.
-    database.connection.execute("PRAGMA synchronous=FULL")
-    return database
-
-
-def _lock(path: Path) -> IO[str]:
-    with _writing(path / "lock"):
-        file = (path / "lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return file
-    except BaseException as error:
-        file.close()
-        if isinstance(error, OSError):
-            raise RunDirectoryError(f"{path} is in use by another process: wait for it, or end it") from error
-        raise
-
-
-def is_in_use(path: Path) -> bool:
-    """Whether a process has a run directory open."""
-    try:
-        _lock(path).close()
-    except RunDirectoryError:
-        return True
-    return False
-
-
-def _write_failed(folder: Path, step: int, x: Any) -> str:
-    earlier = len(list(folder.glob(f"call-{step:06d}*")))  # tries of the same call with other inputs
-    place = folder / f"call-{step:06d}{f'-{earlier + 1}' if earlier else ''}"
-    if isinstance(x, Atoms):
-        place = place.with_suffix(".xyz")
-        ase.io.write(place, x, format="extxyz")
-    else:
-        place = place.with_suffix(".npy")
-        np.save(place, np.asarray(x))
-    return str(place)
-
-
-def read_steps(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a run directory's steps.csv, without the line that a kill may have cut.
-
-    Raises
-    ------
-    RunDirectoryError
-        If there is none.
-    """
-    steps = Path(path) / "steps.csv"
-    if not steps.exists():
-        raise RunDirectoryError(f"{path} has no steps.csv: it is not a run directory, or made no call")
-    return read_rows(steps)

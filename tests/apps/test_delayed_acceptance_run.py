@@ -20,7 +20,8 @@ from ase_proxima.apps.delayed_acceptance import OuterLog
 from ase_proxima.apps.delayed_acceptance_run import ExactSettings, run
 from ase_proxima.apps.monte_carlo_run import RunSettings
 from ase_proxima.reports.exact import exact_table
-from ase_proxima.runs.store import RunDirectory, read_steps
+from ase_proxima.runs.append_log import read_steps
+from ase_proxima.runs.store import RunDirectory
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.targets import parse_target
 

@@ -21,8 +21,9 @@ from ase_proxima.apps.monte_carlo_run import RunSettings, run
 from ase_proxima.apps.run_settings import asked_structures, read_settings
 from ase_proxima.reports.report import report_run
 from ase_proxima.reports.run_table import run_table
+from ase_proxima.runs.append_log import read_steps
 from ase_proxima.runs.run_data import read_run
-from ase_proxima.runs.store import RunDirectory, read_steps
+from ase_proxima.runs.store import RunDirectory
 
 TARGET = '''
 """A slow harmonic molecule that writes down every run."""

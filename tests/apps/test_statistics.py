@@ -73,17 +73,25 @@ def test_times_of_short_chains_by_hand():
     assert autocorrelation_time(wave) == pytest.approx(max(taus[first], 1.0))
 
 
-def test_a_window_that_is_never_reached_takes_the_whole_chain():
+def test_a_window_as_wide_as_the_chain_says_one_and_one_of_no_width_too():
     ramp = np.arange(12.0)
-    x = ramp - ramp.mean()
-    rho = np.array([np.dot(x[: len(x) - k], x[k:]) for k in range(len(x))]) / np.dot(x, x)
-    assert autocorrelation_time(ramp, c=1e9) == pytest.approx(max(2 * rho.sum() - 1, 1.0))
+    assert autocorrelation_time(ramp, c=1e9) == 1.0
+    assert autocorrelation_time(ramp, c=0.0) == 1.0
+    assert autocorrelation_time(ramp, c=0.5) > 2.0
+
+
+def test_the_window_is_five_times_as_wide_as_the_time_unless_told_otherwise():
+    chain = ar1(0.9, 400, seed=3)
+    wide, usual, narrow = (autocorrelation_time(chain, c=c) for c in (6.0, 5.0, 4.0))
+    assert autocorrelation_time(chain) == usual
+    assert usual not in (wide, narrow)
 
 
 def test_two_samples_are_a_chain_and_one_is_none():
     assert autocorrelation_time([0.0, 1.0]) == 1.0
-    with pytest.raises(ValueError, match=r"at least 2, got \(1,\)"):
-        autocorrelation_time([1.0])
+    for wrong, shape in (([1.0], r"\(1,\)"), (1.0, r"\(\)")):
+        with pytest.raises(ValueError, match=f"at least 2, got {shape}"):
+            autocorrelation_time(wrong)
 
 
 def test_the_mean_by_hand():

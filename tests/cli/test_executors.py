@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from ase_proxima.dynamics.coexistence import PhasePoint
 from ase_proxima.dynamics.melting import MeltingSettings, Preparation
-from ase_proxima.runs.store import write_json
+from ase_proxima.runs.files import write_json
 from gpu_xarch.parallel import work_on
 from proxima_cli.executors import fan_out, open_place
 from proxima_cli.proxima_mc import main as proxima_mc

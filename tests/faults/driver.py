@@ -22,7 +22,7 @@ from ase.db import connect
 
 from ase_proxima import ProximaCalculator, RunDirectoryError
 from ase_proxima.controllers import RiskController
-from ase_proxima.runs.store import discard_unstarted
+from ase_proxima.runs.folder import discard_unstarted
 from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
 from proxima_cli import proxima, proxima_mc
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from ase_proxima import ProximaCalculator
 from ase_proxima.errors import InputError
+from ase_proxima.runs.frames import read_frames
 from ase_proxima.runs.manager import Manager
-from ase_proxima.runs.store import read_frames
 from ase_proxima.targets.function import FunctionCalculator
 from ase_proxima.types import Decision
 from proxima_cli.proxima import main

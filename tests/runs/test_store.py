@@ -11,7 +11,8 @@ from ase.build import molecule
 
 from ase_proxima import Decision, ProximaCalculator, RunDirectoryError
 from ase_proxima.controllers.fixed import FixedController
-from ase_proxima.runs.store import RunDirectory, read_steps
+from ase_proxima.runs.append_log import read_steps
+from ase_proxima.runs.store import RunDirectory
 from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
 from ase_proxima.types import Frame
 

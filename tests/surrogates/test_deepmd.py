@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from click.testing import CliRunner
 
 from ase_proxima import InputError, ProximaCalculator
-from ase_proxima.runs.store import read_frames
+from ase_proxima.runs.frames import read_frames
 from ase_proxima.surrogates import DeepMD, deepmd_worker
 from ase_proxima.surrogates.deepmd import load_committee, load_model
 from ase_proxima.surrogates.deepmd_training import TrainingPlan, export_frames, read_curve, train_committee
