@@ -38,7 +38,7 @@ class RiskController:
 
     The probability of an audit is in proportion to what the call adds to the mean, its expected error over the bound,
     and to how near the bound that mean is expected to be; and it falls as the run saves more than its horizon may
-    spend, since savings pay for what goes wrong unseen. Where all errors are a tenth of the bound hardly any is looked at.
+    spend, since savings pay for what goes wrong unseen. Where all errors are a tenth of the bound hardly any is seen.
 
     Parameters
     ----------
