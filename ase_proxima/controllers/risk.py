@@ -37,8 +37,8 @@ class RiskController:
     is paid back out of the allowance of the next calls, and what was saved may be spent.
 
     The probability of an audit is in proportion to what the call adds to the mean, its expected error over the bound,
-    and to how near the bound that mean is expected to be; and it falls as the run saves, since savings pay for what
-    goes wrong unseen. Where all errors are a tenth of the bound hardly any is looked at.
+    and to how near the bound that mean is expected to be; and it falls as the run saves more than its horizon may
+    spend, since savings pay for what goes wrong unseen. Where all errors are a tenth of the bound hardly any is seen.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ class RiskController:
         No call is trusted whose expected error exceeds the allowance by this factor. At first the factor is 1, and it
         grows over the first `horizon` trusted calls: until then calls that make up for it are only hoped for.
     horizon : int
-        Trusted calls over which savings are spent and debts paid; audits are half as many where as many calls' worth
-        was saved.
+        Trusted calls over which savings are spent and debts paid; audits are half as many where twice as many
+        calls' worth was saved.
     window : int
         Number of latest observed errors in use.
     latest : int
@@ -132,23 +132,16 @@ class RiskController:
             return 0.0
         # the smallest probability counts in the upper limit, so none is that of a call far below the others
         expected = state.ratio_upper * max(uncertainty, 0.5 * state.typical)
-        worth = expected * self._mean(state, uncertainty)
-        worth /= (self.audit_risk * self.error_bound) ** 2
+        # where no recent call was trusted, this one is all that is known of those that will be
+        mean = state.ratio_upper * (state.typical or uncertainty)
+        worth = expected * mean / (self.audit_risk * self.error_bound) ** 2
         saved = max(self._saved(state), 0.0) / (self.margin * self.error_bound)
-        needed = worth * self.horizon / (self.horizon + saved)
+        needed = worth / max(1.0, saved / self.horizon)
         usual = self.audit_rate * min(max(needed, self.audit_least), self.audit_most)
         # before some were seen, the expected error is what a prior or a trained surrogate says of itself
         believed = len(state.seen) >= BELIEVED
         early = self.first_gap / ((2 if believed else 1) * self.first_gap + state.calm)
         return min(max(usual, early * (min(1.0, worth) if believed else 1.0)), 1.0)
-
-    def _mean(self, state: RiskState, uncertainty: float) -> float:
-        """Mean error to expect of the trusted calls: that of calls like the recent ones, or what was seen, if less."""
-        # where no recent call was trusted, this one is all that is known of those that will be
-        expected = state.ratio_upper * (state.typical or uncertainty)
-        if state.trusted.n_seen < self.latest:
-            return expected
-        return min(expected, max(state.spent, 0.0) / state.trusted.n)
 
     def _saved(self, state: RiskState) -> float:
         """How much less the trusted calls have spent than was aimed at, by the errors seen; a debt is negative."""

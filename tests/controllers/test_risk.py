@@ -141,28 +141,17 @@ def test_the_probability_of_an_audit_follows_the_expected_error_and_the_mean():
     )
 
 
-def test_audits_are_half_as_many_where_the_run_has_saved_its_horizon():
+def test_audits_are_half_as_many_where_the_run_has_saved_twice_its_horizon():
     controller = RiskController(BOUND, prior_ratio=1.0)
     state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.05, calm=10**6)
     aim = controller.margin * BOUND
-    even, saved, indebted = (
-        replace(state, trusted=MeanError(n=1000), spent=spent)
-        for spent in (1000 * aim, 800 * aim, 1200 * aim)
+    even, little, saved, indebted = (
+        replace(state, trusted=MeanError(n=1000), spent=spent * aim) for spent in (1000, 800, 600, 1200)
     )
     p = controller.decide(even, 0.05).audit_probability
     assert controller.decide(saved, 0.05).audit_probability == pytest.approx(p / 2)
+    assert controller.decide(little, 0.05).audit_probability == pytest.approx(p)
     assert controller.decide(indebted, 0.05).audit_probability == pytest.approx(p)
-
-
-def test_audits_follow_the_mean_that_was_seen_where_it_is_below_the_expected_one():
-    controller = RiskController(BOUND, prior_ratio=1.0)
-    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.05, calm=10**6)
-    usual, seen = (
-        replace(state, trusted=MeanError(n=100, n_seen=n), spent=100 * 0.25 * state.ratio_upper * 0.05)
-        for n in (controller.latest - 1, controller.latest)
-    )
-    p = controller.decide(usual, 0.05).audit_probability
-    assert controller.decide(seen, 0.05).audit_probability == pytest.approx(p / 4)
 
 
 def test_errors_at_a_tenth_of_the_bound_cost_few_audits_and_a_jump_after_them_is_paid_by_what_was_saved():
