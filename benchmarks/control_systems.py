@@ -17,11 +17,13 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.cluster import Icosahedron
+from ase.md.md import MolecularDynamics
+from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from surrogates import (
     MGO,
     STILLINGER_WEBER,
@@ -40,7 +42,10 @@ FRICTION_PER_FS = 0.01
 
 @dataclass(frozen=True)
 class System:
-    """A structure, its target, temperatures (K) that follow each other, time step (fs), bound on `force_max` (eV/Å)."""
+    """A structure, its target, temperatures (K) that follow each other, time step (fs), bound on `force_max` (eV/Å).
+
+    The thermostat is Langevin's at constant volume; where `barostat` is set, Nosé-Hoover chains hold pressure zero.
+    """
 
     make: Callable[[], Atoms]
     target: Callable[[], Calculator]
@@ -48,6 +53,7 @@ class System:
     timestep: float
     bound: float = 0.1
     checked: bool = False
+    barostat: bool = False
 
 
 def silicon() -> Atoms:
@@ -106,6 +112,9 @@ SYSTEMS = {
         0.02,
     ),
     "Al108 900 K": System(lambda: bulk("Al", cubic=True) * 3, EMT, (900.0,), 3.0, 0.05),
+    "Al108 900 K, free volume": System(
+        lambda: bulk("Al", cubic=True) * 3, EMT, (900.0,), 3.0, 0.05, barostat=True
+    ),
     "Cu81Al27 600 K": System(copper_aluminium, EMT, (600.0,), 3.0),
     "Pt55 600 K": System(lambda: Icosahedron("Pt", 3), EMT, (600.0,), 3.0),
     "Si64 1200 K": System(silicon, STILLINGER_WEBER, (1200.0,), 2.0, checked=True),
@@ -146,7 +155,18 @@ def simulate(name: str, n_steps: int, seed: int) -> dict[str, Any]:
         when_not_worthwhile="ignore",
     )
     atoms.calc = calculator
-    dynamics = langevin(atoms, system.temperatures[0], system.timestep, FRICTION_PER_FS, rng)
+    dynamics: MolecularDynamics = langevin(
+        atoms, system.temperatures[0], system.timestep, FRICTION_PER_FS, rng
+    )
+    if system.barostat:
+        dynamics = IsotropicMTKNPT(
+            atoms,
+            system.timestep * units.fs,
+            temperature_K=system.temperatures[0],
+            pressure_au=0.0,
+            tdamp=100 * units.fs,
+            pdamp=1000 * units.fs,
+        )
     errors = []
 
     def compare() -> None:
@@ -159,7 +179,8 @@ def simulate(name: str, n_steps: int, seed: int) -> dict[str, Any]:
 
     dynamics.attach(compare)
     for temperature in system.temperatures:
-        dynamics.set_temperature(temperature_K=temperature)
+        if not system.barostat:
+            dynamics.set_temperature(temperature_K=temperature)
         dynamics.run(n_steps // len(system.temperatures))
     stats = calculator.stats
     true = float(np.mean(errors)) if errors else 0.0

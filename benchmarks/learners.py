@@ -16,7 +16,6 @@ All of it was developed on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -110,25 +109,32 @@ class Model:
 
     def __init__(self, degree: int) -> None:
         self.terms = [term for term in TERMS if len(term) <= degree]
-        self.version = 0
+        self.version = self.n = 0
+        self.squares: np.ndarray | float = 0.0
+        self.products: np.ndarray | float = 0.0
+        self.power = 0.0
 
     def _features(self, x: np.ndarray) -> np.ndarray:
         z = x / AMPLITUDE
         return np.stack([np.ones(len(z)), *(np.prod(z[:, term], axis=1) for term in self.terms)], axis=1)
 
-    def fit(self, x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> None:
-        """Fit; prior precision and noise by MacKay's rules."""
-        features, labels = self._features(np.concatenate(x)), np.concatenate(y)
-        values, vectors = np.linalg.eigh(features.T @ features)
-        along = vectors.T @ (features.T @ labels)
+    def learn(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Add a frame to the sums and fit; prior precision and noise by MacKay's rules."""
+        features = self._features(x)
+        self.squares = self.squares + features.T @ features
+        self.products = self.products + features.T @ y
+        self.power += float(y @ y)
+        self.n += len(y)
+        values, vectors = np.linalg.eigh(self.squares)
+        along = vectors.T @ self.products
         prior, noise = 1.0, 1e6
         for _ in range(60):
             precision = prior + noise * values
             mean = noise * along / precision
             used = float(np.sum(noise * values / precision))
-            rest = max(labels @ labels - 2 * mean @ along + mean @ (values * mean), 1e-12)
+            rest = max(self.power - 2 * mean @ along + mean @ (values * mean), 1e-12)
             prior = max(used, 1e-3) / max(mean @ mean, 1e-12)
-            noise = min(max(len(labels) - used, 0.5) / rest, 1e8)
+            noise = min(max(self.n - used, 0.5) / rest, 1e8)
         precision = prior + noise * values
         self.weights = vectors @ (noise * along / precision)
         self.covariance = (vectors / precision) @ vectors.T
@@ -170,7 +176,8 @@ def simulate(kind: Kind, controller: RiskController, seed: int) -> dict[str, flo
     """Run the dynamics under a controller; return its row."""
     rng, draw = np.random.default_rng([seed, 11]), np.random.default_rng([seed, 12])
     force, model, system = Force(kind, rng), Model(kind.degree), Oscillators(rng)
-    state, frames, labels = controller.init(), [], []
+    state = controller.init()
+    frames: list[np.ndarray] = []
     errors: list[float] = []
     n_audits = 0
     for step in range(kind.n_steps):
@@ -192,8 +199,7 @@ def simulate(kind: Kind, controller: RiskController, seed: int) -> dict[str, flo
             )
         if not frames or seen:
             frames.append(system.x)
-            labels.append(exact)
-            model.fit(frames, labels)
+            model.learn(system.x, exact)
         system.step(kind.timestep, AMPLITUDE * (1 + (kind.heating - 1) * step / kind.n_steps))
     true = float(np.mean(errors)) / kind.bound if errors else 0.0
     return {

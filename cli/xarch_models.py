@@ -123,6 +123,7 @@ def train(
     """
     from gpu_xarch.errors import InputError
     from gpu_xarch.learning.persistence import save_model
+    from gpu_xarch.learning.training import HELD_OUT
     from gpu_xarch.learning.training import train as fit
 
     told = {
@@ -158,15 +159,13 @@ def train(
             f"{card['rows_without_target']} rows left out: they lack {problem.target}, ipc or inst_executed"
         )
     if card["refused_values"]:
-        click.echo(
-            f"{card['refused_values']} values of these rows were refused at ingest, as no device can have them"
-        )
+        click.echo(f"{card['refused_values']} values of these rows were refused, as no device can have them")
     if card["simulated_rows"]:
         click.echo(f"SIMULATED: {card['simulated_rows']} of the rows were made by a model, not measured")
     _echo_unknown(problem)
-    for groups in ("suites", "applications"):
-        if scores := card.get(f"held_out_{groups}"):
-            click.echo(f"{groups} left out: {_score_line(scores, problem)}")
+    for how, said in HELD_OUT.items():
+        if scores := card.get(f"held_out_{how}"):
+            click.echo(f"{said}: {_score_line(scores, problem)}")
     click.echo(f"wrote {out}")
     for command in _next_commands(out, data):
         click.echo(f"next: {command}")

@@ -10,9 +10,9 @@ import click
 from gpu_xarch.errors import InputError
 from gpu_xarch.metrics import find_metric, registry
 from gpu_xarch.metrics import published as published_names
-from gpu_xarch.sheets import add_gpus
 from gpu_xarch.specs import find_gpu, user_file
 from gpu_xarch.specs import gpus as known_gpus
+from gpu_xarch.specs.own import add_gpus
 from proxima_cli.options import FILE, json_option
 from proxima_cli.output import echo_json, echo_table, number
 

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from gpu_xarch.metrics import find_metric as find_metric
     from gpu_xarch.metrics import published as published
     from gpu_xarch.metrics import registry as registry
+    from gpu_xarch.metrics.relations import reveals as reveals
     from gpu_xarch.models.problem import make_problem as make_problem
     from gpu_xarch.profiles.ingestion import ingest as ingest
     from gpu_xarch.profiles.readers import read_runs as read_runs
-    from gpu_xarch.relations import reveals as reveals
-    from gpu_xarch.sheets import add_gpus as add_gpus
     from gpu_xarch.simulator.files import write_simulation as write_simulation
     from gpu_xarch.simulator.model import plan_runs as plan_runs
     from gpu_xarch.simulator.own_data import own_pairs as own_pairs
     from gpu_xarch.specs import find_gpu as find_gpu
     from gpu_xarch.specs import gpus as gpus
+    from gpu_xarch.specs.own import add_gpus as add_gpus
     from gpu_xarch.tables.compare import compare_runs as compare_runs
     from gpu_xarch.tables.export import export_csv as export_csv
     from gpu_xarch.tables.inspection import describe as describe
@@ -60,15 +60,15 @@ _HOMES = {
     "learning.rows": ("training_data",),
     "learning.training": ("train",),
     "metrics": ("find_metric", "published", "registry"),
+    "metrics.relations": ("reveals",),
     "models.problem": ("make_problem",),
     "profiles.ingestion": ("ingest",),
     "profiles.readers": ("read_runs",),
-    "relations": ("reveals",),
-    "sheets": ("add_gpus",),
     "simulator.files": ("write_simulation",),
     "simulator.model": ("plan_runs",),
     "simulator.own_data": ("own_pairs",),
     "specs": ("find_gpu", "gpus"),
+    "specs.own": ("add_gpus",),
     "tables.compare": ("compare_runs",),
     "tables.export": ("export_csv",),
     "tables.inspection": ("describe",),

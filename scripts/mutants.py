@@ -65,6 +65,7 @@ EQUIVALENT = {
     'if decimal >= "."': "the mark before decimals is a dot or a comma",
     "covariance[0] >= 1e-300": "no variance is that number",
     "if n_independent > 0": "a chain that moves has two independent samples at least",
+    "share_target != 0": "a share is not negative",
     "strict=False": "both sequences are made of the same rows",
     'how >= "suite"': "no other kind of split comes later in the alphabet",
     'how >= "kernel"': "application is the only other one that comes so far",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -20,13 +19,14 @@ from ase_proxima.apps.delayed_acceptance import ExactState, OuterLog, OuterRow
 from ase_proxima.apps.delayed_acceptance_summary import acceptance_of, equilibrated, summarise
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Positions, energy_or_infinity
 from ase_proxima.apps.monte_carlo_run import Progress, check_length
-from ase_proxima.apps.run_folder import open_run, read_summary, refuse_other_settings
+from ase_proxima.apps.run_folder import open_run, read_simulation, read_summary
 from ase_proxima.apps.run_settings import ASKED, BURN_IN, RunSettings, asked_structures, make_arguments
 from ase_proxima.apps.statistics import autocorrelation_time
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
 from ase_proxima.runs.files import write_json
+from ase_proxima.runs.folder import refuse_other_settings
 from ase_proxima.types import Stats
 
 __all__ = ["DEFAULT_BURN_IN", "MOST_INNER_STEPS", "ExactSettings", "run"]
@@ -148,19 +148,14 @@ def run(
 
 
 def _check_same(settings: ExactSettings, run_dir: Path) -> None:
-    path = run_dir / "simulation.json"
-    try:
-        found = json.loads(path.read_text())["exact"]
-        saved = {name: found[name] for name in settings.describe()}
-    except FileNotFoundError as error:
-        raise RunDirectoryError(
-            f"{run_dir} is no exact Monte Carlo run: it has no simulation.json"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(
-            f"{run_dir} is no exact Monte Carlo run, or simulation.json is damaged: {error}"
-        ) from error
-    refuse_other_settings(saved, settings.describe(), run_dir)
+    made_with = settings.describe()
+    saved = read_simulation(
+        run_dir,
+        lambda saved: {name: saved["exact"][name] for name in made_with} if "exact" in saved else None,
+    )
+    if saved is None:
+        raise RunDirectoryError(f"{run_dir} is no exact Monte Carlo run: it was made without --exact")
+    refuse_other_settings(saved, made_with, run_dir)
 
 
 def _burn_in(

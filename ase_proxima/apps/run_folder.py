@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -21,7 +21,9 @@ from ase_proxima.targets import ElectronicState, check_prior, parse_target, targ
 from ase_proxima.targets.contract import drop_assumed
 from ase_proxima.types.identity import fingerprint
 
-__all__ = ["open_run", "read_summary", "refuse_other_settings"]
+__all__ = ["open_run", "read_simulation", "read_summary"]
+
+Taken = TypeVar("Taken")
 
 
 @contextmanager
@@ -105,6 +107,23 @@ def open_run(
             exact.close()
 
 
+def read_simulation(run_dir: Path, take: Callable[[dict[str, Any]], Taken]) -> Taken:
+    """What `take` finds in simulation.json, which says what a run is made with.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is no Monte Carlo run, or `take` does not find there what it looks for.
+    """
+    path = run_dir / "simulation.json"
+    try:
+        return take(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(f"{path} is damaged: {error}") from error
+
+
 def _describe(atoms: Atoms) -> dict[str, Any]:
     """A structure to the last bit, as JSON values; lengths in Å."""
     return {
@@ -118,11 +137,9 @@ def _describe(atoms: Atoms) -> dict[str, Any]:
 
 def _refuse_other_start(atoms: Atoms, run_dir: Path) -> None:
     """Refuse to go on where the name or file of the structure now means another one than at the start."""
-    try:
-        saved = json.loads((run_dir / "simulation.json").read_text()).get("start")
-        before = None if saved is None else saved["fingerprint"]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
+    before = read_simulation(
+        run_dir, lambda saved: saved["start"]["fingerprint"] if "start" in saved else None
+    )
     if before is not None and before != fingerprint(atoms):
         raise RunDirectoryError(
             f"{run_dir} began with another structure than is given now, it is kept in simulation.json under "
@@ -132,11 +149,10 @@ def _refuse_other_start(atoms: Atoms, run_dir: Path) -> None:
 
 def _refuse_other_state(state: ElectronicState, run_dir: Path) -> None:
     """Refuse to go on with a structure or a target that says another charge or multiplicity than at the start."""
-    try:
-        saved = json.loads((run_dir / "simulation.json").read_text()).get("electronic_state")
-        before = state if saved is None else ElectronicState(**saved)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
+    before = read_simulation(
+        run_dir,
+        lambda saved: ElectronicState(**saved["electronic_state"]) if "electronic_state" in saved else state,
+    )
     if before != state:
         raise RunDirectoryError(
             f"{run_dir} was made with {before}, now it is {state}: resume with the same structure and the same "
@@ -151,13 +167,3 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return summary if isinstance(summary, dict) and "n_calls" in summary else None
-
-
-def refuse_other_settings(saved: Mapping[str, Any], settings: Mapping[str, Any], run_dir: Path) -> None:
-    """Raise a `RunDirectoryError` that names the first of the settings that is not as it was saved."""
-    for name, value in settings.items():
-        if saved[name] != value:
-            raise RunDirectoryError(
-                f"{run_dir} was made with {name} = {saved[name]!r}, now it is {value!r}: "
-                "resume with the same settings, or choose another run directory"
-            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,11 +15,12 @@ from ase import Atoms
 
 from ase_proxima.apps import monte_carlo
 from ase_proxima.apps.monte_carlo import ChainLog, ChainRow, Move
-from ase_proxima.apps.run_folder import refuse_other_settings
+from ase_proxima.apps.run_folder import read_simulation
 from ase_proxima.apps.structures import fixed_atoms, load_structure
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor.options import check_surrogate_name
 from ase_proxima.runs.append_log import read_steps
+from ase_proxima.runs.folder import refuse_other_settings
 from ase_proxima.runs.shared import is_server
 from ase_proxima.targets import ElectronicState, refuse_same, resolve_state, with_state
 
@@ -238,14 +238,10 @@ def read_settings(run_dir: Path) -> RunSettings:
     RunDirectoryError
         If the folder is no Monte Carlo run.
     """
-    try:
-        saved = json.loads((run_dir / "simulation.json").read_text())
-        settings = None if "exact" in saved else RunSettings(**saved["monte_carlo"])
-    except FileNotFoundError as error:
-        raise RunDirectoryError(f"{run_dir} is no Monte Carlo run: it has no simulation.json") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{run_dir / 'simulation.json'} is damaged: {error}") from error
-    if settings is None:  # outside of the try: a RunDirectoryError is a ValueError too
+    settings = read_simulation(
+        run_dir, lambda saved: None if "exact" in saved else RunSettings(**saved["monte_carlo"])
+    )
+    if settings is None:
         raise RunDirectoryError(
             f"{run_dir} was made with --exact: only {run_dir / 'burn-in'} is a chain to follow"
         )

@@ -22,6 +22,8 @@ LEAST_ALLOWANCE = 0.05
 """Share of its aim below which a debt does not press the allowance, so that the way out stays open."""
 RANKED, RANKED_AGAIN = 0.1, 0.3
 """Rank correlation below which an alarm is raised, and above which it ends."""
+LONGEST_STEP = 10.0
+"""However small the errors: largest multiple of the distance at which one was seen that is not audited in any case."""
 REACH = ": this surrogate cannot reach the bound here"
 
 
@@ -34,8 +36,9 @@ class RiskController:
     the ratio, meets the allowance.  Audits correct the running estimate; what was overspent, by that estimate,
     is paid back out of the allowance of the next calls, and what was saved may be spent.
 
-    The probability of an audit follows the square of the expected error over the bound: a call whose error
-    is a tenth of the bound is hardly worth one, a call near the bound is, and its frame teaches the surrogate too.
+    The probability of an audit is in proportion to what the call adds to the mean, its expected error over the bound,
+    and to how near the bound that mean is expected to be; and it falls as the run saves more than its horizon may
+    spend, since savings pay for what goes wrong unseen. Where all errors are a tenth of the bound hardly any is seen.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class RiskController:
         Mean error over the trusted calls to hold, in the unit of the error metric.
     audit_rate : float
         Probability of an audit on a trusted call whose expected error, at the upper estimate of the ratio, is
-        `audit_risk` of the bound.
+        `audit_risk` of the bound, as is the mean, in a run that has saved nothing.
     prior_ratio : float or None
         Error per unit of uncertainty to expect before any error was seen: about 1 for a standard
         deviation in the unit of the error; None where the uncertainty has a unit of its own.
@@ -53,7 +56,8 @@ class RiskController:
         No call is trusted whose expected error exceeds the allowance by this factor. At first the factor is 1, and it
         grows over the first `horizon` trusted calls: until then calls that make up for it are only hoped for.
     horizon : int
-        Trusted calls over which savings are spent and debts paid.
+        Trusted calls over which savings are spent and debts paid; audits are half as many where twice as many
+        calls' worth was saved.
     window : int
         Number of latest observed errors in use.
     latest : int
@@ -65,17 +69,20 @@ class RiskController:
         Largest weight of an error above the cap where the threshold is steered: it says that something
         happened, not how often it did on calls that nobody saw.
     audit_risk : float
-        Expected error over the bound at which audits have the probability `audit_rate`.
+        Expected error over the bound, of a call and of the mean, at which audits have the probability `audit_rate`.
     audit_least, audit_most : float
         Smallest and largest probability of an audit, in units of `audit_rate`.
     first_gap : float
-        Audits of calls whose expected error is `audit_risk` of the bound or more have at least the probability
-        `first_gap / (first_gap + trusted calls so far)`: what goes wrong after n calls is noticed after a share of n.
+        Audits of calls whose expected error, and the mean, is `audit_risk` of the bound or more have at least the
+        probability `first_gap / (2 first_gap + trusted calls so far)`: what goes wrong after n calls is noticed after a
+        share of n. As long as hardly any error was seen the 2 is a 1, and the expected error does not matter.
     surprise : float
         An error above this multiple of the expected one starts that count of calls anew.
     growth : float
         A call is audited in any case where it lies farther from the inputs that the target has answered than the
-        farthest at which an error was seen, by this factor: trust goes by steps into what was not seen.
+        farthest at which an error was seen, by this factor: trust goes by steps into what was not seen. The factor is
+        larger where errors are so small that, grown with the square of the distance, they would not reach `audit_risk`
+        of the bound.
     alarm_pairs : int
         Errors to be seen before it is judged whether the uncertainty ranks them.
     delta : float
@@ -117,22 +124,45 @@ class RiskController:
         """Trust what lies below the threshold; audit it with a probability that depends on what was seen."""
         trusts = uncertainty < state.threshold
         probability = self._audit_probability(state, uncertainty) if trusts else 1.0
-        reach = self.growth * state.reach if self.audit_rate > 0 else math.inf
-        return Verdict(trusts, probability, state.threshold, state.ratio, reach)
+        return Verdict(trusts, probability, state.threshold, state.ratio, self._reach(state, uncertainty))
 
     def _audit_probability(self, state: RiskState, uncertainty: float) -> float:
-        """Probability of an audit: the larger the expected error, and the fewer calls were trusted so far."""
+        """Probability of an audit: what the call adds to the mean, how near the bound that is, what was saved."""
         if not (self.audit_rate > 0 and state.threshold > 0):
             return 0.0
-        risk, typical_risk = (
-            (state.ratio_upper * u / (self.audit_risk * self.error_bound)) ** 2
-            for u in (uncertainty, 0.5 * state.typical)
-        )
-        usual = self.audit_rate * min(max(risk, typical_risk, self.audit_least), self.audit_most)
+        # the smallest probability counts in the upper limit, so none is that of a call far below the others
+        expected = state.ratio_upper * max(uncertainty, 0.5 * state.typical)
+        # where no recent call was trusted, this one is all that is known of those that will be
+        mean = state.ratio_upper * (state.typical or uncertainty)
+        worth = expected * mean / (self.audit_risk * self.error_bound) ** 2
+        saved = max(self._saved(state), 0.0) / (self.margin * self.error_bound)
+        needed = worth / max(1.0, saved / self.horizon)
+        usual = self.audit_rate * min(max(needed, self.audit_least), self.audit_most)
         # before some were seen, the expected error is what a prior or a trained surrogate says of itself
         believed = len(state.seen) >= BELIEVED
         early = self.first_gap / ((2 if believed else 1) * self.first_gap + state.calm)
-        return min(max(usual, early * (min(1.0, risk) if believed else 1.0)), 1.0)
+        return min(max(usual, early * (min(1.0, worth) if believed else 1.0)), 1.0)
+
+    def _saved(self, state: RiskState) -> float:
+        """How much less the trusted calls have spent than was aimed at, by the errors seen; a debt is negative."""
+        return self.margin * self.error_bound * state.trusted.n - state.spent
+
+    def _reach(self, state: RiskState, uncertainty: float) -> float:
+        """Distance from what is known beyond which the call is audited in any case.
+
+        The errors of a smooth surrogate grow with the square of the distance from what it has learnt. As far as the
+        latest of them, and the one expected here, would stay below `audit_risk` of the bound, an audit tells nothing.
+        """
+        if not self.audit_rate > 0:
+            return math.inf
+        step = self.growth
+        if len(state.seen) >= BELIEVED:
+            errors = [seen[1] for seen in state.seen[-BELIEVED:]]
+            largest = max(*errors, state.ratio_upper * uncertainty)
+            harmless = self.audit_risk * self.error_bound
+            if harmless > step**2 * largest:
+                step = min(math.sqrt(harmless / largest), LONGEST_STEP) if largest > 0 else LONGEST_STEP
+        return step * state.reach
 
     def observe(self, state: RiskState, observation: Observation) -> RiskState:
         """State after a call."""
@@ -197,8 +227,9 @@ class RiskController:
         threshold = 0.0
         if upper > 0 and (self.prior_ratio is not None or len(state.seen) >= self.latest):
             aim = self.margin * self.error_bound
-            saved = aim * state.trusted.n - state.spent
-            allowance = min(max(aim + saved / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound)
+            allowance = min(
+                max(aim + self._saved(state) / self.horizon, LEAST_ALLOWANCE * aim), self.error_bound
+            )
             spread = 1.0 + (self.spread - 1.0) * min(state.trusted.n / self.horizon, 1.0)
             threshold = largest_threshold(state.recent, allowance / upper, spread)
         alarm = self._is_uninformative(state)

@@ -52,6 +52,7 @@ def replay_controller(
     errors: Sequence[float],
     versions: Sequence[int],
     rng: np.random.Generator,
+    distances: Sequence[float] | None = None,
 ) -> Replay:
     """Take a controller through recorded calls; on a call that it trusts it sees the error only if it audits.
 
@@ -63,6 +64,8 @@ def replay_controller(
         Version of the surrogate that predicted.
     rng : Generator
         Draws the audits.
+    distances : sequence of float, shape (n,), optional
+        How far each input lay from those that the target had answered in that run; by default nothing is known of it.
 
     Examples
     --------
@@ -74,14 +77,16 @@ def replay_controller(
     """
     state = controller.init()
     trusted, audited, thresholds = [], [], []
-    for uncertainty, error, version in zip(uncertainties, errors, versions, strict=True):
+    known = [math.nan] * len(errors) if distances is None else distances
+    for uncertainty, error, version, distance in zip(uncertainties, errors, versions, known, strict=True):
         verdict = controller.decide(state, uncertainty)
         thresholds.append(verdict.threshold)
-        seen = not verdict.trusts or bool(rng.random() < verdict.audit_probability)
+        probability = 1.0 if distance > verdict.reach else verdict.audit_probability
+        seen = not verdict.trusts or bool(rng.random() < probability)
         trusted.append(verdict.trusts)
         audited.append(verdict.trusts and seen)
         observation = Observation(
-            uncertainty, verdict.trusts, error if seen else None, verdict.audit_probability, version
+            uncertainty, verdict.trusts, error if seen else None, probability, version, distance
         )
         state = controller.observe(state, observation)
     return Replay(np.array(trusted, bool), np.array(audited, bool), np.array(thresholds, float))
@@ -140,7 +145,9 @@ def replay_run(
     for name, controller in zip(controllers, made, strict=True):
         rng = np.random.default_rng(seed)
         versions = run.model_version[known].tolist()
-        replay = replay_controller(controller, uncertainties.tolist(), errors.tolist(), versions, rng)
+        replay = replay_controller(
+            controller, uncertainties.tolist(), errors.tolist(), versions, rng, run.distance[known].tolist()
+        )
         entries.append(_entry(name, replay, errors))
     return {
         "run": run.name,

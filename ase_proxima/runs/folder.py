@@ -6,7 +6,7 @@ import fcntl
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,7 @@ import ase.db
 from ase_proxima.errors import RunDirectoryError
 from ase_proxima.runs.files import replace_durably
 
-__all__ = ["connect", "discard_unstarted", "is_in_use", "lock", "writing"]
+__all__ = ["connect", "discard_unstarted", "is_in_use", "lock", "refuse_other_settings", "writing"]
 
 BEFORE_THE_FIRST_CALL = re.compile(
     r"lock|models|(state|start)\.json|[a-z]+\.json\.tmp|frames\.db(\.new)?(-wal|-shm|-journal|\.lock)?"
@@ -122,3 +122,13 @@ def is_in_use(path: Path) -> bool:
     except RunDirectoryError:
         return True
     return False
+
+
+def refuse_other_settings(saved: Mapping[str, Any], settings: Mapping[str, Any], run_dir: Path) -> None:
+    """Raise a `RunDirectoryError` that names the first of the settings that is not as it was saved."""
+    for name, value in settings.items():
+        if saved.get(name) != value:
+            raise RunDirectoryError(
+                f"{run_dir} was made with {name} = {saved.get(name)!r}, now it is {value!r}: "
+                "resume with the same settings, or choose another run directory"
+            )

@@ -101,6 +101,8 @@ class RunData:
         Fingerprint of the input of each call.
     target, audit, surrogate
         Whether the call was flagged, audited, or answered by the surrogate.
+    distance
+        How far the input lay from those that the target had answered; NaN where the run knows none.
     errors
         Errors seen, by metric: of the bounds, of those that they imply, and of what is only watched; NaN where a call
         saw none.
@@ -120,6 +122,7 @@ class RunData:
     audit: Bools
     surrogate: Bools
     audit_probability: Floats
+    distance: Floats
     times: Mapping[str, Floats]
     bounds: tuple[BoundData, ...]
     errors: Mapping[str, Floats]
@@ -191,6 +194,9 @@ def read_run(path: str | Path) -> RunData:
         audit=decisions == Decision.AUDIT.value,
         surrogate=decisions == Decision.SURROGATE.value,
         audit_probability=columns.numbers("audit_probability"),
+        distance=columns.numbers("distance")
+        if "distance" in columns.names
+        else np.full(columns.n_rows, math.nan),
         times={name: columns.numbers(name) for name in TIMES},
         bounds=bounds,
         errors=_read_errors(columns, bounds),

@@ -16,7 +16,7 @@ from gpu_xarch.learning.plots import bars, error_by_size, predicted_against_true
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.scores import score
 from gpu_xarch.learning.splits import groups_of, held_out_split, split
-from gpu_xarch.learning.training import Trained
+from gpu_xarch.learning.training import HELD_OUT, Trained
 from gpu_xarch.models import make_model
 from gpu_xarch.progress import OnStep, part_of, silent
 from gpu_xarch.tables.roofline import roofline_figure, roofline_points
@@ -286,14 +286,14 @@ def _card(trained: Trained) -> str:
             f"and {card['kernels']} kernels",
         ),
     ]
-    for groups in ("suites", "applications"):
-        if scores := card.get(f"held_out_{groups}"):
-            rows.append((f"{groups} left out (90 %)", _held_out(scores, problem.unit)))
+    for how, said in HELD_OUT.items():
+        if scores := card.get(f"held_out_{how}"):
+            rows.append((f"{said} (90 %)", _held_out(scores, problem.unit)))
     rows += [
         ("good for", "planning and comparison of runs like those it has learnt from"),
         ("not for", "runs that it flags, and programs whose grid follows the size of the GPU"),
         ("rows left out", f"{card['rows_without_target']}, without the target, ipc or inst_executed"),
-        ("values refused at ingest", card["refused_values"]),
+        ("values refused", card["refused_values"]),
         ("values imputed", _counted(card["imputed_values"])),
         ("metrics taken", f"{len(trained.columns)}: {', '.join(trained.columns)}"),
         ("metrics left out", _counted(card["left_out_metrics"])),

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gpu_xarch.errors import InputError
+from gpu_xarch.metrics.relations import reveals
 from gpu_xarch.models import ANY, Problem
 from gpu_xarch.models.sheets import sheet_columns
-from gpu_xarch.relations import reveals
 from gpu_xarch.specs import gpus
-from gpu_xarch.tables.inspection import refused
+from gpu_xarch.tables.inspection import possible, refused
 from gpu_xarch.tables.memory_bound import THRESHOLD
 from gpu_xarch.tables.pairs import DEST, SOURCE, pair_values, paired_metrics
 
@@ -62,7 +62,7 @@ class TrainingData:
     dropped : int
         Rows without the target, on either GPU, or without what describes a kernel.
     refused : int
-        Values of these rows that were left out at ingest because no device can have them.
+        Values of these rows that were left out, at ingest or here, because no device can have them.
     imputed : dict of str to int
         Gaps by metric that were filled in by the median of the other rows.
     """
@@ -121,7 +121,7 @@ def training_data(
     Metrics that more than a tenth of the rows lack, or that are constant, are left out and listed. Fewer gaps, such as
     values that were refused at ingest, are filled in by the median of the other rows and counted; rows that lack the
     target's old value, IPC or instructions are left out. For the same GPU what gives the target away is taken out
-    (`gpu_xarch.relations`).
+    (`gpu_xarch.metrics.relations`).
 
     Parameters
     ----------
@@ -134,14 +134,17 @@ def training_data(
     Raises
     ------
     InputError
-        If the table is of other GPUs, lacks the target or a metric, or has fewer than 20 rows for it.
+        If the table is of other GPUs, lacks the target or a metric, has fewer than 20 rows for it, or the target is 0
+        in all of them.
     """
     import numpy as np
 
     is_pairs = SOURCE + "device" in table.columns
     rows = _rows_of(table, problem, is_pairs)
-    values = pair_values(rows) if is_pairs else run_values(rows)
-    y = _answers(rows, values, problem, is_pairs)
+    measured = pair_values(rows) if is_pairs else run_values(rows)
+    values = possible(measured, rows[SOURCE + "device" if is_pairs else "device"])
+    y, y_refused = _answers(rows, values, problem, is_pairs)
+    n_possible = values.notna().to_numpy().sum()
     known = np.isfinite(y) & _complete(values, problem, metrics)
     if known.sum() < MIN_PAIRS:
         what, where = (
@@ -150,6 +153,10 @@ def training_data(
         raise InputError(
             f"{int(known.sum())} {what} have {_learned(problem)} on {where}, at least {MIN_PAIRS} are needed: "
             "profile more"
+        )
+    if not problem.classifies and not (y[known] > 0).any():
+        raise InputError(
+            f"{problem.target} is 0 on {problem.dest} in all {int(known.sum())} rows: there is nothing to learn"
         )
     values, gone = _choose_metrics(values[known], problem, metrics)
     imputed = {str(name): int(count) for name, count in values.isna().sum().items() if count}
@@ -168,7 +175,9 @@ def training_data(
         int(simulated.to_numpy(bool)[known].sum()),
         gone,
         int((~known).sum()),
-        sum(sum(refused(rows, side).values()) for side in ((SOURCE, DEST) if is_pairs else ("",))),
+        sum(sum(refused(rows, side).values()) for side in ((SOURCE, DEST) if is_pairs else ("",)))
+        + int(measured.notna().to_numpy().sum() - n_possible)
+        + y_refused,
         imputed,
     )
 
@@ -251,15 +260,21 @@ def _rows_of(table: pd.DataFrame, problem: Problem, is_pairs: bool) -> pd.DataFr
     return table[here]
 
 
-def _answers(rows: pd.DataFrame, values: pd.DataFrame, problem: Problem, is_pairs: bool) -> Floats:
-    """Target of each row, NaN where it was not measured; `values` are the metrics that there are."""
+def _answers(
+    rows: pd.DataFrame, values: pd.DataFrame, problem: Problem, is_pairs: bool
+) -> tuple[Floats, int]:
+    """Target of each row, NaN where it was not measured or cannot be, and how many cannot; `values` are the metrics."""
+    import numpy as np
+
     side = "" if not is_pairs else SOURCE if problem.same_gpu else DEST
     column = side + _learned(problem)
     if column not in rows.columns:
         has = paired_metrics(rows, DEST) if is_pairs else list(values.columns)
         raise InputError(f"the table has no {column} to learn from, it has {', '.join(has[:8])}, ...")
-    new = rows[column].to_numpy(float)
-    return _label(new, problem) if problem.classifies else new
+    measured = rows[[column]].set_axis([_learned(problem)], axis=1)
+    new = possible(measured, rows[side + "device"])[_learned(problem)].to_numpy()
+    n_refused = int(measured.notna().to_numpy().sum() - np.isfinite(new).sum())
+    return (_label(new, problem) if problem.classifies else new), n_refused
 
 
 def _choose_metrics(

@@ -14,6 +14,7 @@ from gpu_xarch.models import ANY, Model, Problem, make_model
 from gpu_xarch.models.mechanism import SMALL, SMALL_RATE, offset_of
 from gpu_xarch.models.sheets import is_sheet_column
 from gpu_xarch.progress import OnStep, part_of, silent
+from gpu_xarch.tables.inspection import possible
 from gpu_xarch.tables.pairs import SOURCE
 
 if TYPE_CHECKING:
@@ -23,8 +24,15 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Trained", "inputs_of", "predict", "source_values", "train"]
+__all__ = ["HELD_OUT", "Trained", "inputs_of", "predict", "source_values", "train"]
 
+#: scores of a model card, "held_out_" before each, and what they are of
+HELD_OUT = {
+    "suite": "suites left out",
+    "application": "applications left out",
+    "kernel": "kernels of one application left out",
+    "random": "rows of one kernel left out, which says nothing of others",
+}
 #: draws of applications for the interval of a score
 DRAWS = 300
 
@@ -117,7 +125,7 @@ def train(
     if len(set(data.keys["suite"])) > 1 and not problem.classifies:
         suites = held_out_predictions(data, fresh, how="suite", seed=seed)
     on_step(6, 6)
-    label, groups = problem.classifies, groups_of(data, "application")
+    label, groups, how = problem.classifies, groups_of(data, "application"), held_out_split(data)
     card: dict[str, Any] = {
         "target": problem.target,
         "unit": problem.unit,
@@ -135,10 +143,10 @@ def train(
         "left_out_metrics": data.left_out,
         "seed": seed,
         "scikit_learn": version("scikit-learn"),
-        "held_out_applications": _scored(data.y, held_out, groups, label, seed),
+        f"held_out_{how}": _scored(data.y, held_out, groups, label, seed),
     }
     if suites is not held_out:
-        card["held_out_suites"] = _scored(data.y, suites, groups, label, seed)
+        card["held_out_suite"] = _scored(data.y, suites, groups, label, seed)
     return Trained(
         problem,
         name,
@@ -151,7 +159,7 @@ def train(
         held_out,
         suites,
         inputs_of(model, data.X),
-        groups_of(data, held_out_split(data)),
+        groups_of(data, how),
     )
 
 
@@ -184,7 +192,7 @@ def source_values(
     ------
     InputError
         If the table has no run of the source, was measured on other GPUs, or lacks metrics and `impute` is
-        false. Values that were refused at ingest are imputed without being asked.
+        false. Values that no device can have are imputed without being asked.
     """
     prefix = SOURCE if SOURCE + "device" in table.columns else ""
     problem = trained.problem
@@ -197,8 +205,8 @@ def source_values(
             f"the model predicts {problem.dest} from {problem.source}, the table has {has}: train one for it"
         )
     metrics = [name for name in trained.columns if not is_sheet_column(name)]
-    values = rows.reindex(columns=[prefix + name for name in metrics]).astype(float)
-    values.columns = metrics
+    measured = rows.reindex(columns=[prefix + name for name in metrics]).set_axis(metrics, axis=1)
+    values = possible(measured, rows[prefix + "device"])
     own = "dram_throughput" if problem.classifies else problem.target
     if own in metrics and not problem.same_gpu:
         known = values[own].notna().to_numpy(bool)
@@ -206,7 +214,13 @@ def source_values(
             raise InputError(f"no run has {own}, the old value itself: that is never imputed, profile it")
         rows, values = rows[known], values[known]
     gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
-    asked = {name: count for name, count in gaps.items() if count > _refused_cells(rows, prefix, name)}
+    cannot_be = (measured.notna() & values.isna().reindex(measured.index, fill_value=False)).sum()
+    asked = {
+        name: count
+        for name, count in gaps.items()
+        if count > _refused_cells(rows, prefix, name) + int(cannot_be[name])
+    }
+    rows = rows.assign(**{prefix + name: values[name] for name in metrics if prefix + name in rows})
     if asked and not impute:
         named = ", ".join(f"{name} ({count} of {len(rows)} rows)" for name, count in list(asked.items())[:6])
         more = f" and {len(asked) - 6} more" if len(asked) > 6 else ""

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.models.architectures import Cell, cells_of, search_space
-from gpu_xarch.models.mlp import bend
+from gpu_xarch.models.mlp import bend, bounded
 from gpu_xarch.models.problem import Problem
 from gpu_xarch.progress import OnStep, silent
 
@@ -190,6 +190,7 @@ class Nas(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             from gpu_xarch.models.network import one_thread
         self.inputs_ = make_pipeline(FunctionTransformer(bend), StandardScaler())
         self.output_ = StandardScaler()
+        self.seen_ = float(y.min()), float(y.max())
         scaled = self.inputs_.fit_transform(X.to_numpy(float)).astype(np.float32)
         target = self.output_.fit_transform(np.reshape(y, (-1, 1)))[:, 0]
         epochs = self.final_epochs or epochs_for(len(y), self.batch, KEPT_EPOCHS, KEPT_STEPS)
@@ -306,7 +307,7 @@ class Nas(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return found
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the mean of the networks, shape (n_runs,)."""
+        """Return the mean of the networks within what is possible, shape (n_runs,)."""
         with _the_extra():
             from gpu_xarch.models.network import run_network
         scaled = self.inputs_.transform(X.to_numpy(float))
@@ -315,8 +316,8 @@ class Nas(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             cells = [Cell(int(units), kind, tuple(skips)) for units, kind, skips in kept["cells"]]
             outputs.append(run_network(kept["weights"], cells, scaled))
         mean = np.mean(outputs, axis=0)
-        predicted: NDArray[np.float64] = self.output_.inverse_transform(mean[:, None])[:, 0]
-        return predicted
+        predicted = self.output_.inverse_transform(mean[:, None])[:, 0]
+        return bounded(predicted, self.seen_, self.problem.cap_of(X))
 
 
 def _read_tried(log: Path) -> list[Tried]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from gpu_xarch.metrics import registry
 from gpu_xarch.specs import GpuSpec, gpus
 from gpu_xarch.tables.limits import device_limits, limits, peak_limits
 from gpu_xarch.tables.runs import KEY, metric_columns
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["describe", "impossible", "outliers", "refused"]
+__all__ = ["describe", "impossible", "outliers", "possible", "refused"]
 
 _LEAST_SPREAD = 0.3  # decades: a metric that hardly varies has no outliers within a factor of 1000
 
@@ -117,6 +115,36 @@ def refused(frame: pd.DataFrame, side: str = "") -> dict[str, int]:
     rows = frame[side + "refused"].dropna() if side + "refused" in frame else ()
     named = Counter(name for names in rows for name in str(names).split(";") if name)
     return dict(named.most_common())
+
+
+def possible(values: pd.DataFrame, devices: Iterable[str]) -> pd.DataFrame:
+    """Return metrics without the values that no device can have: negative, infinite, or above what the device allows.
+
+    `ingest` leaves such values out; a table that came another way, or was edited, may hold them.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        Metrics under their canonical names, shape (n_runs, n_metrics).
+    devices : iterable of str, length n_runs
+        The GPU of each run.
+
+    Examples
+    --------
+    >>> possible(pd.DataFrame({"ipc": [2.0, -1.0, 2000.0]}), ["P100"] * 3)["ipc"].tolist()
+    [2.0, nan, nan]
+    """
+    devices = list(devices)
+    most = {one: device_limits(one) for one in set(devices)}
+    found = values.astype(float)
+    for name in found.columns:
+        column = found[name].to_numpy()
+        can_be = np.isfinite(column)
+        if name in registry():
+            greatest = np.array([most[one].get(name, limits(name))[1] for one in devices])
+            can_be &= (column >= 0) & (column <= greatest)
+        found[name] = np.where(can_be, column, np.nan)
+    return found
 
 
 def describe(frame: pd.DataFrame) -> dict[str, Any]:

@@ -160,9 +160,11 @@ def read_arrow(path: Path) -> pa.Table:
         raise InputError(
             f"cannot read the table {path}: {why_not_parquet(error)}; `xarch ingest` writes one"
         ) from error
-    mark = (table.schema.metadata or {}).get(b"gpu_xarch.format")
+    marks = table.schema.metadata or {}
+    mark = marks.get(b"gpu_xarch.format")
     if mark is None:
-        raise InputError(f"{path} is no table of runs written by `xarch ingest`: it lacks the format mark")
+        why = "holds pairs of runs" if b"gpu_xarch.pairs" in marks else "lacks the format mark"
+        raise InputError(f"{path} is no table of runs written by `xarch ingest`: it {why}")
     missing = [name for name in DESCRIPTORS if name not in table.column_names]
     if mark != _FORMAT.encode() or missing:
         raise InputError(

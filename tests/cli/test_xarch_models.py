@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -190,3 +191,65 @@ def test_every_command_and_option_is_documented() -> None:
         for parameter in main.commands[name].params:
             for option in parameter.opts if isinstance(parameter, click.Option) else ():
                 assert f"`{option}" in part or f" {option} " in part, f"xarch {name} {option}"
+
+
+def pair_table(pairs: pd.DataFrame, path: Path) -> Path:
+    write_pairs(Pairing("P100", "V100", (), pairs, [], []), path)
+    return path
+
+
+def test_values_that_cannot_be_are_left_out_of_training_and_counted(tmp_path: Path) -> None:
+    pairs = own_pairs(60)
+    wrong = {
+        "source.ipc": (-1.0, 2000.0),
+        "dest.ipc": (-2.0, np.inf),
+        "source.inst_executed": (-5.0, -np.inf),
+    }
+    for place, (name, values) in enumerate(wrong.items()):
+        pairs.loc[[2 * place, 2 * place + 1], name] = values
+    table = pair_table(pairs, tmp_path / "edited.parquet")
+    done = run("train", *ASKED, "--model", "old", "--data", table, "--out", tmp_path / "m.skops")
+    assert done.exit_code == 0, done.output
+    assert "54 rows of" in done.stdout
+    assert "6 values of these rows were refused, as no device can have them" in done.stdout
+
+
+def test_values_that_cannot_be_are_filled_in_and_flagged_at_prediction(folder: Path, tmp_path: Path) -> None:
+    pairs = own_pairs(80)
+    pairs.loc[3, "source.sm_efficiency"] = 50.0
+    pairs.loc[4, "source.ipc"] = 2000.0
+    out = tmp_path / "p.csv"
+    table = pair_table(pairs, tmp_path / "edited.parquet")
+    done = run("predict", folder / "m.skops", "--data", table, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "imputed by the median of the training rows: sm_efficiency (1)" in done.stderr
+    assert "1 runs without ipc, the old value itself, are left out" in done.stderr
+    told = pd.read_csv(out).set_index("run_id")
+    assert len(told) == 79
+    assert told.loc[pairs.loc[3, "source.run_id"], "out_of_domain"]
+
+
+def test_scores_of_one_kernel_are_not_called_scores_of_other_applications(tmp_path: Path) -> None:
+    pairs = own_pairs(60)
+    one = pd.concat([pairs[pairs["kernel"] == pairs["kernel"].iloc[0]]] * 20, ignore_index=True)
+    table = pair_table(one, tmp_path / "one.parquet")
+    told = ("--metrics", "ipc", "--model", "old", "--data", table, "--out", tmp_path / "m.skops")
+    done = run("train", *ASKED, *told)
+    assert done.exit_code == 0, done.output
+    assert "rows of one kernel left out, which says nothing of others: median error" in done.stdout
+    assert "applications left out" not in done.stdout
+
+
+def test_a_target_that_is_always_zero_is_refused(tmp_path: Path) -> None:
+    table = pair_table(own_pairs(40).assign(**{"dest.ipc": 0.0}), tmp_path / "zero.parquet")
+    done = run("train", *ASKED, "--data", table)
+    assert done.exit_code == 2
+    assert done.stderr.strip() == "error: ipc is 0 on V100 in all 40 rows: there is nothing to learn"
+
+
+def test_a_table_of_pairs_is_named_where_runs_are_wanted(folder: Path) -> None:
+    done = run("info", folder / "pairs.parquet")
+    assert done.exit_code == 2
+    assert done.stderr.strip().endswith(
+        "is no table of runs written by `xarch ingest`: it holds pairs of runs"
+    )

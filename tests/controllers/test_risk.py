@@ -124,14 +124,49 @@ def test_a_surprise_brings_more_audits():
     )
 
 
-def test_the_probability_of_an_audit_follows_the_expected_error_over_the_bound():
+def test_the_probability_of_an_audit_follows_the_expected_error_and_the_mean():
+    """0.02 where both are 0.4 of the bound, in proportion to each; 0.002 at least."""
     controller = RiskController(BOUND, prior_ratio=1.0)
-    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.0, calm=10**6)
+    state = replace(flagged(controller, [(0.08, 0.08)] * 60), calm=10**6)
     assert state.ratio_upper == pytest.approx(1.125)
-    at = {
-        x: controller.decide(state, x * BOUND / state.ratio_upper).audit_probability for x in (0.05, 0.3, 0.6)
-    }
-    assert at == pytest.approx({0.05: 0.002, 0.3: 0.01125, 0.6: 0.045})
+    at = {}
+    for mean in (0.1, 0.4):
+        usual = replace(state, typical=mean * BOUND / state.ratio_upper)
+        for x in (0.05, 0.4, 0.6):
+            uncertainty = x * BOUND / state.ratio_upper
+            at[x, mean] = controller.decide(usual, uncertainty).audit_probability
+    assert at == pytest.approx(
+        {(0.05, 0.4): 0.01, (0.4, 0.4): 0.02, (0.6, 0.4): 0.03}
+        | {(0.05, 0.1): 0.002, (0.4, 0.1): 0.005, (0.6, 0.1): 0.0075}
+    )
+
+
+def test_audits_are_half_as_many_where_the_run_has_saved_twice_its_horizon():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = replace(flagged(controller, [(0.08, 0.08)] * 60), typical=0.05, calm=10**6)
+    aim = controller.margin * BOUND
+    even, little, saved, indebted = (
+        replace(state, trusted=MeanError(n=1000), spent=spent * aim) for spent in (1000, 800, 600, 1200)
+    )
+    p = controller.decide(even, 0.05).audit_probability
+    assert controller.decide(saved, 0.05).audit_probability == pytest.approx(p / 2)
+    assert controller.decide(little, 0.05).audit_probability == pytest.approx(p)
+    assert controller.decide(indebted, 0.05).audit_probability == pytest.approx(p)
+
+
+def test_errors_at_a_tenth_of_the_bound_cost_few_audits_and_a_jump_after_them_is_paid_by_what_was_saved():
+    """At most 15 audits of 2,000 calls; then errors 20 times larger at the same uncertainty, and the bound holds."""
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        us, es = 0.01 * rng.lognormal(0, 0.5, 3500), np.abs(rng.normal(size=3500))
+        calls = [(u, (1 if k < 2000 else 20) * e * u, 1) for k, (u, e) in enumerate(zip(us, es, strict=True))]
+        state, first = play(controller, calls[:2000], rng)
+        assert len(first) >= 1985
+        state, after = play(controller, calls[2000:], rng, state)
+        assert np.concatenate([first, after]).mean() < 0.85 * BOUND
+        assert state.ratio > 5
+        assert controller.decide(state, 0.02).audit_probability > 0.02
 
 
 def test_small_uncertainties_among_larger_ones_are_audited_often_enough_to_be_limited():
@@ -215,6 +250,21 @@ def test_beyond_what_was_seen_by_half_each_call_is_audited():
     state = controller.observe(state, Observation(0.05, True, 0.01, 0.1, 1, math.inf))  # of another kind
     assert controller.decide(state, 0.05).reach == pytest.approx(0.015)
     assert RiskController(BOUND, prior_ratio=1.0, audit_rate=0.0).decide(state, 0.05).reach == math.inf
+
+
+def test_the_reach_is_longer_where_errors_that_grow_with_its_square_stay_harmless():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    steps = {}
+    for error in (0.5, 0.1, 0.01, 0.001):
+        state = flagged(controller, [(error * BOUND, error * BOUND)] * 20, 0.01)
+        steps[error] = controller.decide(state, 1e-9).reach / 0.01
+    # 0.4 of the bound is reached at the square root of 0.4 over the error seen, and ten is the longest step
+    assert steps == pytest.approx({0.5: 1.5, 0.1: 2.0, 0.01: math.sqrt(40), 0.001: 10.0})
+    assert controller.decide(state, 0.1 / state.ratio_upper * BOUND).reach == pytest.approx(0.02)
+    few = flagged(controller, [(1e-4 * BOUND, 1e-4 * BOUND)] * 2, 0.01)
+    assert controller.decide(few, 1e-4 * BOUND).reach == pytest.approx(0.015)
+    exact = flagged(controller, [(0.0, 0.0)] * 3, 0.01)
+    assert controller.decide(exact, 0.0).reach == pytest.approx(0.1)
 
 
 def test_an_error_of_a_million_does_not_send_the_rest_to_the_target():

@@ -7,7 +7,7 @@ import pytest
 from ase import units
 from click.testing import CliRunner
 
-from ase_proxima.dynamics import coexistence, melting
+from ase_proxima.dynamics import coexistence, melting, melting_preparation
 from ase_proxima.dynamics.coexistence import PhasePoint
 from ase_proxima.dynamics.melting import MeltingSettings, Preparation, melt, outcome_of, summarise
 from ase_proxima.errors import InputError, RunDirectoryError
@@ -37,9 +37,10 @@ def hasty(monkeypatch):
     monkeypatch.setattr(coexistence, "START_STEPS", 10)
     monkeypatch.setattr(coexistence, "BALANCE_STEPS", 6)
     monkeypatch.setattr(coexistence, "MOST_TRIES", 1)
-    monkeypatch.setattr(melting, "N_STARTS", 2)
-    monkeypatch.setattr(melting, "SOLID_AT", (0.15, 0.2))
-    monkeypatch.setattr(melting, "LIQUID_AT", 1.0)
+    for module in (melting, melting_preparation):
+        monkeypatch.setattr(module, "N_STARTS", 2)
+    monkeypatch.setattr(melting_preparation, "SOLID_AT", (0.15, 0.2))
+    monkeypatch.setattr(melting_preparation, "LIQUID_AT", 1.0)
 
 
 def invoke(*arguments):

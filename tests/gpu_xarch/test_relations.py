@@ -15,7 +15,7 @@ from gpu_xarch import (
     reveals,
     training_data,
 )
-from gpu_xarch.relations import Relation, _proofs, relations
+from gpu_xarch.metrics.relations import Relation, _proofs, relations
 
 NAMES = {name for relation in relations() for name in relation.members} - {"1"}
 

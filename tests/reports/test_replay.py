@@ -1,5 +1,7 @@
 """Replays take a controller through what a run knows, and no further."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,6 +60,15 @@ def test_a_trusted_call_without_an_audit_teaches_nothing():
     rng = np.random.default_rng(0)
     replay = replay_controller(controller, [0.5, 0.5], [9.0, 9.0], [1, 1], rng)
     assert replay.thresholds.tolist() == [1.0, 1.0]
+
+
+def test_a_call_farther_by_half_than_what_was_seen_is_audited_in_a_replay_too():
+    controller = RiskController(0.05, audit_rate=1e-12, prior_ratio=1.0)
+    last = {}
+    for distance in (1.4, 1.6, math.nan):
+        calls = [0.02] * 40, [0.02] * 40, [1] * 40, np.random.default_rng(0)
+        last[distance] = replay_controller(controller, *calls, [1.0] * 39 + [distance]).audited[-1]
+    assert list(last.values()) == [False, True, False]
 
 
 @pytest.mark.parametrize(

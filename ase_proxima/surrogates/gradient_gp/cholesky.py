@@ -8,6 +8,8 @@ from scipy.linalg.blas import dtpsv
 
 __all__ = ["GrowingCholesky"]
 
+ATTEMPTS = 5
+"""How often rows are tried, each time with a hundred times the noise."""
 BLOCK = 64
 """Columns of the factor that are unpacked at once: with 3,500 labels 57 right-hand sides take a quarter of the time."""
 
@@ -63,6 +65,22 @@ class GrowingCholesky:
             self._packed[start : start + length] = columns[i, :length]
             start += length
         self.size = old + n_new
+
+    def extend_noisy(self, cross: np.ndarray, corner: np.ndarray, noise: np.ndarray) -> None:
+        """Add rows and columns whose labels have `noise`, the variance of each; with more where that is too little.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the matrix is not positive definite even with 1e8 times the noise.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                self.extend(cross, corner + np.diag(100.0**attempt * noise))
+                return
+            except np.linalg.LinAlgError:  # nearly a copy of what is known: let it count as less exact
+                if attempt == ATTEMPTS - 1:
+                    raise
 
     def solve_lower(self, rhs: np.ndarray) -> np.ndarray:
         """Solve Uᵀ x = rhs for a vector, or for the columns of a matrix, for which U is read once for all."""

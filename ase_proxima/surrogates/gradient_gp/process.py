@@ -17,9 +17,6 @@ from ase_proxima.surrogates.one_thread import one_thread
 
 __all__ = ["GradientProcess"]
 
-ATTEMPTS = 5
-"""How often a frame is tried, each time with a hundred times the noise."""
-
 
 class GradientProcess:
     """Gaussian process on the energy of one molecule, given length scales.
@@ -85,13 +82,7 @@ class GradientProcess:
         cross = blocks[:n][self._known[:n]][:, known]
         corner = blocks[n][np.ix_(known, known)]
         noise = self._prior.noise(basis)[known]
-        for attempt in range(ATTEMPTS):
-            try:
-                self._factor.extend(cross, corner + np.diag(100.0**attempt * noise))
-                break
-            except np.linalg.LinAlgError:  # nearly a copy of what is known: let it count as less exact
-                if attempt == ATTEMPTS - 1:
-                    raise
+        self._factor.extend_noisy(cross, corner, noise)
         self.size = n + 1
 
     def contract(self) -> None:

@@ -17,8 +17,6 @@ from ase_proxima.surrogates.linear.kernels import LANES, Lanes
 
 __all__ = ["Described", "JointProcess", "Sizes"]
 
-ATTEMPTS = 5
-"""How often a frame is tried, each time with a hundred times the noise."""
 SEED = 0
 """Of the draws."""
 
@@ -126,13 +124,7 @@ class JointProcess:
         corner = blocks[n][np.ix_(known, known)] + self._rows[new] @ self._rows[new].T
         noise = np.full(len(known), sizes.force_noise)
         noise[0] = sizes.energy_noise
-        for attempt in range(ATTEMPTS):
-            try:
-                self._factor.extend(cross, corner + np.diag(100.0**attempt * noise[known]))
-                break
-            except np.linalg.LinAlgError:  # nearly a copy of what is known: let it count as less exact
-                if attempt == ATTEMPTS - 1:
-                    raise
+        self._factor.extend_noisy(cross, corner, noise[known])
         self._values[new, 0] = labels.values[known]
         energies, slopes = self._drawn(q)
         drawn = np.vstack([energies, directions @ slopes.T])[known] + self._rows[new] @ self._prior_weights

@@ -25,9 +25,9 @@ from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
 from gpu_xarch.learning.selection import select_metrics
 from gpu_xarch.learning.splits import groups_of, split
 from gpu_xarch.learning.training import train
+from gpu_xarch.metrics.relations import reveals
 from gpu_xarch.models import MODELS, make_model, make_problem
 from gpu_xarch.models.features import make_features
-from gpu_xarch.relations import reveals
 from gpu_xarch.simulator.own_data import own_pairs
 
 IPC = make_problem("ipc", "P100", "V100")
@@ -66,13 +66,23 @@ def test_every_model_predicts_within_physical_limits(name: str, data: TrainingDa
     predicted = model.predict(data.X)
     assert predicted.shape == (len(data),)
     assert np.isfinite(predicted).all()
-    if name in ("auto", "boosting", "mechanism", "scaled", "roofline"):
+    if name in ("auto", "boosting", "mechanism", "mlp", "scaled", "roofline"):
         assert predicted.min() >= 0
         assert predicted.max() <= find_gpu("V100").issue_width
     if name in ("auto", "forest", "boosting", "mlp"):
         assert score(data.y, predicted)["median_ape"] < 0.12
     if name == "old":
         np.testing.assert_array_equal(predicted, data.X["ipc"])
+
+
+def test_a_perceptron_stays_near_what_it_has_seen_on_runs_unlike_any_other(data: TrainingData) -> None:
+    model = fit_model(make_model("mlp", IPC, epochs=20), data)
+    strange = data.X.iloc[:20] * 10.0 ** np.arange(-10, 10)[:, None]
+    predicted = model.predict(strange)
+    assert data.y.min() / 2 <= predicted.min()
+    assert predicted.max() <= min(2 * data.y.max(), IPC.cap)
+    raw = model.estimator_.predict(strange.to_numpy())  # type: ignore[attr-defined]
+    assert raw.min() < 0 or raw.max() > 2 * data.y.max()
 
 
 def test_the_roofline_slows_down_what_memory_bounds() -> None:

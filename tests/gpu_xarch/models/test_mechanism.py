@@ -98,6 +98,25 @@ def test_one_warp_waits_as_long_as_the_architecture_makes_it() -> None:
     assert outcome(alone, "P100", "K40").ipc == pytest.approx([0.07 * 6 / 9], rel=0.1)
 
 
+def test_few_warps_add_up_and_many_hinder_each_other() -> None:
+    ratios = []
+    for on_each in (4, 40):  # warps of a multiprocessor of the K40, whose 15 hold the grid at once
+        held = kernel(ipc=0.01 * on_each, warps=15 * on_each)
+        held = held.assign(achieved_occupancy=on_each / 64, block_x=32)
+        ratios.append(float(outcome(held, "K40", "P100").ipc[0]) / (0.01 * on_each) / (15 / 56 * 9 / 6))
+    assert ratios[0] == pytest.approx(1.0, rel=0.15)
+    assert ratios[1] == pytest.approx((15 / 56) ** -0.2, rel=0.1)
+
+
+def test_waits_of_kernels_that_load_much_are_seconds_where_stalls_were_not_profiled() -> None:
+    plain = kernel(ipc=0.1).drop(columns="stall_memory_dependency").assign(achieved_occupancy=0.1)
+    loads = plain.assign(l2_read_transactions=0.3 * 128 / 32 * plain["inst_executed"])
+    clock = find_gpu("K40").boost_hz / find_gpu("K20").boost_hz
+    assert outcome(plain, "K20", "K40").ipc == pytest.approx([0.1], rel=0.01)
+    share = 0.3 * 0.25e-6 * find_gpu("K20").boost_hz * 0.1 / 6.4
+    assert outcome(loads, "K20", "K40").ipc == pytest.approx([0.1 / (1 - share + share * clock)], rel=0.02)
+
+
 def test_units_that_are_busy_stay_as_busy_on_fewer_schedulers() -> None:
     assert [find_gpu(name).schedulers for name in ("K40", "P100", "V100")] == [4, 2, 4]
     for ipc in (2.7, 2.9):  # of four

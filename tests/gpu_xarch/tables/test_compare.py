@@ -104,8 +104,9 @@ def test_export_of_runs_and_pairs(tables, tmp_path):
     frame = load_runs(tables[1])
     text, rows = export_csv(frame, metrics=["duration", "ipc"], with_units=True)
     assert rows == 3
-    back = pd.read_csv(pd.io.common.StringIO(text))
-    assert back["duration [s]"].tolist() == frame["duration"].tolist()
+    # as text: pandas 2.1 reads numbers wrong in the last digit unless it is asked not to, which later ones refuse
+    back = pd.read_csv(pd.io.common.StringIO(text), dtype=str)
+    assert [float(one) for one in back["duration [s]"]] == frame["duration"].tolist()
     assert "sm_efficiency [fraction]" not in back
     both = pd.concat([frame, frame.assign(device="V100")], ignore_index=True)
     write_pairs(pair(both, source="P100", dest="V100"), tmp_path / "pairs.parquet")

@@ -170,9 +170,10 @@ def test_extending_in_place_equals_a_fresh_fit():
     fresh = fitted(frames, prior=FIXED)
     for seed in range(200, 210):
         a, b = grown.predict(shaken(seed)), fresh.predict(shaken(seed))
-        assert np.isclose(a.results["energy"], b.results["energy"], atol=1e-9, rtol=0)
-        assert np.allclose(a.results["forces"], b.results["forces"], atol=1e-8)
-        assert np.isclose(a.std["energy"], b.std["energy"], rtol=1e-6)
+        # but for the rounding of the solver: nothing with SciPy 1.17, 9e-8 and 2e-8 eV with 1.11
+        assert np.isclose(a.results["energy"], b.results["energy"], atol=1e-6, rtol=0)
+        assert np.allclose(a.results["forces"], b.results["forces"], atol=1e-6)
+        assert np.isclose(a.std["energy"], b.std["energy"], atol=1e-7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_before", [1, 7, 20, 33])

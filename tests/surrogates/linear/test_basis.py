@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list
-from scipy.integrate import quad
+from scipy.integrate import quad, trapezoid
 from scipy.special import spherical_in
 
 from ase_proxima.errors import InputError
@@ -124,8 +124,8 @@ def test_radial_functions_equal_their_integral():
     spread = r_cut * np.maximum(np.sqrt(np.arange(n_max)), 1.0) / n_max
     x = np.linspace(0.0, 12.0, 4001)
     primitive = x ** np.arange(n_max)[:, None] * np.exp(-0.5 * (x / spread[:, None]) ** 2)
-    primitive /= np.sqrt(np.trapezoid(x**2 * primitive**2, x))[:, None]
-    values, vectors = np.linalg.eigh(np.trapezoid(x**2 * primitive[:, None] * primitive, x))
+    primitive /= np.sqrt(trapezoid(x**2 * primitive**2, x))[:, None]
+    values, vectors = np.linalg.eigh(trapezoid(x**2 * primitive[:, None] * primitive, x))
     mixing = (vectors / np.sqrt(values)) @ vectors.T
     squares = [
         quad(lambda t, n=n: t ** (2 * n + 2) * np.exp(-((t / spread[n]) ** 2)), 0, 30)[0]

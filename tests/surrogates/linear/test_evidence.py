@@ -143,3 +143,16 @@ def test_labels_that_say_nothing_leave_the_prior_as_expected():
     found, _ = maximise_evidence(sums, start, ONE, expected=start)
     assert found.prior == pytest.approx([4.0])
     np.testing.assert_allclose(solve(sums, found, ONE).variance(np.eye(4)), 0.25)
+
+
+def test_a_block_may_be_given_by_its_covariance():
+    rng = np.random.default_rng(4)
+    X, y, weight = rng.normal(size=(12, 5)), rng.normal(size=12), rng.uniform(0.3, 1.0, 12)
+    hyper = Hyperparameters(np.array([0.7, 2.0]), {"forces": 5.0})
+    block = np.array([0, 0, 0, 1, 1])
+    whole = LabelledRows({"forces": (X, y, weight)}, block).view(hyper)
+    covariance = X[:, 3:] @ X[:, 3:].T
+    parts = LabelledRows({"forces": (X[:, :3], y, weight)}, block[:3], covariance).view(hyper)
+    assert parts.log_evidence == pytest.approx(whole.log_evidence, rel=1e-12)
+    np.testing.assert_allclose(parts.fixed, whole.fixed, rtol=1e-10)
+    np.testing.assert_allclose(parts.square, whole.square, rtol=1e-10)

@@ -1,7 +1,7 @@
 """Data-sheet facts of GPUs, each with its source.
 
-The table is ``data/gpus.psv``, and a file of the user's own that `gpu_xarch.sheets` writes. Bandwidths and clocks are
-peaks of the data sheet: a board may run slower.
+The table is ``data/gpus.psv``, and a file of the user's own that `gpu_xarch.specs.own` writes. Bandwidths and clocks
+are peaks of the data sheet: a board may run slower.
 """
 
 from __future__ import annotations
