@@ -66,7 +66,7 @@ def test_a_run_goes_on_exactly_after_a_fault_at_any_call(drive, tmp_path, mode):
 def test_a_command_goes_on_exactly_after_a_fault(drive, tmp_path, kind, mode):
     (counted,) = drive(tmp_path, kind, "before")
     assert counted["n"] > 300
-    sample = sorted({1, 2, *range(40, counted["n"] + 1, counted["n"] // 5), counted["n"]})
+    sample = sorted({1, *range(40, counted["n"] + 1, counted["n"] // 3), counted["n"]})
     check_told(drive(tmp_path, kind, mode, *sample), mode)
 
 
@@ -74,10 +74,10 @@ def test_a_command_goes_on_exactly_after_a_fault(drive, tmp_path, kind, mode):
 def test_no_damage_to_the_files_of_a_run_makes_it_another_one_silently(tmp_path):
     script = HERE.parents[1] / "benchmarks" / "damaged_runs.py"
     table = tmp_path / "table.csv"
-    command = [sys.executable, script, "--flips", "12", "--seed", "5", "--out", table]
+    command = [sys.executable, script, "--flips", "5", "--seed", "5", "--out", table]
     subprocess.run(command, check=True, capture_output=True)
     rows = pd.read_csv(table)
-    assert len(rows) > 80
+    assert len(rows) > 75
     assert sorted(rows["outcome"].unique()) == ["exact", "refused"]
     assert (rows["outcome"] == "refused").mean() > 0.6
     assert not rows["said"].dropna().str.contains("\n").any()
