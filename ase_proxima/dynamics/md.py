@@ -30,7 +30,7 @@ from ase_proxima.dynamics.strategies import bounded, closing, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.append_log import read_rows
 from ase_proxima.runs.files import write_json
-from ase_proxima.runs.folder import discard_unstarted, refuse_other_settings
+from ase_proxima.runs.folder import discard_unstarted, refuse_other_settings, writing
 from ase_proxima.runs.sealed import SealedFile, gone
 from ase_proxima.targets import check_prior, parse_target, target_state
 from ase_proxima.targets.contract import drop_assumed
@@ -305,19 +305,21 @@ class _Walker:
             for name in HIDDEN[self.settings.ensemble]
         }
         temporary = self.run_dir / "dynamics.tmp.npz"
-        np.savez(
-            temporary,
-            allow_pickle=False,
-            step=self.step,
-            rng=json.dumps(self.rng.bit_generator.state),
-            positions=atoms.positions,
-            momenta=atoms.get_momenta(),
-            cell=atoms.cell.array,
-            **{RESULT + name: value for name, value in self.calculator.results.items()},
-            **{SEAL + file.path.name: file.seal for file in (self._rows, self._frames)},
-            **hidden,
-        )
-        os.replace(temporary, self.run_dir / "dynamics.npz")
+        path = self.run_dir / "dynamics.npz"
+        with writing(path):
+            np.savez(
+                temporary,
+                allow_pickle=False,
+                step=self.step,
+                rng=json.dumps(self.rng.bit_generator.state),
+                positions=atoms.positions,
+                momenta=atoms.get_momenta(),
+                cell=atoms.cell.array,
+                **{RESULT + name: value for name, value in self.calculator.results.items()},
+                **{SEAL + file.path.name: file.seal for file in (self._rows, self._frames)},
+                **hidden,
+            )
+            os.replace(temporary, path)
 
     def __enter__(self) -> _Walker:
         return self

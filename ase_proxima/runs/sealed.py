@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ase_proxima.errors import RunDirectoryError
+from ase_proxima.runs.folder import writing
 
 __all__ = ["SealedFile", "gone", "not_as_written", "seal_of"]
 
@@ -108,8 +109,9 @@ class SealedFile:
     def write(self, text: str) -> None:
         """Add text; on return it survives the end of the process."""
         content = text.encode()
-        self._file.write(content)
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(content)
+            self._file.flush()
         self._length += len(content)
         self._digest.update(content)
 
