@@ -60,11 +60,11 @@ def forget_version(models: Path, latest: int) -> None:
 
 
 def fingerprint_of(folder: Path) -> str:
-    """Fingerprint of the names and the bytes of the files in a folder."""
+    """Fingerprint of the names and the bytes of the files in a folder and those below it."""
     digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = file.read_bytes()
-        digest.update(f"{file.name} {len(content)} ".encode() + content)
+        digest.update(f"{file.relative_to(folder)} {len(content)} ".encode() + content)
     return digest.hexdigest()
 
 

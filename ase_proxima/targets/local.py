@@ -56,7 +56,7 @@ class LocalTarget(BaseCalculator):  # type: ignore[misc]  # ASE has no types
     >>> atoms = bulk("Al", cubic=True) * 5
     >>> forces, n_atoms = LocalTarget(EMT(), tolerance=0.005).forces_on(atoms, [0], thickness=6.0)
     >>> n_atoms, bool(abs(forces).max() < 1e-6)
-    (79, True)
+    (55, True)
     """
 
     def __init__(

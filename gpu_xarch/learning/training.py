@@ -211,7 +211,10 @@ def source_values(
     if own in metrics and not problem.same_gpu:
         known = values[own].notna().to_numpy(bool)
         if not known.any():
-            raise InputError(f"no run has {own}, the old value itself: that is never imputed, profile it")
+            has = "a possible" if measured[own].notna().any() else "the"
+            raise InputError(
+                f"no run has {has} {own}, the old value itself: that is never imputed, profile it"
+            )
         rows, values = rows[known], values[known]
     gaps = {str(name): int(count) for name, count in values.isna().sum().items() if count}
     cannot_be = (measured.notna() & values.isna().reindex(measured.index, fill_value=False)).sum()

@@ -175,4 +175,5 @@ def test_every_form_is_described():
         "NAME",
         "MODULE:FUNCTION",
         "TARGET,timeout=S",
+        "TARGET,local=TOL",
     }

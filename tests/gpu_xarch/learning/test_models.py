@@ -336,8 +336,10 @@ def test_predictions_say_how_sure_they_are(pairs: pd.DataFrame, data: TrainingDa
     assert (wide[1] >= high).all()
     far = pairs.copy()
     metrics = [name for name in far.columns if name[7:] in trained.columns and name.startswith("source.")]
-    far[metrics] = far[metrics] * 1e6
+    far[metrics] = far[metrics].where(far[metrics] < 1e4, far[metrics] * 1e6)  # counts, not rates and shares
     assert predict_table(trained, far)[0]["out_of_domain"].all()
+    with pytest.raises(InputError, match="no run has a possible ipc, the old value itself"):
+        predict_table(trained, far.assign(**{"source.ipc": 1e6}))
     assert flags(trained, data.X)[0].mean() < 0.5
 
 
