@@ -19,6 +19,8 @@ __all__ = [
     "write_json",
 ]
 
+CHUNK = 2**18
+"""Bytes that are read at once where a file is sealed: they stay in the processor's cache."""
 KEPT_VERSIONS = 2
 """Versions of a model that stay: the latest, and that before, which a reader or a resume may need."""
 
@@ -63,8 +65,12 @@ def fingerprint_of(folder: Path) -> str:
     """Fingerprint of the names and the bytes of the files in a folder and those below it."""
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(folder)} {len(content)} ".encode() + content)
+        with file.open("rb") as opened:
+            digest.update(f"{file.relative_to(folder)} {os.fstat(opened.fileno()).st_size} ".encode())
+            while content := opened.read(
+                CHUNK
+            ):  # a model may take tens of MB, and is sealed at each frame it learns
+                digest.update(content)
     return digest.hexdigest()
 
 
