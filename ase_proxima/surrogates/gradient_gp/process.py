@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ase_proxima.surrogates.gradient_gp.cholesky import GrowingCholesky
 from ase_proxima.surrogates.gradient_gp.hyperparameters import Labels, Prior
 from ase_proxima.surrogates.gradient_gp.kernels import (
     covariance_blocks,
@@ -13,12 +12,13 @@ from ase_proxima.surrogates.gradient_gp.kernels import (
     matern52,
 )
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
+from ase_proxima.surrogates.gradient_gp.stored import StoredFrames
 from ase_proxima.surrogates.one_thread import one_thread
 
 __all__ = ["GradientProcess"]
 
 
-class GradientProcess:
+class GradientProcess(StoredFrames):
     """Gaussian process on the energy of one molecule, given length scales.
 
     Frames are added one by one with `append`; `contract` then makes it ready to predict.
@@ -42,23 +42,10 @@ class GradientProcess:
     """
 
     def __init__(self, molecule: Molecule, prior: Prior, lengths: np.ndarray, capacity: int) -> None:
-        p, d = molecule.images.shape
-        m = molecule.n_internal
-        self.size = 0
+        super().__init__(molecule, 1.0 / lengths[molecule.groups], capacity)
         self.amplitude = prior.amplitude(lengths)
-        self._molecule, self._prior, self._lengths = molecule, prior, lengths
-        self._scale = 1.0 / lengths[molecule.groups]
-        self._gather = np.arange(p)[:, None] * d + np.argsort(molecule.images, axis=1)
-        self._factor = GrowingCholesky()
-        self._q = np.empty((capacity, d))
-        self._basis = np.empty((capacity, m, d))
-        self._values = np.empty((capacity, 1 + m))
-        self._known = np.empty((capacity, 1 + m), dtype=bool)
-
-    @property
-    def descriptors(self) -> np.ndarray:
-        """Inverse distances of the frames in units of the length scales, from a common centre, (n, d)."""
-        return self._q[: self.size]
+        self._prior, self._lengths = prior, lengths
+        self._values = np.empty((capacity, 1 + molecule.n_internal))
 
     def append(self, labels: Labels) -> None:
         """Extend the factor by one frame.
@@ -68,20 +55,10 @@ class GradientProcess:
         numpy.linalg.LinAlgError
             If the covariance is not positive definite even with 1e8 times the noise.
         """
-        images, n = self._molecule.images, self.size
-        if not n:
-            # Small numbers keep the differences in `predict` accurate; every permutation keeps this centre.
-            self._centre = (labels.q * self._scale)[images].mean(axis=0)
-        q = self._q[n] = labels.q * self._scale - self._centre
-        basis = self._basis[n] = labels.basis * self._scale
+        n = self.size
+        known, cross, corner = self._place(labels)
         self._values[n] = labels.values
-        known = self._known[n] = np.isfinite(labels.values)
-        blocks = covariance_blocks(
-            self._q[: n + 1], self._basis[: n + 1], q[images], basis[:, images].swapaxes(0, 1)
-        )
-        cross = blocks[:n][self._known[:n]][:, known]
-        corner = blocks[n][np.ix_(known, known)]
-        noise = self._prior.noise(basis)[known]
+        noise = self._prior.noise(self._directions[n])[known]
         self._factor.extend_noisy(cross, corner, noise)
         self.size = n + 1
 
@@ -96,7 +73,7 @@ class GradientProcess:
         weights[known] = self._dual
         self._all_known = bool(known.all())
         q = self._q[:n]
-        gradient_weights = np.einsum("nmd,nm->nd", self._basis[:n], weights[:, 1:])
+        gradient_weights = np.einsum("nmd,nm->nd", self._directions[:n], weights[:, 1:])
         self._weights = weights[:, 0].copy()
         self._stacked = np.vstack([q, gradient_weights])
         self._squares = np.einsum("nd,nd->n", q, q)
@@ -121,7 +98,7 @@ class GradientProcess:
         """
         molecule = self._molecule
         n, p = self.size, len(molecule.images)
-        q_stored, basis = self._q[:n], self._basis[:n]
+        q_stored, basis = self._q[:n], self._directions[:n]
         vectors = positions[molecule.first] - positions[molecule.second]
         squares = np.einsum("ij,ij->i", vectors, vectors)
         if not squares.min() > 0.0:
@@ -198,7 +175,7 @@ class GradientProcess:
         q = descriptor * self._scale - self._centre
         basis = (jacobian @ directions).T * self._scale
         images = q[molecule.images], basis[:, molecule.images].swapaxes(0, 1)
-        blocks = covariance_blocks(self._q[:n], self._basis[:n], *images)
+        blocks = covariance_blocks(self._q[:n], self._directions[:n], *images)
         cross = blocks[self._known[:n]]
         expected = self._dual @ cross
         half = self._factor.solve_lower(cross).T

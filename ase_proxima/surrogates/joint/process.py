@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ase_proxima.surrogates.gradient_gp.cholesky import GrowingCholesky
 from ase_proxima.surrogates.gradient_gp.hyperparameters import Labels
-from ase_proxima.surrogates.gradient_gp.kernels import covariance_blocks, matern52
+from ase_proxima.surrogates.gradient_gp.kernels import matern52
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
+from ase_proxima.surrogates.gradient_gp.stored import StoredFrames
 from ase_proxima.surrogates.joint.draws import PriorDraws
 from ase_proxima.surrogates.linear.basis import Basis
 from ase_proxima.surrogates.linear.kernels import LANES, Lanes
@@ -59,7 +59,7 @@ class Sizes:
     force_noise: float
 
 
-class JointProcess:
+class JointProcess(StoredFrames):
     """Energy of a molecule as a linear function of features plus a Gaussian process on inverse distances.
 
     Frames are added one by one with `append`; `contract` then makes it ready to predict. The mean and the draws of
@@ -80,24 +80,12 @@ class JointProcess:
     """
 
     def __init__(self, molecule: Molecule, basis: Basis, sizes: Sizes, capacity: int) -> None:
-        p, d = molecule.images.shape
-        m = molecule.n_internal
-        self.size = 0
-        self._molecule, self._basis, self._sizes = molecule, basis, sizes
-        self._gather = np.arange(p)[:, None] * d + np.argsort(molecule.images, axis=1)
+        super().__init__(molecule, sizes.scale, capacity)
+        self._basis, self._sizes = basis, sizes
         self._draws = PriorDraws(molecule.images, n_draws=LANES - 1, seed=SEED)
         self._prior_weights = np.random.default_rng(SEED).normal(size=(basis.n_features, LANES - 1))
-        self._factor = GrowingCholesky()
-        self._q = np.empty((capacity, d))
-        self._directions = np.empty((capacity, m, d))
-        self._known = np.empty((capacity, 1 + m), dtype=bool)
-        self._rows = np.empty((capacity * (1 + m), basis.n_features))
-        self._values = np.empty((capacity * (1 + m), LANES))
-
-    @property
-    def descriptors(self) -> np.ndarray:
-        """Inverse distances of the frames in units of the length scales, from a common centre, (n, d)."""
-        return self._q[: self.size]
+        self._rows = np.empty((capacity * (1 + molecule.n_internal), basis.n_features))
+        self._values = np.empty((capacity * (1 + molecule.n_internal), LANES))
 
     def append(self, frame: Described) -> None:
         """Extend the factor by one frame.
@@ -107,21 +95,14 @@ class JointProcess:
         numpy.linalg.LinAlgError
             If the covariance is not positive definite even with 1e8 times the noise.
         """
-        images, sizes, n, labels = self._molecule.images, self._sizes, self.size, frame.labels
-        if not n:
-            # Small numbers keep the differences in `predict` accurate; every permutation keeps this centre.
-            self._centre = (labels.q * sizes.scale)[images].mean(axis=0)
-        q = self._q[n] = labels.q * sizes.scale - self._centre
-        directions = self._directions[n] = labels.basis * sizes.scale
-        known = self._known[n] = np.isfinite(labels.values)
+        sizes, n, labels = self._sizes, self.size, frame.labels
+        known, cross, corner = self._place(labels)
+        q, directions = self._q[n], self._directions[n]
         old = self._factor.size
         new = slice(old, old + int(known.sum()))
         self._rows[new] = (frame.rows * sizes.weights)[known]
-        blocks = sizes.amplitude * covariance_blocks(
-            self._q[: n + 1], self._directions[: n + 1], q[images], directions[:, images].swapaxes(0, 1)
-        )
-        cross = blocks[:n][self._known[:n]][:, known] + self._rows[:old] @ self._rows[new].T
-        corner = blocks[n][np.ix_(known, known)] + self._rows[new] @ self._rows[new].T
+        cross = sizes.amplitude * cross + self._rows[:old] @ self._rows[new].T
+        corner = sizes.amplitude * corner + self._rows[new] @ self._rows[new].T
         noise = np.full(len(known), sizes.force_noise)
         noise[0] = sizes.energy_noise
         self._factor.extend_noisy(cross, corner, noise[known])
