@@ -1,8 +1,8 @@
 """Synthetic streams of uncertainties and errors with a known truth, and how often the bound is held.
 
-Writes benchmarks/results/streams.csv and prints the table.  No surrogate and no target take part: each stream says what
-the error would be at every call, the controller decides on the uncertainty alone, and sees the error where
-it decided to look.
+Writes benchmarks/results/streams.csv, where rows of other controllers stay, and prints the table.  No surrogate and no
+target take part: each stream says what the error would be at every call, the controller decides on the uncertainty
+alone, and sees the error where it decided to look.
 
 With --sensitivity each constant of the default controller is halved and doubled in turn; the table goes to
 benchmarks/results/streams_sensitivity.csv.
@@ -290,6 +290,15 @@ def sensitivity(runs: int, calls: int) -> pd.DataFrame:
     return summarise(pd.DataFrame(rows), ["constant", "value"])[columns]
 
 
+def _with_others(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The summary with the rows of the file that were not measured now, in the order of the tables here."""
+    if path.exists():
+        others = pd.read_csv(path, index_col=["stream", "controller"])
+        summary = pd.concat([summary, others[~others.index.isin(summary.index)]])
+    order = [(stream, name) for stream in STREAMS for name in CONTROLLERS]
+    return summary.loc[[key for key in order if key in summary.index]]
+
+
 @click.command(context_settings={"show_default": True})
 @click.option("--runs", default=20, help="Runs of each stream.")
 @click.option("--calls", default=3000, help="Calls in each run.")
@@ -314,6 +323,7 @@ def main(runs: int, calls: int, chosen: tuple[str, ...], vary: bool) -> None:
             for seed in range(runs)
         ]
         summary, name = summarise(pd.DataFrame(rows), ["stream", "controller"]), "streams.csv"
+        summary = _with_others(summary, RESULTS / name)
     RESULTS.mkdir(exist_ok=True)
     summary.round(4).to_csv(RESULTS / name)
     click.echo(summary.round(3).to_string())
