@@ -33,7 +33,7 @@ from sklearn.neural_network import MLPRegressor
 
 from ase_proxima import ProximaCalculator
 from ase_proxima.apps import monte_carlo
-from ase_proxima.dynamics.coexistence import thermalise
+from ase_proxima.dynamics.phases import thermalise
 from ase_proxima.metrics import find_metric
 from ase_proxima.surrogates import DeepMD
 from ase_proxima.targets import parse_target

@@ -25,7 +25,7 @@ from ase.build import bulk
 from ase.md.langevin import Langevin
 
 from ase_proxima import ProximaCalculator
-from ase_proxima.dynamics.coexistence import thermalise
+from ase_proxima.dynamics.phases import thermalise
 from ase_proxima.surrogates.deepmd import load_committee
 from ase_proxima.surrogates.deepmd_training import TrainingPlan, read_curve, train_committee
 from ase_proxima.targets import parse_target

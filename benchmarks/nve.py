@@ -26,7 +26,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.md.verlet import VelocityVerlet
 
 from ase_proxima import NotWorthwhileWarning, ProximaCalculator
-from ase_proxima.dynamics.coexistence import thermalise
+from ase_proxima.dynamics.phases import thermalise
 from ase_proxima.surrogates.committee import Committee
 from ase_proxima.targets import parse_target
 

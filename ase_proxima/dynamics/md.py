@@ -24,8 +24,8 @@ from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from ase.md.verlet import VelocityVerlet
 
 from ase_proxima.calculator import ProximaCalculator
-from ase_proxima.dynamics.coexistence import thermalise, z_barostat
 from ase_proxima.dynamics.md_settings import ENSEMBLES, MDSettings
+from ase_proxima.dynamics.phases import thermalise, z_barostat
 from ase_proxima.dynamics.strategies import bounded, closing, strategy_parts
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.runs.append_log import read_rows
@@ -43,7 +43,7 @@ __all__ = ["ENSEMBLES", "MDSettings", "Progress", "read_md", "run_md"]
 FRICTION_FS = 100.0
 """Damping time of the Langevin thermostat, as that of `benchmarks/metals.py`."""
 THERMOSTAT_FS, BAROSTAT_FS = 100.0, 1000.0
-"""Damping times at constant pressure, as in `ase_proxima.dynamics.coexistence`."""
+"""Damping times at constant pressure, as in `ase_proxima.dynamics.phases`."""
 PROGRESS_INTERVAL_S = 0.3
 
 RESULT, SEAL = "result/", "seal/"

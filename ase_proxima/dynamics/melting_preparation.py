@@ -15,8 +15,9 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
 
-from ase_proxima.dynamics import coexistence
-from ase_proxima.dynamics.coexistence import PhasePoint
+from ase_proxima.dynamics import coexistence, phases
+from ase_proxima.dynamics.order import LIQUID_ABOVE, liquid_fraction
+from ase_proxima.dynamics.phases import PhasePoint
 from ase_proxima.dynamics.strategies import bounded, check_strategy, closing, strategy_parts
 from ase_proxima.errors import InputError, ProximaError, RunDirectoryError
 from ase_proxima.runs.files import write_json
@@ -103,7 +104,7 @@ class MeltingSettings:
     def crystal(self, a: float | None = None, cells: int = 1) -> Atoms:
         """Crystal of `size` cells along x and y, and `cells` times as many along z."""
         size = (self.size, self.size, cells * self.size)
-        return coexistence.build_crystal(self.structure, self.element, size, a or self.a)
+        return phases.build_crystal(self.structure, self.element, size, a or self.a)
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def _pays(settings: MeltingSettings) -> bool:
         target, None, error_bound=settings.error_bound, error_metric=settings.error_metric, seed=settings.seed
     ) as calculator:
         atoms.calc = calculator
-        coexistence.equilibrate(atoms, TRIAL_K, TRIAL_STEPS, np.random.default_rng(settings.seed))
+        phases.equilibrate(atoms, TRIAL_K, TRIAL_STEPS, np.random.default_rng(settings.seed))
         return not calculator.stats.speedup_long_run < 1.0
 
 
@@ -255,10 +256,10 @@ def prepare(
 
         tell("heating a crystal until it melts")
         atoms = crystal()
-        superheat = coexistence.heat_until_melted(atoms, rng)
+        superheat = phases.heat_until_melted(atoms, rng)
         tell("the liquid at no pressure")
-        liquid = coexistence.equilibrate(atoms, LIQUID_AT * superheat, settings.phase_steps, rng)
-        if coexistence.liquid_fraction(atoms) < coexistence.LIQUID_ABOVE:
+        liquid = phases.equilibrate(atoms, LIQUID_AT * superheat, settings.phase_steps, rng)
+        if liquid_fraction(atoms) < LIQUID_ABOVE:
             raise ProximaError(f"the liquid froze at {liquid.temperature_K:.0f} K: try another --seed")
         cold, hot = (_solid(settings, crystal(), share * superheat, rng, tell) for share in SOLID_AT)
     guess = MELTS_AT * superheat
@@ -287,8 +288,8 @@ def _solid(
     tell: Callable[[str], None],
 ) -> PhasePoint:
     tell(f"the solid at no pressure, {temperature_K:.0f} K")
-    point = coexistence.equilibrate(atoms, temperature_K, settings.phase_steps, rng)
-    if coexistence.liquid_fraction(atoms) > coexistence.LIQUID_ABOVE / 2:
+    point = phases.equilibrate(atoms, temperature_K, settings.phase_steps, rng)
+    if liquid_fraction(atoms) > LIQUID_ABOVE / 2:
         raise ProximaError(
             f"the solid melted at {temperature_K:.0f} K: try another --seed, or a larger --size"
         )

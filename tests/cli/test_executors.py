@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 from sklearn.ensemble import RandomForestRegressor
 
-from ase_proxima.dynamics.coexistence import PhasePoint
 from ase_proxima.dynamics.melting import MeltingSettings, Preparation
+from ase_proxima.dynamics.phases import PhasePoint
 from ase_proxima.runs.files import write_json
 from gpu_xarch.parallel import work_on
 from proxima_cli.executors import fan_out, open_place

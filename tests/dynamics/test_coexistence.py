@@ -9,16 +9,13 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.md.nose_hoover_chain import MaskedMTKNPT
 
-from ase_proxima.dynamics import coexistence
-from ase_proxima.dynamics.coexistence import (
-    balance,
+from ase_proxima.dynamics import coexistence, phases
+from ase_proxima.dynamics.coexistence import balance, follow, half_melt
+from ase_proxima.dynamics.order import liquid_fraction, solid_or_liquid
+from ase_proxima.dynamics.phases import (
     build_crystal,
     equilibrate,
-    follow,
-    half_melt,
     heat_until_melted,
-    liquid_fraction,
-    solid_or_liquid,
     thermalise,
     z_barostat,
 )
@@ -225,7 +222,7 @@ def test_the_moment_nearest_to_one_half_is_taken_and_its_temperature_is_the_next
 
 
 def test_a_crystal_that_does_not_melt_is_given_up(monkeypatch):
-    monkeypatch.setattr(coexistence, "MOST_HEATING_STEPS", 200)
+    monkeypatch.setattr(phases, "MOST_HEATING_STEPS", 200)
     atoms = build_crystal("fcc", "Al", (2, 2, 2))
     atoms.calc = EMT()
     with pytest.raises(ProximaError, match="did not melt up to 340 K"):

@@ -14,8 +14,8 @@ from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
 from ase_proxima.dynamics import md
-from ase_proxima.dynamics.coexistence import thermalise
 from ase_proxima.dynamics.md import MDSettings, read_md, run_md
+from ase_proxima.dynamics.phases import thermalise
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.reports.md import diffusion, md_lines, plot_md, report_md
 from ase_proxima.surrogates.committee import Committee

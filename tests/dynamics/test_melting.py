@@ -7,9 +7,9 @@ import pytest
 from ase import units
 from click.testing import CliRunner
 
-from ase_proxima.dynamics import coexistence, melting, melting_preparation
-from ase_proxima.dynamics.coexistence import PhasePoint
+from ase_proxima.dynamics import coexistence, melting, melting_preparation, phases
 from ase_proxima.dynamics.melting import MeltingSettings, Preparation, melt, outcome_of, summarise
+from ase_proxima.dynamics.phases import PhasePoint
 from ase_proxima.errors import InputError, RunDirectoryError
 from proxima_cli.proxima_melt import main
 
@@ -32,8 +32,9 @@ def row(T, state, **more):
 @pytest.fixture
 def hasty(monkeypatch):
     """A protocol far too fast for physics."""
-    monkeypatch.setattr(coexistence, "HEATING_K_PER_STEP", 6.0)
-    monkeypatch.setattr(coexistence, "CHECK_STEPS", 40)
+    monkeypatch.setattr(phases, "HEATING_K_PER_STEP", 6.0)
+    for module in (coexistence, phases):
+        monkeypatch.setattr(module, "CHECK_STEPS", 40)
     monkeypatch.setattr(coexistence, "START_STEPS", 10)
     monkeypatch.setattr(coexistence, "BALANCE_STEPS", 6)
     monkeypatch.setattr(coexistence, "MOST_TRIES", 1)
