@@ -4,7 +4,8 @@
 
 A loop of 14 calls round the calculator, or a short run of a command. Each fault is one row: the kind of run, the number
 of the call to the system, what happened there, what the run said, what the resume said, and whether all answers, tables
-and frames were those of a run without faults. Rows of a kind replace the older ones. Needs Linux and a C compiler.
+and frames were those of a run without faults. Rows of a kind replace the older ones. Needs Linux and a C compiler;
+works in memory (`/dev/shm`) where there is such a folder, as the disk would have to sync a hundred times a fault.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ROOT / "tests" / "faults"
 KINDS = ("script", "mc proxima", "mc published", "mc exact", "md")
 MODES = ("before", "half", "full")
+MEMORY = Path("/dev/shm")  # noqa: S108  a folder of its own is made there
 COLUMNS = ["kind", "mode", "k", "first", "second", "held"]
 
 
@@ -45,7 +47,7 @@ def drive(library: Path, folder: Path, kind: str, mode: str, ks: Sequence[int]) 
 def main(kinds: tuple[str, ...], every: int, out: Path) -> None:
     """Try the faults, write one row each, print how many held."""
     table = pd.read_csv(out) if out.exists() else pd.DataFrame(columns=COLUMNS)
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as temporary:
         folder = Path(temporary)
         library = folder / "faults.so"
         subprocess.run(

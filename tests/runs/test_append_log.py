@@ -73,7 +73,7 @@ def test_a_file_that_is_no_such_log_is_one_clear_line(tmp_path, content):
     assert "\n" not in str(raised.value)
 
 
-def test_a_row_that_changed_moved_or_went_is_told_and_a_log_without_seals_is_read(tmp_path):
+def test_a_row_that_changed_moved_or_went_or_lost_its_seal_is_told(tmp_path):
     path = tmp_path / "log.csv"
     write(path, [{"step": i, "energy": -1.5} for i in range(4)])
     lines = path.read_text().splitlines()
@@ -84,5 +84,6 @@ def test_a_row_that_changed_moved_or_went_is_told_and_a_log_without_seals_is_rea
         with pytest.raises(RunDirectoryError, match=f"row {row} has changed"):
             read_rows(path)
     path.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
-    write(path, [{"step": 4, "energy": -1.5}])
-    assert [row["step"] for row in read_rows(path)] == ["0", "1", "2", "3", "4"]
+    with pytest.raises(RunDirectoryError, match="is damaged: KeyError: 'seal'"):
+        read_rows(path)
+    assert [row["step"] for row in read_rows(path, sealed=False)] == ["0", "1", "2", "3"]
