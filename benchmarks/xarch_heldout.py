@@ -37,13 +37,13 @@ def shared_data() -> Path:
     return Path(os.environ.get("XARCH_SHARED_DATA", ROOT / ".." / "shared" / "data"))
 
 
-def geforce_pairs(folder: Path) -> pd.DataFrame:
-    """Return the pairs GTX 950 -> GTX 1080 Ti."""
+def geforce_pairs(folder: Path, source: str = "GTX 950", dest: str = "GTX 1080 Ti") -> pd.DataFrame:
+    """Return the pairs GTX 950 -> GTX 1080 Ti, or the other way round."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "runs.parquet"
         ingest([folder / "nvprof" / "gtx950", folder / "nvprof" / "gtx1080ti"], out)
         runs = load_runs(out)
-    return pair(runs, source="GTX 950", dest="GTX 1080 Ti", on=("application", "kernel", "invocations")).pairs
+    return pair(runs, source=source, dest=dest, on=("application", "kernel", "invocations")).pairs
 
 
 def tesla_pairs(folder: Path, rows_of_a_kernel: int, seed: int) -> pd.DataFrame:

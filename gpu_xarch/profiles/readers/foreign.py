@@ -48,6 +48,14 @@ _SPREADSHEET = Foreign(
     "a profile that a spreadsheet saved, with semicolons between its columns",
     "give the file as the profiler wrote it, since a spreadsheet may have changed its numbers too",
 )
+_SAVED_AGAIN = Foreign(
+    "a profile that another program saved again, without the quotes of the profiler",
+    "give the file as the profiler wrote it, since the other program may have changed its numbers too",
+)
+_NO_ID = Foreign(
+    "a table of Nsight Compute's metrics without the ID of each launch",
+    "run `ncu --csv`, or `ncu --import REPORT --csv --page raw`, and give the whole of what that prints",
+)
 _ROCPROF = Foreign(
     "output of AMD's rocprof",
     "`xarch ingest --format table --map MAP.json` reads it through a map of its columns",
@@ -72,6 +80,8 @@ _LINES = (
         _ROCPROF,
     ),
     (re.compile(r'"(?:Process ID|Kernel Name)",.*"Invocations",.*"Average"'), _NCU_SUMMARY),
+    (re.compile(r",?ID,.*\bKernel Name,|,?Device,Kernel,Invocations,(?:Metric|Event) Name,"), _SAVED_AGAIN),
+    (re.compile(r'(?:"[^"]*",)*"Metric Name","Metric Unit","Metric Value"'), _NO_ID),
     (re.compile(r'"?(?:ID|Device|Start|Time \(%\))"?;"?[A-Z]'), _SPREADSHEET),
     (re.compile(r"\s+Section: [A-Z]|\s+Metric Name\s+Metric Unit\s+(?:Metric Value|Minimum)"), _NCU_TEXT),
     (
