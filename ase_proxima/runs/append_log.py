@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,10 +58,18 @@ class AppendLog:
         self._file: IO[bytes] | None = None
 
     def append(self, row: Any) -> None:
-        """Write a row, a mapping or a dataclass; on return it survives the end of the process."""
+        """Write a row, a mapping or a dataclass; on return it survives the end of the process.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file was moved or deleted since the row before, so that nobody would find what is written.
+        """
         values = row if isinstance(row, Mapping) else asdict(row)
         if self._file is None:
             self._file = self._open(values)
+        elif os.stat(self.path).st_ino != os.fstat(self._file.fileno()).st_ino:
+            raise FileNotFoundError(errno.ENOENT, "another file has taken its place", str(self.path))
         text = ",".join(_text(values[name]) for name in self._fields)
         self._seal = _seal_after(self._seal, text)
         _write_line(self._file, f"{text},{self._seal}")
