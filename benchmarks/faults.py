@@ -4,8 +4,8 @@
 
 A loop of 14 calls round the calculator, or a short run of a command. Each fault is one row: the kind of run, the number
 of the call to the system, what happened there, what the run said, what the resume said, and whether all answers, tables
-and frames were those of a run without faults. Rows of a kind and mode replace the older ones. Needs Linux and a C compiler;
-works in memory (`/dev/shm`) where there is such a folder, as the disk would have to sync a hundred times a fault.
+and frames were those of a run without faults. Rows of a kind and mode replace the older ones. Needs Linux and a C
+compiler; works in memory (`/dev/shm`) where there is such a folder, as a disk would sync a hundred times a fault.
 """
 
 from __future__ import annotations

@@ -170,7 +170,8 @@ def _burn_in(
 ) -> dict[str, Any]:
     """Make the ordinary chain, or what is left of it to make, and return its summary."""
     summary = read_summary(folder)
-    if summary is not None and ChainLog.read(folder)[-1].step >= settings.burn_in:
+    made = ChainLog.read(folder)[-1:] if summary is not None else []
+    if summary is not None and made and made[0].step >= settings.burn_in:
         return summary  # of one that went on by itself too, which `_thaw` refuses
     return monte_carlo_run.run(
         settings.chain,

@@ -22,7 +22,8 @@ __all__ = ["AppendLog", "cut_rows", "read_records", "read_rows", "read_steps", "
 Record = TypeVar("Record")
 
 SEAL = "seal"
-"""Last column: a fingerprint of the row and of the seal before it, so that no row can change without a word."""
+"""Last column: a fingerprint of the row and of the seal before it, the first row's also of the names of the columns, so
+that nothing can change without a word."""
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, csv.Error)
 """What reading a file that is no such log may raise."""
 
@@ -79,11 +80,12 @@ class AppendLog:
         lines = whole.decode(errors="replace").splitlines()
         header = next(csv.reader(lines[:1]), [])
         self._fields = header[:-1] or self._fields or list(fields)
-        self._seal = lines[-1].rpartition(",")[2] if len(lines) > 1 else ""
+        names = ",".join([*self._fields, SEAL])
+        self._seal = lines[-1].rpartition(",")[2] if len(lines) > 1 else _seal_after("", names)
         file = self.path.open("ab", buffering=0)
         file.truncate(len(whole))
         if not header:
-            _write_line(file, ",".join([*self._fields, SEAL]))
+            _write_line(file, names)
         return file
 
     def sync(self) -> None:
@@ -125,7 +127,7 @@ def read_rows(path: Path, *, sealed: bool = True) -> list[dict[str, str]]:
     """
     try:
         lines = whole_lines(path).decode().splitlines()
-        rows, seal = list(csv.DictReader(lines)), ""
+        rows, seal = list(csv.DictReader(lines)), _seal_after("", lines[0] if lines else "")
         for number, (line, row) in enumerate(zip(lines[1:], rows, strict=True)) if sealed else ():
             seal = _seal_after(seal, line.rpartition(",")[0])
             if row.pop(SEAL) != seal:

@@ -340,6 +340,7 @@ def test_exact_runs_and_ordinary_runs_are_not_taken_for_each_other(paid, tmp_pat
         ("simulation.json", b"{", "simulation.json is damaged"),
         ("chain.csv", b"", "have .* calls of the target, but the run has made"),
         ("chain.csv", b"step\n1\n", "chain.csv is damaged"),
+        ("burn-in/chain.csv", b"", "chain.csv has 0 steps with an energy, but the run has made 41 calls"),
     ],
 )
 def test_a_damaged_run_is_one_clear_line(name, content, message, paid, tmp_path):
