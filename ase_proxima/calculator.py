@@ -33,7 +33,7 @@ from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate,
 from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
-from ase_proxima.targets.contract import adapt, ask, offered
+from ase_proxima.targets.contract import adapt, ask, offered, refuse_equal
 from ase_proxima.training import BackgroundTraining
 from ase_proxima.types import Decision, Results, Stats
 from ase_proxima.types.identity import electronic_state, fingerprint
@@ -140,8 +140,6 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
                 f"error_metric={error_metric!r}: leave error_metric out"
             )
         self.target = target
-        if prior is target:
-            raise InputError("the prior is the target itself: choose a cheaper one, or leave the prior out")
         self._options = Options(
             error_bound=error_bound,
             error_metric=_default_metric(target) if error_metric is None else error_metric,
@@ -160,6 +158,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self._prior = parse_target(prior) if isinstance(prior, str) else prior
         if self._prior is not None:
             self._prior = adapt(self._prior, role="prior")
+            refuse_equal(target, self._prior)
         self.parameters = {"target": _identity_of(target), **self._options.describe()}
         self.implemented_properties = _may_be_asked(target, self._options.properties)
         if share is not None and run_dir is None:
@@ -168,7 +167,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self._executor: Executor | None = None
         self._electronic_state: dict[str, Any] | None = None
         self._n_electronic = 0
-        self._by_target = 0
+        self._beyond: float | None = None
         self._wanted: tuple[str, ...] = ()
         self._told: set[str] = set()
         try:
@@ -259,7 +258,12 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self._build(atoms)
         assert self._executor is not None  # noqa: S101  built above
         self._wanted = tuple(properties)
-        results = self._executor.answer(atoms, needs=self._needed(properties), by_target=self._by_target > 0)
+        results = self._executor.answer(
+            atoms,
+            needs=self._needed(properties),
+            by_target=self._beyond is not None,
+            beyond={"force_max": self._beyond} if self._beyond else None,
+        )
         self._tell_of_uncovered()
         agreed = {*self._options.properties, *properties, "free_energy"}
         self.results = {
@@ -297,10 +301,16 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         warnings.warn(message, ProximaWarning, stacklevel=2)
 
     @contextmanager
-    def target_only(self) -> Iterator[ProximaCalculator]:
+    def target_only(self, *, beyond: float = 0.0) -> Iterator[ProximaCalculator]:
         """Let the target alone answer within a block: for a Hessian, for the last steps of a relaxation.
 
         The surrogate learns from these calls, and their errors are seen.
+
+        Parameters
+        ----------
+        beyond : float
+            Error of the largest force in eV/Å up to which the surrogate may answer all the same, where it expects no
+            more; 0 for the target in any case.
 
         Examples
         --------
@@ -315,11 +325,28 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """
         if self.last_decision is Decision.SURROGATE:
             self.results = {}  # else ASE would hand out the latest answer again
-        self._by_target += 1
+        before = self._beyond
+        self._beyond = beyond if before is None else min(beyond, before)
         try:
             yield self
         finally:
-            self._by_target -= 1
+            self._beyond = before
+
+    def foresee(self, atoms: Atoms) -> tuple[np.ndarray | None, float]:
+        """Forces by the surrogate, and the error of the largest to expect, in eV/Å; this is no call.
+
+        Returns
+        -------
+        forces : array, shape (n_atoms, 3), or None
+            None where there is no model yet.
+        error : float
+            Infinite where it is not known: no bound is on `force_max`, or no error per unit of uncertainty.
+        """
+        with self._guard.call():
+            if self._executor is None:
+                return None, math.inf
+            results, errors = self._executor.foresee(atoms)
+            return results.get("forces"), errors.get("force_max", math.inf)
 
     def _check_electrons(self, atoms: Atoms) -> None:
         """Refuse another electronic state than that of the run, which the surrogate does not see."""

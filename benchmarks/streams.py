@@ -1,8 +1,8 @@
 """Synthetic streams of uncertainties and errors with a known truth, and how often the bound is held.
 
-Writes benchmarks/results/streams.csv and prints the table.  No surrogate and no target take part: each stream says what
-the error would be at every call, the controller decides on the uncertainty alone, and sees the error where
-it decided to look.
+Writes benchmarks/results/streams.csv, where rows of other controllers stay, and prints the table.  No surrogate and no
+target take part: each stream says what the error would be at every call, the controller decides on the uncertainty
+alone, and sees the error where it decided to look.
 
 With --sensitivity each constant of the default controller is halved and doubled in turn; the table goes to
 benchmarks/results/streams_sensitivity.csv.
@@ -123,6 +123,49 @@ def calm(rng: np.random.Generator, n: int) -> Stream:
     return u, np.where(rng.random(n) < 1 / 60, 10 * BOUND, errors)
 
 
+def three_basins(rng: np.random.Generator, n: int) -> Stream:
+    """Three regions visited in no order, for 120 calls in the mean, where errors are 0.3, 1 and 4 uncertainties."""
+    moves = rng.random(n) < 1 / 120
+    region = np.where(moves, rng.integers(3, size=n), -1)
+    region[0] = rng.integers(3)
+    latest = np.maximum.accumulate(np.where(region >= 0, np.arange(n), 0))
+    return _stream(rng, n, np.full(n, 0.0015), np.array([0.3, 1.0, 4.0])[region[latest]])
+
+
+def breathing(rng: np.random.Generator, n: int) -> Stream:
+    """Errors at the same uncertainty rise and fall by a factor of 2.7 about 1.2, once in 800 calls, from any phase."""
+    phase = 2 * np.pi * (np.arange(n) / 800 + rng.random())
+    return _stream(rng, n, np.full(n, 0.0018), 1.2 * np.exp(np.sin(phase)))
+
+
+def constant(rng: np.random.Generator, n: int) -> Stream:
+    """The uncertainty is one number, and right in the mean; errors are 0.6 of the bound, gamma-distributed about it."""
+    return np.full(n, 0.0012), 0.6 * BOUND * rng.gamma(1.5, 1 / 1.5, size=n)
+
+
+def repeats(rng: np.random.Generator, n: int) -> Stream:
+    """Two thirds of the calls repeat what is known; now and then 40 calls elsewhere, with errors 5 uncertainties large.
+
+    Repeated structures have a tenth of the uncertainty and a hundredth of the error of the others.
+    """
+    away = np.convolve(rng.random(n) < 1 / 400, np.ones(40))[:n] > 0
+    again = ~away & (rng.random(n) < 2 / 3)
+    scale = np.where(again, 0.00015, 0.0015)
+    return _stream(rng, n, scale, np.where(again, 0.1, np.where(away, 5.0, 1.0)))
+
+
+def plateau(rng: np.random.Generator, n: int) -> Stream:
+    """A distance as the uncertainty, which wanders; errors grow with it, twice as fast, up to 3 bounds."""
+    distance = 0.002 * np.exp(0.8 * _wander(rng, n, 100.0))
+    return distance, np.minimum(2.0 * distance, 3 * BOUND) * rng.gamma(4.0, 0.25, size=n)
+
+
+def rare_failures(rng: np.random.Generator, n: int) -> Stream:
+    """Student's t with 3 degrees of freedom, and its scale trebles for the rest of the run after a third of it."""
+    u, _ = _stream(rng, n, np.full(n, 0.0012), np.full(n, 1.0))
+    return u, np.abs(rng.standard_t(3, size=n)) * np.where(np.arange(n) < n // 3, 0.6, 1.8) * u
+
+
 DEVELOPED_ON = ("stationary", "drifting", "jump", "correlated_50", "correlated_150", "calm")
 """Streams on which the constants were chosen; the others only check."""
 VARIED = (
@@ -159,6 +202,12 @@ STREAMS: dict[str, Callable[[np.random.Generator, int], Stream]] = {
         late_jump,
         bursts,
         calm,
+        three_basins,
+        breathing,
+        constant,
+        repeats,
+        plateau,
+        rare_failures,
     )
 }
 CONTROLLERS: dict[str, Callable[[], Controller]] = {
@@ -241,6 +290,15 @@ def sensitivity(runs: int, calls: int) -> pd.DataFrame:
     return summarise(pd.DataFrame(rows), ["constant", "value"])[columns]
 
 
+def _with_others(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The summary with the rows of the file that were not measured now, in the order of the tables here."""
+    if path.exists():
+        others = pd.read_csv(path, index_col=["stream", "controller"])
+        summary = pd.concat([summary, others[~others.index.isin(summary.index)]])
+    order = [(stream, name) for stream in STREAMS for name in CONTROLLERS]
+    return summary.loc[[key for key in order if key in summary.index]]
+
+
 @click.command(context_settings={"show_default": True})
 @click.option("--runs", default=20, help="Runs of each stream.")
 @click.option("--calls", default=3000, help="Calls in each run.")
@@ -265,6 +323,7 @@ def main(runs: int, calls: int, chosen: tuple[str, ...], vary: bool) -> None:
             for seed in range(runs)
         ]
         summary, name = summarise(pd.DataFrame(rows), ["stream", "controller"]), "streams.csv"
+        summary = _with_others(summary, RESULTS / name)
     RESULTS.mkdir(exist_ok=True)
     summary.round(4).to_csv(RESULTS / name)
     click.echo(summary.round(3).to_string())

@@ -143,6 +143,11 @@ class RiskController:
         early = self.first_gap / ((2 if believed else 1) * self.first_gap + state.calm)
         return min(max(usual, early * (min(1.0, worth) if believed else 1.0)), 1.0)
 
+    @property
+    def _least(self) -> float:
+        """Smallest probability of an audit."""
+        return min(self.audit_rate * self.audit_least, 1.0)
+
     def _saved(self, state: RiskState) -> float:
         """How much less the trusted calls have spent than was aimed at, by the errors seen; a debt is negative."""
         return self.margin * self.error_bound * state.trusted.n - state.spent
@@ -172,7 +177,9 @@ class RiskController:
         trusted, spent, calm, afar = state.trusted, state.spent, state.calm, state.afar
         reach = state.reach
         if observation.trusted:
-            trusted = observe_error(trusted, state.ratio * uncertainty, error, observation.probability, limit)
+            trusted = observe_error(
+                trusted, state.ratio * uncertainty, error, observation.probability, limit, least=self._least
+            )
             calm += 1
             if math.isfinite(observation.distance):
                 afar += (observation.distance - afar) / min(trusted.n, SETTLE)
@@ -259,7 +266,9 @@ class RiskController:
         return {
             "error_estimate": state.trusted.estimate,
             "error_estimate_se": state.trusted.standard_error,
-            "error_upper": upper_limit(state.trusted, cap=self.cap * self.error_bound, delta=self.delta),
+            "error_upper": upper_limit(
+                state.trusted, cap=self.cap * self.error_bound, delta=self.delta, least=self._least
+            ),
             "notes": self._notes(state),
         }
 

@@ -128,7 +128,7 @@ class TotalRiskController:
         limit = self.cap * self.error_bound
         seen = error if observation.trusted else None
         probability = observation.probability if observation.trusted else 1.0
-        all_calls = observe_error(state.all_calls, 0.0, seen, probability, limit)
+        all_calls = observe_error(state.all_calls, 0.0, seen, probability, limit, least=self.audit_rate)
         if math.isnan(state.gain):
             state = replace(state, all_calls=all_calls)
             if error is None or not (math.isfinite(error) and math.isfinite(uncertainty)):
@@ -156,6 +156,8 @@ class TotalRiskController:
         return {
             "error_estimate": state.all_calls.estimate,
             "error_estimate_se": state.all_calls.standard_error,
-            "error_upper": upper_limit(state.all_calls, cap=self.cap * self.error_bound, delta=self.delta),
+            "error_upper": upper_limit(
+                state.all_calls, cap=self.cap * self.error_bound, delta=self.delta, least=self.audit_rate
+            ),
             "notes": (),
         }

@@ -164,7 +164,14 @@ class Executor:
         self._managed = isinstance(training, BackgroundTraining)
         self._published = Published()
 
-    def __call__(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
+    def __call__(
+        self,
+        x: Any,
+        *,
+        needs: Sequence[str] = (),
+        by_target: bool = False,
+        beyond: Mapping[str, float] | None = None,
+    ) -> Results:
         """Results at `x`; one of the latest inputs again is no new call, and has the same answer.
 
         Parameters
@@ -174,6 +181,9 @@ class Executor:
             Names that the results must have.
         by_target
             Whether the target must answer.
+        beyond
+            Errors, by criterion, up to which the surrogate may answer all the same: where all of these criteria expect
+            no more.
 
         Raises
         ------
@@ -188,9 +198,27 @@ class Executor:
             Once, if the target turns out to be cheaper than the surrogate; once, if nothing is trusted.
         """
         with self.guard.call():
-            return self.answer(x, needs=needs, by_target=by_target)
+            return self.answer(x, needs=needs, by_target=by_target, beyond=beyond)
 
-    def answer(self, x: Any, *, needs: Sequence[str] = (), by_target: bool = False) -> Results:
+    def foresee(self, x: Any) -> tuple[Results, dict[str, float]]:
+        """What the surrogate says of `x`, and the error to expect there by criterion; this is no call.
+
+        The results are empty where there is no model yet; a criterion that does not apply, or whose controller knows of
+        no error per unit of uncertainty, is left out.  The caller holds the guard.
+        """
+        prediction, uncertainties = self._predict(x, trusted=True)
+        if prediction is None:
+            return {}, {}
+        return prediction.results, self._expect(uncertainties, self._decide(uncertainties))
+
+    def answer(
+        self,
+        x: Any,
+        *,
+        needs: Sequence[str] = (),
+        by_target: bool = False,
+        beyond: Mapping[str, float] | None = None,
+    ) -> Results:
         """Do what `__call__` does, for one who holds the guard already."""
         identity, self.uncovered = self.identify(x), ()
         answer = self.memory.find(identity)
@@ -200,7 +228,7 @@ class Executor:
                 self.memory.add(identity, Answer(x, answer.decision, results))
                 self._last_input, self.last_decision = identity, answer.decision
                 return results
-        results, complaints = self._answer(x, identity, needs, by_target=by_target)
+        results, complaints = self._answer(x, identity, needs, by_target=by_target, beyond=beyond)
         if self.when_not_worthwhile != "ignore":
             for complaint in complaints:
                 warnings.warn(complaint, NotWorthwhileWarning, stacklevel=2)
@@ -216,7 +244,13 @@ class Executor:
         return mix(self.store.frames[-1].results, predicted, self._blend.share)
 
     def _answer(
-        self, x: Any, identity: str, needs: Sequence[str], *, by_target: bool
+        self,
+        x: Any,
+        identity: str,
+        needs: Sequence[str],
+        *,
+        by_target: bool,
+        beyond: Mapping[str, float] | None,
     ) -> tuple[Results, list[str]]:
         """Decide, ask who has to answer, and write down the call: all is known before anything is written."""
         start, before = self.clock(), dict(self._times)
@@ -227,6 +261,9 @@ class Executor:
         if self._agree(verdicts) and self._is_due(trusted=True):
             prediction, uncertainties = self._predict(x, trusted=True)
             verdicts = self._decide(uncertainties)
+        if by_target and beyond:
+            expected = self._expect(uncertainties, verdicts)
+            by_target = not all(expected.get(name, math.inf) <= limit for name, limit in beyond.items())
         distance = self._distance(x)
         row = self._describe(identity, uncertainties, verdicts, distance)
         trusted = prediction is not None and self._agree(verdicts)
@@ -356,6 +393,15 @@ class Executor:
             None if uncertainty is None else criterion.controller.decide(state, uncertainty)
             for criterion, state, uncertainty in zip(self.criteria, self.states, uncertainties, strict=True)
         ]
+
+    def _expect(self, uncertainties: Numbers, verdicts: Sequence[Verdict | None]) -> dict[str, float]:
+        """Error to expect, by criterion, where it is known."""
+        expected = {
+            criterion.name: verdict.alpha * uncertainty
+            for criterion, uncertainty, verdict in zip(self.criteria, uncertainties, verdicts, strict=True)
+            if uncertainty is not None and verdict is not None
+        }
+        return {name: error for name, error in expected.items() if math.isfinite(error)}
 
     def _agree(self, verdicts: Sequence[Verdict | None]) -> bool:
         """Whether all criteria that apply trust the surrogate, and one at least applies."""

@@ -1,10 +1,13 @@
 """Relaxations and bands that end on the target."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.emt import EMT
-from ase.optimize import BFGS
+from ase.mep import NEB
+from ase.optimize import BFGS, FIRE
 
 from ase_proxima import InputError, ProximaCalculator, confirm
 from ase_proxima.controllers import FixedController
@@ -76,6 +79,71 @@ def test_a_surrogate_that_never_agrees_leaves_the_last_steps_to_the_target():
     )
     assert confirm(optimizer, fmax=0.005)
     assert np.abs(atoms.positions - WATER.positions).max() < 0.005
+
+
+class Shifted(HarmonicWells):
+    """The target's forces with a constant added, and a constant uncertainty."""
+
+    incremental, min_frames, properties = True, 1, ("energy", "forces")
+
+    def __init__(self, shift, uncertainty):
+        super().__init__(WATER.positions)
+        self.shift, self.uncertainty = shift, uncertainty
+
+    def fit(self, *_):
+        pass
+
+    extend = save = load = fit
+
+    def predict(self, x):
+        from ase_proxima.types import Prediction
+
+        forces = HarmonicWells(WATER.positions).get_property("forces", x).copy()
+        forces[0, 0] += self.shift
+        return Prediction({"energy": 0.0, "forces": forces}, {})
+
+    def measure(self, x, prediction):
+        return self.uncertainty
+
+
+class Calibrated(FixedController):
+    """Trusts everything, and takes the uncertainty for the error to expect."""
+
+    def decide(self, state, uncertainty):
+        return replace(super().decide(state, uncertainty), alpha=1.0)
+
+
+@pytest.mark.parametrize(
+    ("shift", "uncertainty", "metric", "n_looks"),
+    [
+        (0.0, 0.004, "force_max", 1),  # the word of a surrogate that proves right at one image is taken
+        (0.0, 0.006, "force_max", 5),  # above a tenth of fmax it is not
+        (0.02, 0.004, "force_max", 5),  # nor where a look shows more than 2.5 times what was expected
+        (0.0, 0.004, "force_mae", 5),  # nor where nothing bounds the largest force
+    ],
+)
+def test_the_target_looks_at_the_images_of_a_band_that_it_has_to(shift, uncertainty, metric, n_looks):
+    target, parts = HarmonicWells(WATER.positions), Shifted(shift, uncertainty)
+    calculator = ProximaCalculator(
+        target,
+        error_bound=0.05,
+        error_metric=metric,
+        surrogate=parts,
+        uncertainty=parts,
+        controller=Calibrated(1.0),
+    )
+    images = [WATER.copy() for _ in range(5)]
+    for k, image in enumerate(images):
+        image.positions[:, 0] += 0.1 * (k - 2)
+        image.calc = calculator
+    elsewhere = WATER.copy()
+    elsewhere.positions[0, 1] += 0.3
+    with calculator.target_only():
+        calculator.get_property("forces", elsewhere)
+    before = target.n_runs
+    band = NEB(images, allow_shared_calculator=True, method="improvedtangent")
+    assert confirm(FIRE(band, logfile=None), fmax=0.05)
+    assert target.n_runs - before == n_looks
 
 
 def test_there_must_be_something_to_confirm():
