@@ -33,7 +33,7 @@ from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate,
 from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
-from ase_proxima.targets.contract import adapt, ask, offered
+from ase_proxima.targets.contract import adapt, ask, offered, refuse_equal
 from ase_proxima.training import BackgroundTraining
 from ase_proxima.types import Decision, Results, Stats
 from ase_proxima.types.identity import electronic_state, fingerprint
@@ -140,8 +140,6 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
                 f"error_metric={error_metric!r}: leave error_metric out"
             )
         self.target = target
-        if prior is target:
-            raise InputError("the prior is the target itself: choose a cheaper one, or leave the prior out")
         self._options = Options(
             error_bound=error_bound,
             error_metric=_default_metric(target) if error_metric is None else error_metric,
@@ -160,6 +158,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self._prior = parse_target(prior) if isinstance(prior, str) else prior
         if self._prior is not None:
             self._prior = adapt(self._prior, role="prior")
+            refuse_equal(target, self._prior)
         self.parameters = {"target": _identity_of(target), **self._options.describe()}
         self.implemented_properties = _may_be_asked(target, self._options.properties)
         if share is not None and run_dir is None:

@@ -1,19 +1,22 @@
-"""Which rows a model has nothing to go by: distance to the training runs, with a calibrated threshold."""
+"""How far rows are from the training runs, and from which distance on a model has nothing to go by.
+
+`gpu_xarch.learning.expected` tells how far off a prediction is likely to be.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpu_xarch.errors import InputError
 
-__all__ = ["Domain", "ExpectedError", "FeatureSpace"]
+__all__ = ["ROWS", "Domain", "FeatureSpace", "matrix", "mean_distance", "spread_evenly", "to_others"]
 
 Floats = NDArray[np.float64]
-_ROWS = 4000
+#: training rows that a distance is taken to
+ROWS = 4000
 _STEPS = 200  # distances that are tried as thresholds
 _DOUBT = 0.1  # how likely, at most, groups predicted this often would be if half of all groups could be
 
@@ -44,7 +47,7 @@ class FeatureSpace:
         InputError
             If `X` has no rows, or a value that is not finite.
         """
-        rows = _matrix(X)
+        rows = matrix(X)
         magnitude = np.where(rows == 0, np.nan, np.abs(rows))
         used = ~np.isnan(magnitude).all(axis=0)
         size = np.ones(rows.shape[1])
@@ -55,7 +58,7 @@ class FeatureSpace:
 
     def transform(self, X: ArrayLike) -> Floats:
         """Return rows in this space, over the root of their number of features, shape (n_rows, n_features)."""
-        rows = _matrix(X)
+        rows = matrix(X)
         if rows.shape[1] != len(self.size):
             raise InputError(f"X must have {len(self.size)} features, got {rows.shape[1]}")
         placed: Floats = (np.arcsinh(rows / self.size) - self.center) / self.spread
@@ -63,7 +66,14 @@ class FeatureSpace:
         return placed
 
 
-def _matrix(X: ArrayLike) -> Floats:
+def matrix(X: ArrayLike) -> Floats:
+    """Return rows as a finite matrix, shape (n_rows, n_features).
+
+    Raises
+    ------
+    InputError
+        If there are no rows, or a value is not finite.
+    """
     rows = np.asarray(X, dtype=np.float64)
     if rows.ndim != 2 or not rows.size:
         raise InputError(f"X must have shape (n_rows, n_features) with some rows, got {rows.shape}")
@@ -73,7 +83,7 @@ def _matrix(X: ArrayLike) -> Floats:
     return rows
 
 
-def _nearest(points: Floats, reference: Floats, neighbours: int) -> Floats:
+def mean_distance(points: Floats, reference: Floats, neighbours: int) -> Floats:
     """Return the mean distance to the nearest reference rows."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -83,14 +93,14 @@ def _nearest(points: Floats, reference: Floats, neighbours: int) -> Floats:
     return distances
 
 
-def _to_others(
+def to_others(
     placed: Floats, reference: Floats, codes: NDArray[np.intp], kept: NDArray[np.intp], neighbours: int
 ) -> Floats:
     """Return the mean distance of each row to the nearest reference rows of other groups."""
     distances = np.empty(len(placed))
     for code in range(int(codes.max()) + 1):
         mine = codes == code
-        distances[mine] = _nearest(placed[mine], reference[codes[kept] != code], neighbours)
+        distances[mine] = mean_distance(placed[mine], reference[codes[kept] != code], neighbours)
     return distances
 
 
@@ -170,7 +180,7 @@ class Domain:
         >>> domain.flags([[0.0, 0.0, 0.0, 0.0], [50.0, 0.0, 0.0, 0.0]])
         array([False,  True])
         """
-        rows = _matrix(X)
+        rows = matrix(X)
         if not 0 < flag_rate < 1:
             raise InputError(f"flag_rate must be between 0 and 1, got {flag_rate}")
         if neighbours < 1:
@@ -188,16 +198,16 @@ class Domain:
         rng = np.random.default_rng(seed)
         space = FeatureSpace.fit(rows)
         placed = space.transform(rows)
-        kept = _spread_evenly(codes, _ROWS, rng)
+        kept = spread_evenly(codes, ROWS, rng)
         reference = placed[kept]
         distances = np.empty(len(rows))
         if groups is None:
             # the row itself is among the references: ask for one more and take its zero out
             wanted = min(neighbours, len(kept) - 1)
-            distances[kept] = _nearest(reference, reference, wanted + 1) * (wanted + 1) / wanted
+            distances[kept] = mean_distance(reference, reference, wanted + 1) * (wanted + 1) / wanted
             tested = kept
         else:
-            distances = _to_others(placed, reference, codes, kept, neighbours)
+            distances = to_others(placed, reference, codes, kept, neighbours)
             tested = np.arange(len(rows))
         weights = (1.0 / np.bincount(codes))[codes]
         if errors is None:
@@ -208,98 +218,14 @@ class Domain:
 
     def distances(self, X: ArrayLike) -> Floats:
         """Return how far rows are from the training runs, shape (n_rows,)."""
-        return _nearest(self.space.transform(X), self.reference, self.neighbours)
+        return mean_distance(self.space.transform(X), self.reference, self.neighbours)
 
     def flags(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Return which rows are out of the domain, shape (n_rows,)."""
         return np.asarray(self.distances(X) > self.threshold)
 
 
-#: trees that learn errors, rows of a leaf, share of the features at a split, and folds of groups
-_TREES, _LEAF, _SHARE, _FOLDS = 200, 5, 0.33, 5
-#: training rows in the mean distance of a row to them, and the least distance that is usual
-_NEIGHBOURS, _LEAST_DISTANCE = 3, 1e-6
-#: an error of the logarithm beyond this is as bad as any
-_WORST = 3.0
-#: share of the median error that every prediction may be off by
-_FLOOR = 0.25
-
-
-@dataclass(frozen=True)
-class ExpectedError:
-    """How far off a prediction is likely to be, learnt from the errors on groups left out.
-
-    Trees tell where in the features errors were large; they do not extrapolate, so that a row farther from the training
-    rows than these usually are from those of other groups is expected to be off by as many times more.
-
-    Parameters
-    ----------
-    space : FeatureSpace
-    trees : sklearn estimator
-        Expects the absolute error of the logarithm.
-    reference : ndarray, shape (n_reference, n_features)
-        Training rows in that space.
-    usual : float
-        Median distance of training rows to those of other groups.
-    known : ndarray, shape (n_rows,)
-        What is expected at the training rows by trees that had not seen their group.
-    floor : float
-        Added to what is expected.
-    """
-
-    space: FeatureSpace
-    trees: Any
-    reference: Floats
-    usual: float
-    known: Floats
-    floor: float
-
-    @classmethod
-    def fit(cls, X: ArrayLike, errors: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> ExpectedError:
-        """Learn from rows, shape (n_rows, n_features), and absolute errors of the logarithm, shape (n_rows,).
-
-        Raises
-        ------
-        InputError
-            If shapes differ or a value is not finite.
-
-        Examples
-        --------
-        >>> X = np.repeat(np.linspace(0, 1, 40), 3)[:, None]
-        >>> learnt = ExpectedError.fit(X, X[:, 0] > 0.5, np.repeat(np.arange(40), 3))
-        >>> bool(learnt.expected([[0.9]])[0] > 3 * learnt.expected([[0.1]])[0])
-        True
-        """
-        from sklearn.ensemble import ExtraTreesRegressor
-        from sklearn.model_selection import GroupKFold, cross_val_predict
-
-        rows, wrong = _matrix(X), np.minimum(np.asarray(errors, dtype=np.float64), _WORST)
-        if wrong.shape != (len(rows),) or not np.isfinite(wrong).all():
-            raise InputError(f"errors must be finite, one a row of X, got {wrong.shape} for {len(rows)} rows")
-        names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-        space = FeatureSpace.fit(rows)
-        placed = space.transform(rows)
-        trees = ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, max_features=_SHARE, random_state=seed)
-        kept = _spread_evenly(codes, _ROWS, np.random.default_rng(seed))
-        reference, usual, known = placed[kept], np.inf, np.full(len(rows), float(wrong.mean()))
-        if len(names) > 1:
-            folds = GroupKFold(min(_FOLDS, len(names)))
-            apart = _to_others(placed, reference, codes, kept, _NEIGHBOURS)
-            usual = max(float(np.median(apart)), _LEAST_DISTANCE)
-            known = cross_val_predict(trees, placed, wrong, groups=codes, cv=folds)
-            known = known * np.maximum(apart / usual, 1.0)
-        floor = _FLOOR * float(np.median(wrong)) + 1e-3
-        return cls(space, trees.fit(placed, wrong), reference, usual, known, floor)
-
-    def expected(self, X: ArrayLike) -> Floats:
-        """Return the expected absolute error of the logarithm, shape (n_rows,)."""
-        placed = self.space.transform(X)
-        far = _nearest(placed, self.reference, _NEIGHBOURS) / self.usual
-        expected: Floats = self.trees.predict(placed) * np.maximum(far, 1.0)
-        return expected
-
-
-def _spread_evenly(codes: NDArray[np.intp], rows: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def spread_evenly(codes: NDArray[np.intp], rows: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Choose rows, as many of each group as can be had."""
     if len(codes) <= rows:
         return np.arange(len(codes))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["HELD_OUT", "Trained", "inputs_of", "predict", "source_values", "train"]
+__all__ = ["HELD_OUT", "Trained", "doubt_of", "inputs_of", "predict", "source_values", "train"]
 
 #: scores of a model card, "held_out_" before each, and what they are of
 HELD_OUT = {
@@ -81,6 +81,13 @@ class Trained:
     def offset(self) -> float:
         """What keeps logarithms of the target finite; below it a throughput is next to nothing."""
         return offset_of(self.y, SMALL_RATE if self.problem.unit == "bytes/s" else SMALL)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The training rows under the names of their metrics."""
+        import pandas as pd
+
+        return pd.DataFrame(self.X, columns=self.columns)
 
     @property
     def errors(self) -> Floats:
@@ -247,6 +254,13 @@ def inputs_of(model: Model, X: pd.DataFrame) -> Floats:
     """Return what a model looks at, shape (n_rows, n_inputs): its own features where it tells, else the metrics."""
     own = getattr(model, "inputs", None)
     found: Floats = X.to_numpy(float) if own is None else own(X)
+    return found
+
+
+def doubt_of(model: Model, X: pd.DataFrame) -> Floats | None:
+    """Return how uncertain a model says that it is of each row, in the logarithm; None where it does not tell."""
+    own = getattr(model, "doubt", None)
+    found: Floats | None = None if own is None else own(X)
     return found
 
 

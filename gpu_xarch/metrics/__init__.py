@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "DERIVED_FROM",
     "Metric",
     "canonical_name",
     "derive",
@@ -228,8 +229,17 @@ def evaluate_ncu(values: Mapping[str, float]) -> dict[str, float]:
     return result
 
 
+#: what `derive` looks at
+DERIVED_FROM = (
+    *("dram_read_throughput", "dram_write_throughput", "dram_throughput"),
+    *("dram_read_bytes", "dram_write_bytes", "duration"),
+)
+
+
 def derive(values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Return the metrics that follow from others: the total device-memory throughput.
+    """Return the metrics that follow from others: device-memory throughputs, from bytes and time, and their sum.
+
+    What was measured stays as it is.
 
     Parameters
     ----------
@@ -242,14 +252,28 @@ def derive(values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.fl
     >>> runs = {"dram_read_throughput": np.array([2.0, np.nan]), "dram_write_throughput": np.array([1.0, 1.0])}
     >>> derive(runs)["dram_throughput"].tolist()
     [3.0, nan]
+    >>> runs |= {"dram_read_bytes": np.array([np.nan, 12.0]), "duration": np.array([np.nan, 3.0])}
+    >>> derive(runs)["dram_throughput"].tolist()
+    [3.0, 5.0]
     """
-    read, write = values.get("dram_read_throughput"), values.get("dram_write_throughput")
-    if read is None or write is None:
-        return {}
-    total, own = read + write, values.get("dram_throughput")
-    if own is not None:
-        total[own == own] = own[own == own]
-    return {"dram_throughput": total}
+    import numpy as np
+
+    found: dict[str, NDArray[np.float64]] = {}
+
+    def fill(name: str, worked_out: NDArray[np.float64]) -> None:
+        own = values.get(name)
+        found[name] = worked_out if own is None else np.where(np.isnan(own), worked_out, own)
+
+    time = values.get("duration")
+    for side in ("read", "write"):
+        moved = values.get(f"dram_{side}_bytes")
+        if moved is not None and time is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                fill(f"dram_{side}_throughput", np.where(time > 0, moved / time, np.nan))
+    sides = [found.get(name, values.get(name)) for name in ("dram_read_throughput", "dram_write_throughput")]
+    if sides[0] is not None and sides[1] is not None:
+        fill("dram_throughput", sides[0] + sides[1])
+    return found
 
 
 def units(names: Iterable[str]) -> dict[str, str]:

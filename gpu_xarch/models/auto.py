@@ -223,6 +223,10 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         found = self.mechanism_.features(X) if self.carries_ else None
         return (features_of(self.problem, X) if found is None else found).to_numpy(float)
 
+    def doubt(self, X: pd.DataFrame) -> Floats | None:
+        """Return how much the mechanism's predictions change with its constants, or None where it has no part."""
+        return self.mechanism_.doubt(X) if self.carries_ else None
+
     def _corrected(self, X: pd.DataFrame) -> Floats:
         """Return log(value + offset) with the learnt correction, shape (n_runs,)."""
         values = self.inputs(X)

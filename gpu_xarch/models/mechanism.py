@@ -52,6 +52,8 @@ SMALL_RATE, SMALL = 0.2, 0.02
 STIFF_ERROR = 0.1
 #: spreads that a parameter may move from its start, rows that a fit looks at, and its rounds at most
 MOST_SPREADS, FIT_ROWS, FIT_ROUNDS = 4.0, 1500, 40
+#: draws of the constants that tell how sensitive a prediction is to them, and their width in spreads
+DRAWS, DRAWN_SPREADS = 40, 2.0
 
 
 def offset_of(y: Floats, share: float = 1e-3) -> float:
@@ -201,6 +203,21 @@ class Mechanism(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if told is None or self.problem.classifies:
             return old
         return self._values(old, self.problem.cap_of(X), told, carry_over(*told, self.parameters_))
+
+    def doubt(self, X: pd.DataFrame) -> Floats | None:
+        """Return how much predictions change with the constants, or None where the mechanism cannot tell.
+
+        Shape (n_rows,): the standard deviation of the logarithm over draws of the constants round the fitted ones.
+        """
+        told = self._describe(X)
+        if told is None or self.problem.classifies:
+            return None
+        width = DRAWN_SPREADS * np.array([one.spread for one in PARAMETERS])
+        moves = width * np.random.default_rng(0).normal(size=(DRAWS, len(width)))
+        old, cap = np.maximum(self.problem.old(X), 0.0), self.problem.cap_of(X)
+        guesses = [self._values(old, cap, told, carry_over(*told, self.parameters_ + one)) for one in moves]
+        spread: Floats = np.log(np.array(guesses) + self.offset_).std(axis=0)
+        return spread
 
     def features(self, X: pd.DataFrame) -> pd.DataFrame | None:
         """Return what the residual may depend on, free of units and of sizes, or None where nothing can be said.

@@ -30,6 +30,7 @@ class Sheet:
 
     sms: Floats
     fp32_lanes: Floats
+    fp64_lanes: Floats
     boost_hz: Floats
     bandwidth: Floats
     l2: Floats

@@ -174,7 +174,8 @@ def ingest(
     if table.num_rows:
         _add(old, table, out, report)
     elif old is None and not report.failed:
-        raise InputError(f"none of the {len(files)} files is a profile of nvprof or Nsight Compute")
+        told = "".join(f"; {one.file}: {one.message}" for one in report.problems[:1])
+        raise InputError(f"none of the {len(files)} files is a profile of nvprof or Nsight Compute{told}")
     return report
 
 

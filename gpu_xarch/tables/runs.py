@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpu_xarch.errors import InputError
-from gpu_xarch.metrics import derive, units
+from gpu_xarch.metrics import DERIVED_FROM, derive, units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,11 +107,7 @@ def join_texts(*texts: object) -> str:
 
 def with_derived(table: pa.Table) -> pa.Table:
     """Add what follows from the metrics of each row, where rows were joined since it was last done."""
-    needed = [
-        name
-        for name in ("dram_read_throughput", "dram_write_throughput", "dram_throughput")
-        if name in table.column_names
-    ]
+    needed = [name for name in DERIVED_FROM if name in table.column_names]
     found = derive({name: table.column(name).to_numpy().astype(float) for name in needed})
     for name, values in found.items():
         field = run_schema([name], {}).field(name)

@@ -40,6 +40,10 @@ _NVPROF_TEXT = Foreign("a text table of nvprof", "run `nvprof --csv` with the sa
 _NSYS_TEXT = Foreign(
     "a text table of Nsight Systems", "run `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`"
 )
+_NSYS_LAUNCHES = Foreign(
+    "a report of Nsight Systems on launches and queues (cuda_kern_exec_sum)",
+    "print times by kernel with `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`",
+)
 _NCU_SUMMARY = Foreign(
     "a page of Nsight Compute that sums launches up (--print-summary)",
     "print each launch with `ncu --import REPORT --csv --page raw`",
@@ -47,6 +51,14 @@ _NCU_SUMMARY = Foreign(
 _SPREADSHEET = Foreign(
     "a profile that a spreadsheet saved, with semicolons between its columns",
     "give the file as the profiler wrote it, since a spreadsheet may have changed its numbers too",
+)
+_SAVED_AGAIN = Foreign(
+    "a profile that another program saved again, without the quotes of the profiler",
+    "give the file as the profiler wrote it, since the other program may have changed its numbers too",
+)
+_NO_ID = Foreign(
+    "a table of Nsight Compute's metrics without the ID of each launch",
+    "run `ncu --csv`, or `ncu --import REPORT --csv --page raw`, and give the whole of what that prints",
 )
 _ROCPROF = Foreign(
     "output of AMD's rocprof",
@@ -72,6 +84,8 @@ _LINES = (
         _ROCPROF,
     ),
     (re.compile(r'"(?:Process ID|Kernel Name)",.*"Invocations",.*"Average"'), _NCU_SUMMARY),
+    (re.compile(r",?ID,.*\bKernel Name,|,?Device,Kernel,Invocations,(?:Metric|Event) Name,"), _SAVED_AGAIN),
+    (re.compile(r'(?:"[^"]*",)*"Metric Name","Metric Unit","Metric Value"'), _NO_ID),
     (re.compile(r'"?(?:ID|Device|Start|Time \(%\))"?;"?[A-Z]'), _SPREADSHEET),
     (re.compile(r"\s+Section: [A-Z]|\s+Metric Name\s+Metric Unit\s+(?:Metric Value|Minimum)"), _NCU_TEXT),
     (
@@ -79,6 +93,7 @@ _LINES = (
         _NVPROF_TEXT,
     ),
     (re.compile(r"\s*Start\s+Duration\s+Grid Size\s"), _NVPROF_TEXT),
+    (re.compile(r"Count,QCount,"), _NSYS_LAUNCHES),
     (re.compile(r"\s*Time \(%\)\s+Total Time \(\S+\)\s+Instances\s"), _NSYS_TEXT),
 )
 

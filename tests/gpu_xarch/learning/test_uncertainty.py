@@ -15,6 +15,7 @@ from gpu_xarch.advice.forest_variance import forest_std, forest_variance, in_bag
 from gpu_xarch.errors import InputError
 from gpu_xarch.learning.conformal import GroupConformal, group_quantile
 from gpu_xarch.learning.domain import Domain, FeatureSpace
+from gpu_xarch.learning.expected import ExpectedError
 
 
 def make_forest(n_samples=60, n_features=4, n_trees=25, seed=0, **options):
@@ -336,3 +337,35 @@ def test_units_do_not_matter(factor, seed):
 def test_wrong_domains_are_told(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+def errors_by_doubt(n_groups=40, seed=0):
+    """Rows in pairs, whose error is what the model doubts; their features say nothing of it."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_groups), 2)
+    doubt = np.where(rng.random(len(groups)) < 0.3, 0.8, 0.05)
+    return rng.normal(size=(len(groups), 3)), doubt * rng.uniform(0.5, 1.5, len(groups)), groups, doubt
+
+
+def test_a_typical_error_follows_what_the_model_doubts():
+    X, errors, groups, doubt = errors_by_doubt()
+    learnt = ExpectedError.fit(X, errors, groups, doubt=doubt)
+    sure, unsure = learnt.typical([[0.0] * 3] * 2, [0.05, 0.8])
+    assert unsure > 2.5 * sure
+    # typical errors are those of the training rows in the geometric mean
+    assert np.exp(np.log((errors + 0.02) / learnt.known_typical).mean()) == pytest.approx(1.0)
+
+
+def test_errors_grow_with_the_distance_from_the_training_rows():
+    X, errors, groups, doubt = errors_by_doubt()
+    learnt = ExpectedError.fit(X, errors, groups, doubt=doubt)
+    near, far = [0.0] * 3, [9.0] * 3
+    mean = learnt.expected([near, far])
+    typical = learnt.typical([near, far], [0.1, 0.1])
+    assert mean[1] > 3 * mean[0]
+    assert typical[1] > 3 * typical[0]
+
+
+def test_wrong_expected_errors_are_told():
+    with pytest.raises(InputError, match="one a row of X"):
+        ExpectedError.fit(np.zeros((4, 2)), [0.1] * 3, ["a", "b", "c", "d"])

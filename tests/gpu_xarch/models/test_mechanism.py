@@ -133,3 +133,40 @@ def test_rows_of_one_group_weigh_no_more_than_one_against_the_start() -> None:
     start = np.array([one.start for one in PARAMETERS])
     one, many = (np.abs(fit.parameters_ - start).sum() for fit in fits)
     assert 0 < one < 0.7 * many
+
+
+def double(share: float, conversions: float | None, ipc: float) -> pd.DataFrame:
+    runs = kernel(ipc=ipc)
+    threads = share * 32 * runs["inst_executed"]
+    told = {} if conversions is None else {"inst_bit_convert": conversions * threads}
+    return runs.assign(inst_fp_64=threads, inst_fp_32=threads, **told)
+
+
+def test_double_precision_binds_where_a_multiprocessor_has_few_units_for_it() -> None:
+    # 4 lanes serve a warp in 8 cycles, 32 in one: a tenth of the instructions in double allows 1.25 or 10 a cycle
+    runs = double(0.1, 0.0, 1.5)
+    narrow, wide = outcome(runs, "P100", "GTX 1080 Ti"), outcome(runs, "P100", "P100")
+    assert narrow.ipc[0] == pytest.approx(1.25, rel=0.2)
+    assert narrow.ipc[0] < 1.25
+    assert wide.ipc[0] == pytest.approx(1.5, rel=0.02)
+    assert LIMITS[narrow.limit[0]] == "compute"
+
+
+def test_conversions_keep_the_units_of_double_precision_as_busy() -> None:
+    told, pure = (outcome(double(0.1, each, 1.5), "P100", "GTX 1080 Ti").ipc[0] for each in (1.0, 0.0))
+    assert told == pytest.approx(0.625, rel=0.2)
+    # not profiled: code of both precisions is taken to convert 1.2 times an instruction
+    assert outcome(double(0.1, None, 1.5), "P100", "GTX 1080 Ti").ipc[0] < told < pure
+    assert outcome(double(0.0, 5.0, 1.5), "P100", "GTX 1080 Ti").ipc == pytest.approx(
+        outcome(kernel(ipc=1.5), "P100", "GTX 1080 Ti").ipc
+    )
+
+
+def test_a_model_doubts_what_hangs_on_its_constants() -> None:
+    model = make_model("mechanism", make_problem("dram_throughput", SOURCE, DEST)).at_start()
+    model.offset_ = 1e6
+    compute, cached = kernel(throughput=1e9, ipc=3.0), kernel(time_s=2e-5, throughput=5e10, ipc=1.0)
+    sure, unsure = model.doubt(compute)[0], model.doubt(cached)[0]
+    assert unsure > 2 * sure > 0
+    np.testing.assert_array_equal(model.doubt(cached), model.doubt(cached))
+    assert model.doubt(compute.drop(columns="ipc")) is None

@@ -37,6 +37,21 @@ FILES = {
         "a profile that a spreadsheet saved",
         "as the profiler wrote it",
     ),
+    "pandas.csv": (
+        b",ID,Process ID,Kernel Name,gpu__time_duration.sum\n0,,,,ns\n1,0,7,k(int),2300\n",
+        "a profile that another program saved again, without the quotes",
+        "as the profiler wrote it",
+    ),
+    "unquoted.csv": (
+        b"Device,Kernel,Invocations,Metric Name,Metric Description,Min,Max,Avg\n",
+        "a profile that another program saved again, without the quotes",
+        "as the profiler wrote it",
+    ),
+    "cut_out.csv": (
+        b'"Kernel Name","Metric Name","Metric Unit","Metric Value"\n"f","dram__bytes.sum","byte","7"\n',
+        "a table of Nsight Compute's metrics without the ID of each launch",
+        "ncu --csv",
+    ),
     "ncu.txt": (
         b"==PROF== Connected to process 5 (/a)\n  relax (8, 1, 1)x(64, 1, 1), Context 1, Stream 7\n"
         b"    Section: GPU Speed Of Light Throughput\n    Metric Name   Metric Unit Metric Value\n",
@@ -48,6 +63,11 @@ FILES = {
         b"Invocations      Metric Name    Metric Description   Min   Max   Avg\n",
         "a text table of nvprof",
         "nvprof --csv",
+    ),
+    "launches.csv": (
+        b"Count,QCount,QAvg (ns),KAvg (ns),API Name,Kernel Name\n3,3,10,900,cudaLaunchKernel,f\n",
+        "a report of Nsight Systems on launches and queues",
+        "cuda_gpu_kern_sum",
     ),
     "nsys.txt": (
         b" ** CUDA GPU Kernel Summary (cuda_gpu_kern_sum):\n\n"
