@@ -2,7 +2,8 @@
 
 GTX 950 -> GTX 1080 Ti (147 pairs of 58 applications): each suite left out in turn, then whole applications in shuffled
 folds. Teslas: kernels left out in turn, all pairs of GPUs by one model, K20, K40 and P100 among each other (developed
-on) and the TitanX from and to each of them (checked on). Suites and applications are repeated with other seeds; scores
+on) and the TitanX from and to each of them (checked on); the three once more, by models that have seen neither the
+kernel nor one of the two GPUs. Suites and applications are repeated with other seeds; scores
 are means over the repeats. Writes
 benchmarks/results/xarch_heldout.csv and prints it. The profiles stay in ../shared/data, or in the folder that the
 environment variable XARCH_SHARED_DATA names.
@@ -21,8 +22,10 @@ import pandas as pd
 
 from gpu_xarch import ingest, load_runs, pair
 from gpu_xarch.learning.evaluation import Evaluation, evaluate
-from gpu_xarch.learning.rows import training_data
-from gpu_xarch.models import ANY, make_problem
+from gpu_xarch.learning.fitting import fit_model
+from gpu_xarch.learning.rows import TrainingData, training_data
+from gpu_xarch.learning.splits import groups_of
+from gpu_xarch.models import ANY, baselines_of, make_model, make_problem
 from gpu_xarch.profiles.readers.table import load_map, table_reader
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +99,31 @@ def rows_of(
     return found
 
 
+def new_gpus(data: TrainingData, gpus: np.ndarray, models: list[str]) -> tuple[Evaluation, np.ndarray]:
+    """Predict pairs with a GPU by models that have seen neither it nor the kernel; `gpus` has shape (n_rows, 2).
+
+    Each row is predicted twice, with either of its GPUs left out. The GPU that was is returned beside.
+    """
+    kernels = np.array(groups_of(data, "kernel"))
+    names = [*baselines_of(data.problem), *models]
+    rows: list[np.ndarray] = []
+    told: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    left_out = []
+    for gpu in sorted(set(gpus.ravel())):
+        with_it = (gpus == gpu).any(axis=1)
+        for kernel in sorted(set(kernels)):
+            test = np.flatnonzero(with_it & (kernels == kernel))
+            part = data.rows(np.flatnonzero(~with_it & (kernels != kernel)))
+            for name in names:
+                model = fit_model(make_model(name, data.problem), part)
+                told[name].append(model.predict(data.X.iloc[test]))
+            rows.append(test)
+            left_out.append(np.full(len(test), gpu))
+    predictions = {name: np.concatenate(each)[None] for name, each in told.items()}
+    result = Evaluation(data.rows(np.concatenate(rows)), "kernel and GPU", predictions)
+    return result, np.concatenate(left_out)
+
+
 def geforce_parts(keys: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the rows of each suite, and all."""
     suites = keys["suite"].to_numpy(str)
@@ -113,7 +141,9 @@ def geforce_parts(keys: pd.DataFrame) -> dict[str, np.ndarray]:
 @click.option("--models", default="forest,boosting,mlp,mechanism,auto", help="With commas.")
 @click.option("--mlp-epochs", default=1000, help="The published 1,000, or fewer for a quick look.")
 @click.option("--tesla-rows", default=40, help="Of each kernel and pair of Teslas.")
-@click.option("--only", type=click.Choice(["suite", "application", "kernel"]), help="One of the splits.")
+@click.option(
+    "--only", type=click.Choice(["suite", "application", "kernel", "gpu"]), help="One of the splits."
+)
 @click.option("--targets", default="ipc,dram_throughput,duration", help="With commas.")
 def main(
     out: Path,
@@ -136,7 +166,6 @@ def main(
     def measure(
         case: str, table: pd.DataFrame, target: str, split: str, gpus: tuple[str, str], n: int
     ) -> None:
-        nonlocal rows
         if target not in targets.split(","):
             return
         data, start = training_data(table, make_problem(target, *gpus)), time.process_time()
@@ -146,8 +175,12 @@ def main(
         if gpus[0] == ANY:
             pairs = (table["source.device"] + " -> " + table["dest.device"]).to_numpy(str)
             parts |= {name: np.flatnonzero(pairs == name) for name in sorted(set(pairs))}
-        new = rows_of(case, result, parts, time.process_time() - start)
-        done = {(case, data.problem.target, split, name) for name in result.predictions}
+        keep(case, result, parts, time.process_time() - start)
+
+    def keep(case: str, result: Evaluation, parts: dict[str, np.ndarray], seconds: float) -> None:
+        nonlocal rows
+        new, target, split = rows_of(case, result, parts, seconds), result.data.problem.target, result.split
+        done = {(case, target, split, name) for name in result.predictions}
         kept = [row for row in rows if (row["case"], row["target"], row["split"], row["model"]) not in done]
         rows = kept + new
         click.echo(
@@ -167,6 +200,16 @@ def main(
         for case, table in (("K20, K40, P100", pairs[~checked]), ("with the TitanX (checked on)", pairs)):
             for target in ("ipc", "dram_throughput", "duration"):
                 measure(case, table.reset_index(drop=True), target, "kernel", (ANY, ANY), 1)
+    if only in (None, "gpu"):
+        pairs = tesla_pairs(folder, tesla_rows, 0)
+        devices = pairs[["source.device", "dest.device"]].to_numpy(str)
+        known = ~(devices == CHECKED_GPU).any(axis=1)
+        for target in targets.split(","):
+            start = time.process_time()
+            data = training_data(pairs[known].reset_index(drop=True), make_problem(target, ANY, ANY))
+            result, gpus = new_gpus(data, devices[known], models.split(","))
+            parts = {"all": np.arange(len(gpus)), **{one: np.flatnonzero(gpus == one) for one in set(gpus)}}
+            keep("K20, K40, P100", result, parts, time.process_time() - start)
     click.echo(f"wrote {out}")
 
 

@@ -87,6 +87,12 @@ def predict(
             f"intervals span all that is possible: {n_groups} applications to learn from, {level:.0%} needs {needed}",
             err=True,
         )
+    if frame.attrs["new_gpus"]:
+        click.echo(
+            f"the model has learnt from no pair with {', '.join(frame.attrs['new_gpus'])}: intervals and flags are "
+            "those of other GPUs",
+            err=True,
+        )
     if not frame.attrs["proven"]:
         click.echo(
             "no prediction is to be relied on: on applications left out the model was mostly off by more than"

@@ -66,7 +66,8 @@ def predict_table(
     frame : pandas.DataFrame
         One row a run: what ran, "predicted" in the target's unit, what that means (`outlook`), for labels
         "probability", for numbers "low" and "high", "out_of_domain". `frame.attrs["proven"]` says whether any run can
-        be inside the domain, `frame.attrs["without_old"]` how many are left out for want of the target's old value.
+        be inside the domain, `frame.attrs["without_old"]` how many are left out for want of the target's old value,
+        `frame.attrs["new_gpus"]` which GPUs a model of all pairs has not learnt from.
     imputed : dict of str to int
         Values filled in, by metric.
 
@@ -118,6 +119,7 @@ def predict_table(
     frame.attrs["proven"] = proven
     here = table[prefix + "device"].isin(rows[prefix + "device"].unique())
     frame.attrs["without_old"] = int(here.sum()) - len(rows)
+    frame.attrs["new_gpus"] = _new_gpus(trained, values, frame)
     frame.attrs["groups_needed"] = math.ceil(round(level / (1.0 - level), 9))
     on_step(3, 3)
     return frame, imputed
@@ -131,6 +133,24 @@ def _named(rows: pd.DataFrame, prefix: str) -> dict[str, Any]:
         if column is not None:
             told[name] = rows[column].to_numpy()
     return told
+
+
+def _new_gpus(trained: Trained, values: pd.DataFrame, frame: pd.DataFrame) -> list[str]:
+    """Return the GPUs of the runs whose data sheet no training row has, where rows carry them."""
+    sheets = {
+        side: [name for name in trained.columns if is_sheet_column(name) and name.startswith(f"{side}.")]
+        for side in ("source", "dest")
+    }
+    if not all(sheets.values()):
+        return []
+    seen = {tuple(row) for names in sheets.values() for row in trained.frame[names].to_numpy(float)}
+    found = {
+        str(gpu)
+        for side, names in sheets.items()
+        for gpu, row in zip(frame[side], values[names].to_numpy(float), strict=True)
+        if tuple(row) not in seen
+    }
+    return sorted(found)
 
 
 def _filled(rows: pd.DataFrame, prefix: str, trained: Trained) -> NDArray[np.bool_]:

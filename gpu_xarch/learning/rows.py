@@ -214,7 +214,8 @@ def add_sheets(
         unknown = sorted({one for one in devices if one not in gpus()})
         if unknown:
             raise InputError(
-                f"one model of all pairs needs data sheets, there is none of {', '.join(unknown)}"
+                f"one model of all pairs needs data sheets, there is none of {', '.join(unknown)}: "
+                "`xarch gpus --add FILE` adds your own"
             )
         found = found.join(sheet_columns(side, devices))
     return found

@@ -140,7 +140,7 @@ def test_unknown_gpu_names_the_nearest() -> None:
         find_gpu("nvidia geforce gtx1070ti")
     assert str(raised.value) == (
         "no data-sheet facts for the GPU 'nvidia geforce gtx1070ti': did you mean "
-        "GTX 1080 Ti, GTX 1080, RTX 2080 Ti? `xarch gpus --add FILE` adds your own"
+        "GTX 1080 Ti, RTX 4070 Ti, GTX 1080? `xarch gpus --add FILE` adds your own"
     )
 
 

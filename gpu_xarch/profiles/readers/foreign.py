@@ -40,6 +40,10 @@ _NVPROF_TEXT = Foreign("a text table of nvprof", "run `nvprof --csv` with the sa
 _NSYS_TEXT = Foreign(
     "a text table of Nsight Systems", "run `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`"
 )
+_NSYS_LAUNCHES = Foreign(
+    "a report of Nsight Systems on launches and queues (cuda_kern_exec_sum)",
+    "print times by kernel with `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`",
+)
 _NCU_SUMMARY = Foreign(
     "a page of Nsight Compute that sums launches up (--print-summary)",
     "print each launch with `ncu --import REPORT --csv --page raw`",
@@ -89,6 +93,7 @@ _LINES = (
         _NVPROF_TEXT,
     ),
     (re.compile(r"\s*Start\s+Duration\s+Grid Size\s"), _NVPROF_TEXT),
+    (re.compile(r"Count,QCount,"), _NSYS_LAUNCHES),
     (re.compile(r"\s*Time \(%\)\s+Total Time \(\S+\)\s+Instances\s"), _NSYS_TEXT),
 )
 

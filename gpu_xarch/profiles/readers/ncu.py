@@ -86,7 +86,7 @@ _NO_METRICS = (
     "thread Domain",
     "Id:",
 )  # facts of machine and program
-_ABSENT = frozenset({"", "n/a", "N/A", "no data"})
+_ABSENT = frozenset({"", "n/a", "N/A", "(!) n/a", "no data"})
 Output = Sequence[Run | Problem]
 
 

@@ -25,6 +25,8 @@ _LAUNCH = {
     "BlkZ": "block_z",
     "Reg/Trd": "registers_per_thread",
 }
+#: sizes of a launch in one column, in the sums by kernel and grid
+_SIZES = (("GridXYZ", "grid"), ("BlockXYZ", "block"))
 _TITLE = re.compile(r"(.*?) ?\((\S+)\)")
 _UNITS = {"ns": "ns", "us": "us", "μs": "us", "µs": "us", "ms": "ms", "s": "s"}
 _CALLS = re.compile(r"[1-9]\d{0,11}", re.ASCII)
@@ -106,6 +108,12 @@ class NsysSection:
             raise ValueError("Total Time, Instances, Avg, Min and Max do not agree")
         run = self._run(number, kernel, int(calls), "")
         run.values["duration"] = mean
+        for title, name in _SIZES:
+            sizes = fields[self.index[title]].split() if title in self.index else []
+            if len(sizes) == len("xyz"):
+                run.values |= {
+                    f"{name}_{axis}": parse_nvprof(size)[0] for axis, size in zip("xyz", sizes, strict=True)
+                }
         return run
 
     def _launch(self, number: int, kernel: str, fields: Sequence[str]) -> Run:

@@ -51,3 +51,10 @@ def test_filled_in_rows_are_flagged_and_widened_but_never_the_old_value(
     np.testing.assert_allclose(widths[3:], 1.0)
     with pytest.raises(InputError, match="the old value itself"):
         predict_table(trained, pairs.assign(**{"source.ipc": np.nan}), dest="V100", impute=True)
+
+
+def test_a_gpu_that_no_pair_has_is_named(trained: Trained, pairs: pd.DataFrame) -> None:
+    assert predict_table(trained, pairs, dest="V100")[0].attrs["new_gpus"] == []
+    assert predict_table(trained, pairs, dest="H100")[0].attrs["new_gpus"] == ["H100"]
+    with pytest.raises(InputError, match=r"there is none of FUTURE: `xarch gpus --add FILE`"):
+        predict_table(trained, pairs, dest="FUTURE")

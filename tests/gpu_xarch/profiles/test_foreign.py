@@ -64,6 +64,11 @@ FILES = {
         "a text table of nvprof",
         "nvprof --csv",
     ),
+    "launches.csv": (
+        b"Count,QCount,QAvg (ns),KAvg (ns),API Name,Kernel Name\n3,3,10,900,cudaLaunchKernel,f\n",
+        "a report of Nsight Systems on launches and queues",
+        "cuda_gpu_kern_sum",
+    ),
     "nsys.txt": (
         b" ** CUDA GPU Kernel Summary (cuda_gpu_kern_sum):\n\n"
         b" Time (%)  Total Time (ns)  Instances  Avg (ns)  Name\n",

@@ -108,3 +108,12 @@ def test_the_table_knows_application_and_device_by_file_and_option(profiles, tmp
     frame = load_runs(tmp_path / "runs.parquet")
     assert set(frame["device"]) == {"L4"}
     assert set(frame["application"]) == {"relax"}
+
+
+def test_sums_by_grid_keep_the_sizes_of_the_launch(profiles):
+    header = SUM.replace("StdDev (ns)", "StdDev (ns),GridXYZ,BlockXYZ")
+    row = '80.0,4000000,40,100000.0,99990.0,98000,104000,900.0,   8    2    1, 64    1    1,"relax(float *, int)"\n'
+    (run,), problems = profiles.read(header + row)
+    assert problems == []
+    sizes = {"grid_x": 8, "grid_y": 2, "grid_z": 1, "block_x": 64, "block_y": 1, "block_z": 1}
+    assert run.values == pytest.approx({"duration": 1e-4, **sizes})
