@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from ase_proxima.apps.statistics import mean_of_chain
 from ase_proxima.dynamics.melting import MeltingSettings, Preparation, melt, prepare, read_runs
 from ase_proxima.dynamics.order import liquid_fraction
-from ase_proxima.dynamics.phases import z_barostat
+from ase_proxima.dynamics.phases import thermalise, z_barostat
 from ase_proxima.targets import parse_target
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,14 +42,16 @@ def settings_of(size: int, seed: int, **more: object) -> MeltingSettings:
     return MeltingSettings(target="asap", size=size, strategy="baseline", seed=seed, phase_steps=3000, **more)
 
 
-def balance(size: int, seed: int, steps: int, work: Path) -> list[dict[str, float]]:
-    """Looks at a half-melted cell at constant enthalpy."""
+def balance(size: int, seed: int, steps: int, temperature_K: float, work: Path) -> list[dict[str, float]]:
+    """Looks at a half-melted cell at constant enthalpy, which half of each phase has at about `temperature_K`."""
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "starts.traj").exists():
         prepare(settings_of(size, seed), work)
     atoms = ase.io.read(work / "starts.traj", 0)
     atoms.calc = parse_target("asap")
-    dynamics = z_barostat(atoms, Preparation.read(work).balance_K, thermostat_fs=math.inf)
+    balance_K = Preparation.read(work).balance_K
+    thermalise(atoms, 2.0 * temperature_K - balance_K, np.random.default_rng(seed))
+    dynamics = z_barostat(atoms, temperature_K, thermostat_fs=math.inf)
     rows = []
     for look in range(1, steps // LOOK + 1):
         temperature = np.mean([atoms.get_temperature() for _ in dynamics.irun(LOOK)])
@@ -90,15 +92,18 @@ def even_chance(table: pd.DataFrame) -> tuple[float, float]:
     "--size", type=click.IntRange(3), help="Cells along each side.  [default: 6 in balance, else 4]"
 )
 @click.option("--seed", default=1, show_default=True)
-@click.option("--steps", default=40_000, show_default=True, help="Of a run at constant enthalpy.")
+@click.option(
+    "--temp", default=830.0, show_default=True, help="Where a run at constant enthalpy begins, in K."
+)
+@click.option("--steps", default=20_000, show_default=True, help="Of a run at constant enthalpy.")
 @click.option("--runs", default=20, show_default=True, help="At each temperature.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/benchmark-reference"))
-def main(part: str, size: int | None, seed: int, steps: int, runs: int, work: Path) -> None:
+def main(part: str, size: int | None, seed: int, temp: float, steps: int, runs: int, work: Path) -> None:
     """Make the runs and write their table."""
     size = size or (6 if part == "balance" else 4)
     folder = work / f"{part}-{size}-{seed}"
     if part == "balance":
-        table = pd.DataFrame(balance(size, seed, steps, folder))
+        table = pd.DataFrame(balance(size, seed, steps, temp, folder))
         settled = table[table["step"] > SETTLING * steps]
         mean, liquid = mean_of_chain(settled["temperature_K"]), settled["liquid_fraction"]
         click.echo(
