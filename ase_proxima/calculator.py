@@ -310,7 +310,12 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         ----------
         beyond : float
             Error of the largest force in eV/Å up to which the surrogate may answer all the same, where it expects no
-            more; 0 for the target in any case.
+            more; 0 for the target in any case. Of blocks within each other the smallest counts.
+
+        Raises
+        ------
+        InputError
+            If `beyond` is negative or no number.
 
         Examples
         --------
@@ -323,6 +328,10 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         >>> atoms.calc.stats.n_target
         1
         """
+        if not beyond >= 0:
+            raise InputError(
+                f"beyond must be 0 or a force error in eV/Å, got {beyond}: leave it out for the target in any case"
+            )
         if self.last_decision is Decision.SURROGATE:
             self.results = {}  # else ASE would hand out the latest answer again
         before = self._beyond
