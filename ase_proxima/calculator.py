@@ -33,7 +33,7 @@ from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate,
 from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
-from ase_proxima.targets.contract import adapt, ask, offered
+from ase_proxima.targets.contract import adapt, ask, offered, refuse_equal
 from ase_proxima.training import BackgroundTraining
 from ase_proxima.types import Decision, Results, Stats
 from ase_proxima.types.identity import electronic_state, fingerprint
@@ -140,8 +140,6 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
                 f"error_metric={error_metric!r}: leave error_metric out"
             )
         self.target = target
-        if prior is target:
-            raise InputError("the prior is the target itself: choose a cheaper one, or leave the prior out")
         self._options = Options(
             error_bound=error_bound,
             error_metric=_default_metric(target) if error_metric is None else error_metric,
@@ -160,6 +158,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self._prior = parse_target(prior) if isinstance(prior, str) else prior
         if self._prior is not None:
             self._prior = adapt(self._prior, role="prior")
+            refuse_equal(target, self._prior)
         self.parameters = {"target": _identity_of(target), **self._options.describe()}
         self.implemented_properties = _may_be_asked(target, self._options.properties)
         if share is not None and run_dir is None:
@@ -311,7 +310,12 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         ----------
         beyond : float
             Error of the largest force in eV/Å up to which the surrogate may answer all the same, where it expects no
-            more; 0 for the target in any case.
+            more; 0 for the target in any case. Of blocks within each other the smallest counts.
+
+        Raises
+        ------
+        InputError
+            If `beyond` is negative or no number.
 
         Examples
         --------
@@ -324,6 +328,10 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         >>> atoms.calc.stats.n_target
         1
         """
+        if not beyond >= 0:
+            raise InputError(
+                f"beyond must be 0 or a force error in eV/Å, got {beyond}: leave it out for the target in any case"
+            )
         if self.last_decision is Decision.SURROGATE:
             self.results = {}  # else ASE would hand out the latest answer again
         before = self._beyond

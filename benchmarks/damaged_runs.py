@@ -2,10 +2,10 @@
 
     python benchmarks/damaged_runs.py [--flips 200] [--out benchmarks/results/damaged_runs.csv]
 
-A run of `proxima-mc` and one of `proxima md` are ended half-way. In copies of their run directories one bit of a file
-is flipped, a file is cut at some byte, taken away, or replaced by that of a run with another seed; then the run is
-resumed to its end. It is `exact` where all tables, frames and structures are those of a run that was left alone,
-`refused` where it ends in one line, `traceback` or `silent` else. Needs Linux.
+A run of `proxima-mc`, one of `proxima-mc --exact` and one of `proxima md` are ended half-way. In copies of their run
+directories one bit of a file is flipped, a file is cut at some byte, taken away, or replaced by that of a run with
+another seed; then the run is resumed to its end. It is `exact` where all tables, frames and structures are those of a
+run that was left alone, `refused` where it ends in one line, `traceback` or `silent` else. Needs Linux.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,11 @@ sys.path.insert(0, str(ROOT / "tests" / "faults"))
 import driver  # noqa: E402  beside the tests that take a sample of this
 
 HALF, WHOLE = 8, 16
-COMMANDS = {"proxima-mc": driver.mc, "proxima md": driver.md}
+COMMANDS = {
+    "proxima-mc": driver.mc,
+    "proxima-mc --exact": partial(driver.mc, "--exact", "--burn-in", "6"),
+    "proxima md": driver.md,
+}
 
 
 def files_of(run: Path) -> list[Path]:
@@ -64,7 +69,7 @@ def resumed(command: Any, run: Path, log: Path, expected: dict[str, Any]) -> tup
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--flips", default=200, help="Bits flipped in each of the two runs.")
+@click.option("--flips", default=200, help="Bits flipped in each of the runs.")
 @click.option("--seed", default=0)
 @click.option(
     "--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / "results" / "damaged_runs.csv"
@@ -81,6 +86,7 @@ def main(flips: int, seed: int, out: Path) -> None:
             begin = [make("--steps", str(HALF), "--seed", str(number)) for number in (1, 2)]
             whole = make("--steps", str(WHOLE), "--seed", "1")
             run, half, other, alone = (folder / each for each in ("run", "half", "other", "alone"))
+            driver.import_all(whole.play, folder / "first", log)
             for command, path in ((begin[0], run), (begin[1], other), (whole, alone)):
                 shutil.rmtree(path, ignore_errors=True)
                 driver.forked(command.play, path, log)

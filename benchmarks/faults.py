@@ -1,10 +1,11 @@
 """Kill a run at the calls that change its run directory, or fill the disk from there on, and see whether it goes on.
 
-    python benchmarks/faults.py [--kind KIND] [--every N] [--out benchmarks/results/faults.csv]
+    python benchmarks/faults.py [--kind KIND] [--mode MODE] [--every N] [--out benchmarks/results/faults.csv]
 
 A loop of 14 calls round the calculator, or a short run of a command. Each fault is one row: the kind of run, the number
 of the call to the system, what happened there, what the run said, what the resume said, and whether all answers, tables
-and frames were those of a run without faults. Rows of a kind replace the older ones. Needs Linux and a C compiler.
+and frames were those of a run without faults. Rows of a kind and mode replace the older ones. Needs Linux and a C
+compiler; works in memory (`/dev/shm`) where there is such a folder, as a disk would sync a hundred times a fault.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ROOT / "tests" / "faults"
 KINDS = ("script", "mc proxima", "mc published", "mc exact", "md")
 MODES = ("before", "half", "full")
+MEMORY = Path("/dev/shm")  # noqa: S108  a folder of its own is made there
 COLUMNS = ["kind", "mode", "k", "first", "second", "held"]
 
 
@@ -38,14 +40,15 @@ def drive(library: Path, folder: Path, kind: str, mode: str, ks: Sequence[int]) 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="By default all.")
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="By default all.")
 @click.option("--every", default=1, help="Try every so many calls only.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / "results" / "faults.csv"
 )
-def main(kinds: tuple[str, ...], every: int, out: Path) -> None:
+def main(kinds: tuple[str, ...], modes: tuple[str, ...], every: int, out: Path) -> None:
     """Try the faults, write one row each, print how many held."""
     table = pd.read_csv(out) if out.exists() else pd.DataFrame(columns=COLUMNS)
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as temporary:
         folder = Path(temporary)
         library = folder / "faults.so"
         subprocess.run(
@@ -53,8 +56,8 @@ def main(kinds: tuple[str, ...], every: int, out: Path) -> None:
         )
         for kind in kinds or KINDS:
             n_calls = int(drive(library, folder, kind, "before", [])[0]["n"])
-            table = table[table["kind"] != kind]
-            for mode in MODES:
+            for mode in modes or MODES:
+                table = table[(table["kind"] != kind) | (table["mode"] != mode)]
                 rows = pd.DataFrame(drive(library, folder, kind, mode, range(1, n_calls + 1, every)))
                 rows["first"] = rows["first"].str.replace(str(folder), "FOLDER", regex=False)
                 table = pd.concat([table, rows.assign(kind=kind)[COLUMNS]])

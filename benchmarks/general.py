@@ -22,15 +22,26 @@ import click
 import numpy as np
 import pandas as pd
 import surrogates
+from ase.build import molecule as small_molecule
+from ase.calculators.emt import EMT
+from ase.cluster import Icosahedron
 from control_systems import FRICTION_PER_FS
-from surrogates import langevin
+from surrogates import System, langevin
 
 from ase_proxima import Decision, ProximaCalculator
 from ase_proxima.metrics import find_metric
+from ase_proxima.targets.parse import parse_target
 
 RESULTS = Path(__file__).parent / "results" / "general.csv"
 KEY = ["run", "seed"]
-SYSTEMS = surrogates.SYSTEMS
+SYSTEMS = {
+    **surrogates.SYSTEMS,
+    "ethanol HF/6-31G*": System(
+        lambda: small_molecule("CH3CH2OH"), lambda: parse_target("psi4:HF/6-31G*"), 300.0, 0.5
+    ),
+    "Cu13": System(lambda: Icosahedron("Cu", 2), EMT, 400.0),
+}
+"""Those of `surrogates.py`, and some that are too dear or too small to be sampled there."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,10 @@ RUNS = {
         *reversed(molecule("caffeine", 500)),
         Run("Au38", "force_mae", 0.03, 250),
         Run("Ar13", "force_max", 0.002, 500),
+        Run("Cu13", "force_mae", 0.03, 250),
+        Run("TIP3P 27", "force_max", 0.1, 500),
+        Run("ethanol HF/6-31G*", "force_mae", 0.05, 200, "xtb:GFN2"),
+        Run("ethanol HF/6-31G*", "force_mae", 0.05, 200),
         Run("SiC Tersoff", "force_max", 0.1, 300),
         *molecule("paracetamol", 500),
         *molecule("ibuprofen", 500),
@@ -77,9 +92,9 @@ RUNS = {
 """In the order in which they are made."""
 
 
-def simulate(run: Run, seed: int, n_recomputed: int) -> dict[str, Any]:
+def simulate(run: Run, system: System, seed: int, n_recomputed: int) -> dict[str, Any]:
     """Run the dynamics, then recompute; return the row of the run."""
-    system, rng = SYSTEMS[run.system], np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     atoms, temperature_K = system.make(), run.temperature_K or system.temperature
     atoms.calc = calculator = ProximaCalculator(
         system.target(),
@@ -101,7 +116,7 @@ def simulate(run: Run, seed: int, n_recomputed: int) -> dict[str, Any]:
     dynamics.run(run.n_steps)
     wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
     stats, share = calculator.stats, cpu_s / wall_s
-    found, target_s = true_errors(run, answered, np.random.default_rng(seed), n_recomputed)
+    found, target_s = true_errors(run, system, answered, np.random.default_rng(seed), n_recomputed)
     errors = pd.Series(found, dtype=float) / run.bound
     return {
         "run": run.name,
@@ -134,10 +149,13 @@ def simulate(run: Run, seed: int, n_recomputed: int) -> dict[str, Any]:
 
 
 def true_errors(
-    run: Run, answered: list[tuple[np.ndarray, dict[str, Any]]], rng: np.random.Generator, n: int
+    run: Run,
+    system: System,
+    answered: list[tuple[np.ndarray, dict[str, Any]]],
+    rng: np.random.Generator,
+    n: int,
 ) -> tuple[list[float], float]:
     """Errors of `n` calls that the surrogate answered, and the processor time of one call of the target in s."""
-    system = SYSTEMS[run.system]
     exact, error = system.make(), find_metric(run.metric)[1]
     exact.calc = system.target()
     start, errors = time.process_time(), []
@@ -168,15 +186,19 @@ def chosen_surrogate(notes: tuple[str, ...]) -> str:
 def main(names: tuple[str, ...], seed: int, recomputed: int, path: Path) -> None:
     """Make the runs, and write their rows into the table."""
     for name in names or RUNS:
-        row = simulate(RUNS[name], seed, recomputed)
-        known = [pd.read_csv(path)] if path.exists() else []
-        table = pd.concat([*known, pd.DataFrame([row])]).drop_duplicates(KEY, keep="last")
-        table.to_csv(path, index=False, float_format="%.5g")
-        click.echo(
-            f"{name}: {row['target_calls']} target calls of {row['calls']}, {row['share_trusted']:.1%} trusted, "
-            f"true error {row['true_over_bound']:.2f} ± {row['true_se_over_bound']:.2f} of the bound, estimated "
-            f"{row['error_estimate'] / row['bound']:.2f}, {row['surrogate']}, {row['run_cpu_s']:.0f} s of processor"
-        )
+        keep_row(path, simulate(RUNS[name], SYSTEMS[RUNS[name].system], seed, recomputed))
+
+
+def keep_row(path: Path, row: dict[str, Any]) -> None:
+    """Put the row of a run in the table in place of an older one, and print it."""
+    known = [pd.read_csv(path)] if path.exists() else []
+    table = pd.concat([*known, pd.DataFrame([row])]).drop_duplicates(KEY, keep="last")
+    table.to_csv(path, index=False, float_format="%.5g")
+    click.echo(
+        f"{row['run']}: {row['target_calls']} target calls of {row['calls']}, {row['share_trusted']:.1%} trusted, "
+        f"true error {row['true_over_bound']:.2f} ± {row['true_se_over_bound']:.2f} of the bound, estimated "
+        f"{row['error_estimate'] / row['bound']:.2f}, {row['surrogate']}, {row['run_cpu_s']:.0f} s of processor"
+    )
 
 
 if __name__ == "__main__":

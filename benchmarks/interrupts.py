@@ -30,6 +30,7 @@ from typing import Any
 
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import Calculator
 
 import ase_proxima
 from ase_proxima import ProximaCalculator, RunDirectoryError
@@ -60,10 +61,12 @@ def arguments(way: str) -> dict[str, Any]:
     return {"surrogate": nearest, "uncertainty": nearest, "controller": controller}
 
 
-def begin(folder: Path, way: str, shared: Path | None = None) -> ProximaCalculator:
+def begin(
+    folder: Path, way: str, shared: Path | None = None, target: Calculator | None = None
+) -> ProximaCalculator:
     """A new run; `shared` is the database of the walkers, by default one beside the folder."""
     return ProximaCalculator(
-        HarmonicWells(WATER.positions),
+        target or HarmonicWells(WATER.positions),
         run_dir=folder,
         share=(shared or folder.with_suffix(".db")) if way == "shared" else None,
         error_bound=0.05,
@@ -74,9 +77,9 @@ def begin(folder: Path, way: str, shared: Path | None = None) -> ProximaCalculat
     )
 
 
-def resume(folder: Path, way: str) -> ProximaCalculator:
+def resume(folder: Path, way: str, target: Calculator | None = None) -> ProximaCalculator:
     """The same run, gone on with."""
-    return ProximaCalculator.resume(folder, HarmonicWells(WATER.positions), **arguments(way))
+    return ProximaCalculator.resume(folder, target or HarmonicWells(WATER.positions), **arguments(way))
 
 
 def prepare(folder: Path, way: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -243,8 +243,10 @@ def row_of(state: ExactState, tried: OuterMove, masses: NDArray[np.float64], tim
     )
 
 
-def replay(state: ExactState, move: Move, rng: Generator, rows: Sequence[OuterRow]) -> ExactState:
-    """Go through the steps of a chain without energies.
+def replay(
+    state: ExactState, move: Move, rng: Generator, rows: Sequence[OuterRow]
+) -> Iterator[tuple[Positions, ExactState]]:
+    """Go through the steps of a chain without energies; whether they were accepted follows from those of the rows.
 
     Parameters
     ----------
@@ -253,10 +255,12 @@ def replay(state: ExactState, move: Move, rng: Generator, rows: Sequence[OuterRo
     rng
         Generator as it was then; left as it was after the last.
 
-    Returns
-    -------
-    ExactState
-        The chain after the last of the rows.
+    Yields
+    ------
+    proposed : array, shape (n_atoms, 3)
+        The positions whose energies the row gives, in Å.
+    state : ExactState
+        The chain after the step.
     """
     for row in rows:
         inner = state.chain
@@ -264,10 +268,15 @@ def replay(state: ExactState, move: Move, rng: Generator, rows: Sequence[OuterRo
             positions, _ = propose(inner, rng, move)
             if decision == ACCEPTED:
                 inner = replace(inner, positions=positions)
-        rng.random()
-        tried = OuterMove(row.inner, row.proposed_energy, row.proposed_surrogate_energy, row.accepted)
+        uniform = rng.random()
+        change = correction(
+            row.proposed_energy - state.chain.energy,
+            row.proposed_surrogate_energy - state.surrogate_energy,
+        )
+        accepted = row.asked and accept(change, uniform, move.kT)
+        tried = OuterMove(row.inner, row.proposed_energy, row.proposed_surrogate_energy, accepted)
         state = _moved(state, inner.positions, tried)
-    return state
+        yield inner.positions, state
 
 
 def acceptance_probability(before: OuterRow, row: OuterRow, kT: float) -> float:

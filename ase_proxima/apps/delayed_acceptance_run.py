@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ from ase_proxima.apps.statistics import autocorrelation_time
 from ase_proxima.calculator import ProximaCalculator
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.protocols import Surrogate
+from ase_proxima.runs.append_log import read_steps
 from ase_proxima.runs.files import write_json
 from ase_proxima.runs.folder import refuse_other_settings
+from ase_proxima.runs.sealed import not_as_written
 from ase_proxima.types import Stats
+from ase_proxima.types.identity import fingerprint
 
 __all__ = ["DEFAULT_BURN_IN", "MOST_INNER_STEPS", "ExactSettings", "run"]
 
@@ -166,7 +170,8 @@ def _burn_in(
 ) -> dict[str, Any]:
     """Make the ordinary chain, or what is left of it to make, and return its summary."""
     summary = read_summary(folder)
-    if summary is not None and ChainLog.read(folder)[-1].step >= settings.burn_in:
+    made = ChainLog.read(folder)[-1:] if summary is not None else []
+    if summary is not None and made and made[0].step >= settings.burn_in:
         return summary  # of one that went on by itself too, which `_thaw` refuses
     return monte_carlo_run.run(
         settings.chain,
@@ -257,7 +262,8 @@ class _Sampler:
         most = _most_inner_steps(ChainLog.read(self.run_dir / BURN_IN))
         with OuterLog(self.run_dir / "trials.csv") as log:
             state = self._begin(log)
-            state = exact.replay(state, self.move, rng, self.trials[1:])
+            answered = self._answered()
+            state = self._replay(state, rng, self.trials, answered, log.path)
             n_inner, settled = self._next_inner_steps(most)
             while not settled:
                 state = self._step(state, rng, n_inner, self.trials, log)
@@ -268,7 +274,7 @@ class _Sampler:
             if not self.rows:
                 self.rows.append(exact.start_row(state, self.masses))
                 log.append(self.rows[0])
-            state = exact.replay(state, self.move, rng, self.rows[1:])
+            state = self._replay(state, rng, self.rows, answered, log.path)
             self._check_frozen(state)
             begin()
             while state.chain.n_steps < n_steps:
@@ -283,6 +289,45 @@ class _Sampler:
         state = exact.init(self.start, self.energy_of(self.start), self.surrogate_energy_of(self.start))
         self.trials.append(exact.start_row(state, self.masses))
         log.append(self.trials[0])
+        return state
+
+    def _answered(self) -> Iterator[tuple[str, float]]:
+        """Fingerprint of the structure, and energy in eV, of each call that the target has answered."""
+        structures = [row["structure"] for row in read_steps(self.run_dir)]
+        return ((structures[frame.step], frame.results["energy"]) for frame in self.calculator.frames)
+
+    def _replay(
+        self,
+        state: ExactState,
+        rng: np.random.Generator,
+        rows: Sequence[OuterRow],
+        answered: Iterator[tuple[str, float]],
+        path: Path,
+    ) -> ExactState:
+        """Where a chain stands after its rows, that of its start first.
+
+        Raises
+        ------
+        RunDirectoryError
+            If a row does not follow from the seed and the rows before, or is not of the calls that the run has made.
+        """
+        atoms, n_accepted = self.atoms.copy(), state.chain.n_accepted
+        steps = chain([(self.start, state)], exact.replay(state, self.move, rng, rows[1:]))
+        for row, (atoms.positions, state) in zip(rows, steps, strict=True):
+            moved = not row.step or state.chain.n_accepted > n_accepted
+            if (row.step, row.energy, row.surrogate_energy, row.accepted) != (
+                state.chain.n_steps,
+                state.chain.energy,
+                state.surrogate_energy,
+                moved,
+            ):
+                raise not_as_written(path, f"step {row.step} does not follow from the seed and the energies")
+            n_accepted = state.chain.n_accepted
+            asked = row.asked or (rows is self.trials and not row.step)
+            if asked and math.isfinite(row.proposed_energy):
+                call = fingerprint(atoms), row.proposed_energy
+                if call != next(answered, None):
+                    raise not_as_written(path, f"step {row.step} is not what the target was asked for")
         return state
 
     def _next_inner_steps(self, most: int) -> tuple[int, bool]:

@@ -344,7 +344,7 @@ def read_md(run_dir: Path) -> tuple[MDSettings, list[dict[str, str]], Atoms]:
         raise RunDirectoryError(f"{run_dir} is damaged: {error}") from error
     if not (run_dir / "md.csv").exists():
         raise RunDirectoryError(f"{run_dir} is no run of molecular dynamics: it has no md.csv")
-    return settings, read_rows(run_dir / "md.csv"), start
+    return settings, read_rows(run_dir / "md.csv", sealed=False), start
 
 
 def _read_start(run_dir: Path) -> tuple[dict[str, Any], Atoms]:

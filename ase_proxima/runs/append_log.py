@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,8 @@ __all__ = ["AppendLog", "cut_rows", "read_records", "read_rows", "read_steps", "
 Record = TypeVar("Record")
 
 SEAL = "seal"
-"""Last column: a fingerprint of the row and of the seal before it, so that no row can change without a word."""
+"""Last column: a fingerprint of the row and of the seal before it, the first row's also of the names of the columns, so
+that nothing can change without a word."""
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, csv.Error)
 """What reading a file that is no such log may raise."""
 
@@ -53,38 +55,37 @@ class AppendLog:
     def __init__(self, path: Path, fields: Sequence[str] = ()) -> None:
         self.path = path
         self._fields = list(fields)
-        self._seal: str | None = None
+        self._seal = ""
         self._file: IO[bytes] | None = None
 
     def append(self, row: Any) -> None:
-        """Write a row, a mapping or a dataclass; on return it survives the end of the process."""
+        """Write a row, a mapping or a dataclass; on return it survives the end of the process.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file was moved or deleted since the row before, so that nobody would find what is written.
+        """
         values = row if isinstance(row, Mapping) else asdict(row)
         if self._file is None:
             self._file = self._open(values)
-        self._write(self._file, [_text(values[name]) for name in self._fields])
-
-    def _write(self, file: IO[bytes], cells: Sequence[str]) -> None:
-        """Write a line past all buffers: what fails is not tried again when the file is closed."""
-        text = ",".join(cells)
-        if self._seal is not None:
-            self._seal = _seal_after(self._seal, text)
-            text += f",{self._seal}"
-        line = (text + "\n").encode()
-        while line:
-            line = line[file.write(line) :]
+        elif os.stat(self.path).st_ino != os.fstat(self._file.fileno()).st_ino:
+            raise FileNotFoundError(errno.ENOENT, "another file has taken its place", str(self.path))
+        text = ",".join(_text(values[name]) for name in self._fields)
+        self._seal = _seal_after(self._seal, text)
+        _write_line(self._file, f"{text},{self._seal}")
 
     def _open(self, fields: Iterable[str]) -> IO[bytes]:
         whole = whole_lines(self.path)
         lines = whole.decode(errors="replace").splitlines()
         header = next(csv.reader(lines[:1]), [])
+        self._fields = header[:-1] or self._fields or list(fields)
+        names = ",".join([*self._fields, SEAL])
+        self._seal = lines[-1].rpartition(",")[2] if len(lines) > 1 else _seal_after("", names)
         file = self.path.open("ab", buffering=0)
         file.truncate(len(whole))
-        sealed = not header or header[-1] == SEAL
-        self._fields = (header[:-1] if sealed else header) or self._fields or list(fields)
         if not header:
-            self._write(file, [*self._fields, SEAL])
-        if sealed:
-            self._seal = lines[-1].rpartition(",")[2] if len(lines) > 1 else ""
+            _write_line(file, names)
         return file
 
     def sync(self) -> None:
@@ -111,8 +112,13 @@ def whole_lines(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path, *, sealed: bool = True) -> list[dict[str, str]]:
     """Rows of a log without their seals, and without the line that a kill cut; none where there is no file.
+
+    Parameters
+    ----------
+    sealed
+        Whether each row has a seal; a file without them, of which the whole is sealed elsewhere, is read as it is.
 
     Raises
     ------
@@ -121,13 +127,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """
     try:
         lines = whole_lines(path).decode().splitlines()
-        rows = list(csv.DictReader(lines))
-        if rows and SEAL in rows[0]:
-            seal = ""
-            for number, (line, row) in enumerate(zip(lines[1:], rows, strict=True)):
-                seal = _seal_after(seal, line.rpartition(",")[0])
-                if row.pop(SEAL) != seal:
-                    raise not_as_written(path, f"row {number} has changed")
+        rows, seal = list(csv.DictReader(lines)), _seal_after("", lines[0] if lines else "")
+        for number, (line, row) in enumerate(zip(lines[1:], rows, strict=True)) if sealed else ():
+            seal = _seal_after(seal, line.rpartition(",")[0])
+            if row.pop(SEAL) != seal:
+                raise not_as_written(path, f"row {number} has changed")
         return rows
     except RunDirectoryError:
         raise
@@ -171,6 +175,13 @@ def cut_rows(path: Path, n_rows: int) -> None:
         lines = whole_lines(path).splitlines(keepends=True)
         with path.open("r+b") as file:
             file.truncate(sum(map(len, lines[: n_rows + 1])))
+
+
+def _write_line(file: IO[bytes], text: str) -> None:
+    """Write a line past all buffers: what fails is not tried again when the file is closed."""
+    line = (text + "\n").encode()
+    while line:
+        line = line[file.write(line) :]
 
 
 def _seal_after(seal: str, text: str) -> str:

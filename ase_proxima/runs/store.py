@@ -34,7 +34,7 @@ from ase_proxima.types.identity import (
 
 __all__ = ["RunDirectory"]
 
-FORMAT = 4
+FORMAT = 5
 """Version of what is written; others are refused."""
 
 

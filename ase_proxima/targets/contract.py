@@ -37,6 +37,7 @@ __all__ = [
     "drop_assumed",
     "missing_program",
     "offered",
+    "refuse_equal",
     "sound_names",
 ]
 
@@ -102,6 +103,50 @@ def adapt(calculator: Any, *, role: str = "target") -> BaseCalculator:
         f"{role} must be an ASE calculator, got {got}: pass an object such as ase.calculators.emt.EMT(), or use the "
         "decorator for a function"
     )
+
+
+def refuse_equal(target: BaseCalculator, prior: BaseCalculator) -> None:
+    """Refuse a prior that is the target, or another object of its class with the same parameters and settings.
+
+    Only what both of them hold is compared, so that one which has computed something already equals a new one; what
+    cannot be compared, such as two functions, counts as different.
+
+    Raises
+    ------
+    InputError
+        If nothing would be left to learn.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> refuse_equal(EMT(), EMT(asap_cutoff=True))
+    >>> refuse_equal(EMT(), EMT())
+    Traceback (most recent call last):
+    ...
+    ase_proxima.errors.InputError: the prior is the target itself: choose a cheaper one, or leave the prior out
+    """
+    ours, theirs = _settings(target), _settings(prior)
+    if prior is target or (
+        type(prior) is type(target)
+        and all(_equal(ours[name], theirs[name]) for name in ours.keys() & theirs.keys())
+    ):
+        raise InputError("the prior is the target itself: choose a cheaper one, or leave the prior out")
+
+
+def _settings(calculator: BaseCalculator) -> dict[str, Any]:
+    """Attributes of a calculator, without its latest structure and results, and its own methods."""
+    return {
+        name: value
+        for name, value in vars(calculator).items()
+        if name not in ("atoms", "results") and getattr(value, "__self__", None) is not calculator
+    }
+
+
+def _equal(a: Any, b: Any) -> bool:
+    try:
+        return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else bool(a == b)
+    except ValueError:  # arrays within something else
+        return False
 
 
 def sound_names(owner: str, announced: Any) -> list[str]:

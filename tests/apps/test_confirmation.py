@@ -151,3 +151,39 @@ def test_there_must_be_something_to_confirm():
     atoms.calc = EMT()
     with pytest.raises(InputError, match="got BFGS with EMT: there is nothing to confirm"):
         confirm(BFGS(atoms, logfile=None))
+
+
+def test_within_a_block_the_surrogate_answers_where_it_expects_little_enough():
+    parts = Shifted(0.0, 0.004)
+    atoms = WATER.copy()
+    atoms.calc = calculator = ProximaCalculator(
+        HarmonicWells(WATER.positions),
+        error_bound=0.05,
+        error_metric="force_max",
+        surrogate=parts,
+        uncertainty=parts,
+        controller=Calibrated(1.0),
+    )
+    assert calculator.foresee(atoms) == (None, np.inf)
+    atoms.get_forces()
+    atoms.positions[0, 0] += 0.1
+    forces, error = calculator.foresee(atoms)
+    assert forces[0, 0] == pytest.approx(HarmonicWells(WATER.positions).get_property("forces", atoms)[0, 0])
+    assert (error, calculator.stats.n_calls) == (0.004, 1)
+    decisions = []
+    for beyond in (0.004, 0.003, 0.0):
+        atoms.positions[0, 0] += 0.1
+        with calculator.target_only(beyond=0.004), calculator.target_only(beyond=beyond):
+            atoms.get_forces()
+        decisions.append(calculator.last_decision.value)
+    assert decisions == ["surrogate", "target", "target"]
+
+
+@pytest.mark.parametrize("beyond", [-0.1, np.nan])
+def test_an_error_to_allow_must_be_a_number(beyond):
+    calculator = ProximaCalculator(EMT(), error_bound=0.05)
+    with (
+        pytest.raises(InputError, match="beyond must be 0 or a force error"),
+        calculator.target_only(beyond=beyond),
+    ):
+        pass

@@ -290,7 +290,7 @@ def test_a_replay_ends_where_the_chain_did_to_the_last_bit(tmp_path):
     assert read[3].time_s == 0.25
     again = np.random.default_rng(11)
     start = exact.init(TRIMER_START, rows[0].energy, rows[0].surrogate_energy)
-    replayed = exact.replay(start, TRIMER_MOVE, again, read[1:])
+    *_, (_, replayed) = exact.replay(start, TRIMER_MOVE, again, read[1:])
     assert np.array_equal(replayed.chain.positions, state.chain.positions)
     assert (replayed.chain.energy, replayed.surrogate_energy) == (state.chain.energy, state.surrogate_energy)
     assert (replayed.chain.n_steps, replayed.chain.n_accepted) == (80, state.chain.n_accepted)

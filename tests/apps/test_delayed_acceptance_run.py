@@ -340,6 +340,7 @@ def test_exact_runs_and_ordinary_runs_are_not_taken_for_each_other(paid, tmp_pat
         ("simulation.json", b"{", "simulation.json is damaged"),
         ("chain.csv", b"", "have .* calls of the target, but the run has made"),
         ("chain.csv", b"step\n1\n", "chain.csv is damaged"),
+        ("burn-in/chain.csv", b"", "chain.csv has 0 steps with an energy, but the run has made 41 calls"),
     ],
 )
 def test_a_damaged_run_is_one_clear_line(name, content, message, paid, tmp_path):
@@ -348,6 +349,25 @@ def test_a_damaged_run_is_one_clear_line(name, content, message, paid, tmp_path)
     with pytest.raises(RunDirectoryError, match=message) as raised:
         run(FIXED, 5, tmp_path / "run", resume=True)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "chain.csv"])
+def test_the_rows_of_another_run_are_refused_though_they_are_whole(name, paid, tmp_path):
+    settings = replace(SETTINGS, burn_in=12)
+    run(settings, 5, tmp_path / "run")
+    whole = {file: (tmp_path / "run" / file).read_bytes() for file in ("trials.csv", "chain.csv")}
+    other = replace(settings, chain=replace(CHAIN, seed=2))
+    run(other, 9, tmp_path / "other")
+    theirs = OuterLog.read(tmp_path / "other" / name)
+    log = OuterLog(tmp_path / "run" / name)
+    log.path.unlink()
+    for row in theirs[: whole[name].count(b"\n") - 1]:
+        log.append(row)
+    log.close()
+    with pytest.raises(RunDirectoryError, match=rf"{name} is not what this run wrote: step \d+ "):
+        run(settings, 9, tmp_path / "run", resume=True)
+    log.path.write_bytes(whole[name])
+    run(settings, 9, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,18 @@ def forked(play, path, log, fault=None):
     return said
 
 
+def import_all(play, path, log):
+    """Play in this process, so that the children forked from it have everything imported."""
+    outputs = [os.dup(number) for number in (1, 2)]
+    said = play(path, log)
+    for number, output in enumerate(outputs, 1):
+        os.dup2(output, number)
+        os.close(output)
+    shutil.rmtree(path)
+    log.unlink()
+    assert said == "done", said
+
+
 def judge(kind, folder, mode, k, expected):
     """Run with a fault at the k-th call, resume, and say whether both gave what a run without faults gives."""
     path, log = folder / "run", folder / "log"
@@ -184,6 +196,7 @@ def main(folder, name, mode, ks):
     path, log = folder / "run", folder / "log"
     shutil.rmtree(path, ignore_errors=True)
     log.unlink(missing_ok=True)
+    import_all(kind.play, path, log)
     count = forked(kind.play, path, log, (mode, 0 if mode != "full" else 10**9))
     expected = kind.outcome(path, log)
     if not ks:

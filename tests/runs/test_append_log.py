@@ -73,16 +73,18 @@ def test_a_file_that_is_no_such_log_is_one_clear_line(tmp_path, content):
     assert "\n" not in str(raised.value)
 
 
-def test_a_row_that_changed_moved_or_went_is_told_and_a_log_without_seals_is_read(tmp_path):
+def test_a_row_that_changed_moved_went_or_has_other_columns_or_lost_its_seal_is_told(tmp_path):
     path = tmp_path / "log.csv"
     write(path, [{"step": i, "energy": -1.5} for i in range(4)])
     lines = path.read_text().splitlines()
     changed = [*lines[:2], lines[2].replace("-1.5", "-1.6"), *lines[3:]]
     swapped = [lines[0], lines[2], lines[1], *lines[3:]]
-    for wrong, row in ((changed, 1), (swapped, 0), ([lines[0], *lines[2:]], 0)):
+    renamed = [lines[0].replace("energy", "enerhy"), *lines[1:]]
+    for wrong, row in ((changed, 1), (swapped, 0), ([lines[0], *lines[2:]], 0), (renamed, 0)):
         path.write_text("\n".join(wrong) + "\n")
         with pytest.raises(RunDirectoryError, match=f"row {row} has changed"):
             read_rows(path)
     path.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
-    write(path, [{"step": 4, "energy": -1.5}])
-    assert [row["step"] for row in read_rows(path)] == ["0", "1", "2", "3", "4"]
+    with pytest.raises(RunDirectoryError, match="is damaged: KeyError: 'seal'"):
+        read_rows(path)
+    assert [row["step"] for row in read_rows(path, sealed=False)] == ["0", "1", "2", "3"]

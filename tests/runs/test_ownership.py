@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from ase_proxima import InputError, ProximaCalculator, RunDirectoryError, proxima
+from ase_proxima import Decision, InputError, ProximaCalculator, RunDirectoryError, proxima
 from ase_proxima.controllers import FixedController
 from ase_proxima.runs.store import RunDirectory
 from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
@@ -249,6 +249,26 @@ def test_a_file_that_is_gone_is_named(name, tmp_path):
     for _ in range(2):  # and it is not made anew
         with pytest.raises(RunDirectoryError, match=f"{name} is gone: take the files from a copy"):
             resume(tmp_path / "run")
+
+
+def test_a_directory_that_is_deleted_or_replaced_is_told_at_the_next_trusted_call(tmp_path):
+    run = tmp_path / "run"
+    calc = open_run(run, threshold=1.0)
+    inputs = list(random_walk(WATER, 5))
+    expected = ask(calc, inputs[:3])
+    assert expected[-1][1] is Decision.SURROGATE
+    run.rename(tmp_path / "elsewhere")
+    with pytest.raises(RunDirectoryError, match=r"steps.csv cannot be written \(.*No such file"):
+        ask(calc, inputs[3:4])
+    calc.close()
+    (tmp_path / "elsewhere").rename(run)
+    calc = resume(run, threshold=1.0)
+    (steps := run / "steps.csv").with_suffix(".new").write_bytes(steps.read_bytes())
+    ask(calc, inputs[3:4])
+    steps.with_suffix(".new").rename(steps)
+    with pytest.raises(RunDirectoryError, match="another file has taken its place"):
+        ask(calc, inputs[4:])
+    calc.close()
 
 
 def test_a_target_of_another_name_or_other_parameters_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from ase_proxima import ProximaCalculator
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.surrogates.prior import WithPrior
+from ase_proxima.targets.function import FunctionCalculator
 from ase_proxima.testing import HarmonicWells, check_surrogate
 from ase_proxima.types import Frame
 
@@ -131,7 +132,34 @@ def test_other_frames_than_those_saved_are_refused(tmp_path):
         make().load(tmp_path, frames(2))
 
 
-def test_the_target_itself_is_no_prior():
-    target = EMT()
+USED = EMT()
+USED.get_potential_energy(molecule("N2"))
+
+
+@pytest.mark.parametrize(
+    ("target", "prior"),
+    [
+        (USED, USED),
+        (EMT(), USED),
+        (USED, EMT()),
+        (EMT(asap_cutoff=True), EMT(asap_cutoff=True)),
+        (EMT(), "emt"),
+        (HarmonicWells(np.zeros((2, 3))), HarmonicWells(np.zeros((2, 3)))),
+    ],
+)
+def test_the_target_itself_is_no_prior(target, prior):
     with pytest.raises(InputError, match="the prior is the target itself"):
-        ProximaCalculator(target, error_bound=0.05, prior=target)
+        ProximaCalculator(target, error_bound=0.05, prior=prior)
+
+
+@pytest.mark.parametrize(
+    ("target", "prior"),
+    [
+        (EMT(), EMT(asap_cutoff=True)),
+        (EMT(), "lj"),
+        (HarmonicWells(np.zeros((2, 3))), HarmonicWells(np.ones((2, 3)))),
+        (FunctionCalculator(abs), FunctionCalculator(hash)),
+    ],
+)
+def test_a_calculator_of_the_same_kind_with_other_settings_is_a_prior(target, prior):
+    ProximaCalculator(target, error_bound=0.05, error_metric="energy", prior=prior)

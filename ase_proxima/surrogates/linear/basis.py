@@ -551,10 +551,12 @@ def _neighbour_search() -> Any:
 
 def _repeated(atoms: Any) -> Any:
     """Return a copy of `atoms`, or of so many cells that displaced atoms tell what features do."""
+    bare = atoms.copy()
+    bare.set_constraint()  # some kinds, rigid bonds among them, cannot be repeated
     repeats = np.ones(3, dtype=int)
-    while len(atoms) * repeats.prod() < REFERENCE_ATOMS and atoms.pbc.any():
-        repeats[atoms.pbc] += 1
-    return atoms.repeat(repeats)
+    while len(bare) * repeats.prod() < REFERENCE_ATOMS and bare.pbc.any():
+        repeats[bare.pbc] += 1
+    return bare.repeat(repeats)
 
 
 def _places(n_atoms: int, among: np.ndarray) -> np.ndarray:

@@ -358,7 +358,9 @@ def maximise_evidence(
             for kind in hyper.noise
         }
         prior = hyper.prior.copy()
-        updated = (view.fixed + prior_strength) / (view.square + prior_strength / expected.prior)
+        updated = (np.maximum(view.fixed, 0.0) + prior_strength) / (
+            np.maximum(view.square, 0.0) + prior_strength / expected.prior
+        )
         prior[free] = updated[free]
         change = max(
             float(np.abs(np.log(prior / hyper.prior)).max(initial=0.0)),

@@ -1,5 +1,7 @@
 """The mathematics of the Bayesian linear model, against dense formulas and known noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,3 +158,14 @@ def test_a_block_may_be_given_by_its_covariance():
     assert parts.log_evidence == pytest.approx(whole.log_evidence, rel=1e-12)
     np.testing.assert_allclose(parts.fixed, whole.fixed, rtol=1e-10)
     np.testing.assert_allclose(parts.square, whole.square, rtol=1e-10)
+
+
+def test_squares_that_rounding_made_negative_leave_the_precisions_positive():
+    class Rounded(LabelledRows):
+        def view(self, hyper):
+            return replace(super().view(hyper), square=np.array([-1.0]), fixed=np.array([-1e-9]))
+
+    block, expected = np.zeros(1, dtype=int), Hyperparameters(np.ones(1), {"forces": 1.0})
+    rows = Rounded({"forces": (np.array([[1.0], [2.0]]), np.array([1.0, 2.1]), np.ones(2))}, block)
+    hyper, _ = maximise_evidence(rows, expected, block, expected=expected)
+    assert hyper.prior.tolist() == pytest.approx(expected.prior.tolist())

@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
+from ase.constraints import FixBondLengths
 
 from ase_proxima.errors import InputError
 from ase_proxima.protocols import Surrogate
@@ -345,3 +346,15 @@ def test_a_bond_shorter_than_any_seen_has_a_large_deviation(fitted):
     near.positions[1] = near.positions[0] + 0.6 * near.get_distance(0, 1, mic=True, vector=True)
     usual = surrogate.predict(frames[0].x).std["forces"].max()
     assert surrogate.predict(near).std["forces"].max() > 10 * usual
+
+
+def test_constraints_that_cannot_be_repeated_do_not_stand_in_the_way():
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_constraint(FixBondLengths([(0, 1)]))
+    frames = emt_frames(atoms, 2)
+    surrogate = BayesianSoap(n_max=3, l_max=2)
+    surrogate.fit(frames)
+    bare = BayesianSoap(n_max=3, l_max=2)
+    bare.fit([Frame(Atoms(f.x.numbers, f.x.positions, cell=f.x.cell, pbc=True), f.results) for f in frames])
+    asked = frames[0].x
+    assert np.array_equal(surrogate.predict(asked).results["forces"], bare.predict(asked).results["forces"])

@@ -1,0 +1,200 @@
+"""Whole runs of kinds of systems that no setting was chosen on, with every default: was the bound held, what was saved.
+
+As `general.py`, on a metal with a body-centred lattice, a glass former, a hexagonal crystal of Lennard-Jones atoms, a
+molten salt, quartz, graphene, a slab with a molecule, a crystal of molecules, a cation, a radical, an organometallic
+molecule, a sugar and a long chain.
+
+    python benchmarks/kinds.py --run "molten NaCl" --run ferrocene
+
+Writes benchmarks/results/kinds.csv, with the columns of general.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from ase import Atoms
+from ase.build import add_adsorbate, bulk, fcc111, graphene, molecule
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.constraints import FixAtoms
+from ase.neighborlist import neighbor_list
+from ase.spacegroup import crystal
+from general import Run, keep_row, simulate
+from surrogates import NACL, Ions, System, manybody, stored, xtb
+
+RESULTS = Path(__file__).parent / "results" / "kinds.csv"
+
+TUNGSTEN = {"A": 1.896373, "d": 4.400224, "c": 3.25, "powers": (47.1346499, -33.7665655, 6.2541999)}
+"""Finnis and Sinclair, Phil. Mag. A 50, 45 (1984): eV and Å."""
+SILICA = {
+    "Si-Si": (0.0, 0.0, 1.0, 0.0),
+    "O-O": (1388.7730, 0.0, 1.0 / 2.76, 175.0),
+    "Si-O": (18003.7572, 0.0, 1.0 / 4.87318, 133.5381),
+}
+"""van Beest, Kramer and van Santen, Phys. Rev. Lett. 64, 1955 (1990)."""
+GLASS_EPSILON, GLASS_SIGMA = 0.08, 2.2
+"""Units (eV, Å) of the mixture of Kob and Andersen, Phys. Rev. Lett. 73, 1376 (1994), like those of Ni with P."""
+
+
+class FinnisSinclair(Calculator):  # type: ignore[misc]
+    """Pairs with (r - c)² (c0 + c1 r + c2 r²), and -A times the root of each atom's sum of (r - d)²."""
+
+    implemented_properties = ("energy", "free_energy", "forces", "stress")
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Fill in energy, forces and stress."""
+        super().calculate(atoms, properties, system_changes)
+        A, d, c, powers = (TUNGSTEN[name] for name in ("A", "d", "c", "powers"))
+        n = len(self.atoms)
+        i, j, r, D = neighbor_list("ijdD", self.atoms, d)
+        rho = np.bincount(i, (r - d) ** 2, minlength=n)
+        pairs = np.polynomial.Polynomial(powers) * np.polynomial.Polynomial((-c, 1.0)) ** 2
+        near = r < c
+        energy = 0.5 * pairs(r[near]).sum() - A * np.sqrt(rho).sum()
+        bent = -0.5 * A / np.sqrt(rho)
+        slope = np.where(near, pairs.deriv()(r), 0.0) + 2.0 * (r - d) * (bent[i] + bent[j])
+        pull = (slope / r)[:, None] * D
+        forces = np.column_stack([np.bincount(i, pull[:, axis], minlength=n) for axis in range(3)])
+        virial = 0.5 * D.T @ pull / self.atoms.get_volume()
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": forces,
+            "stress": virial.ravel()[[0, 4, 8, 5, 2, 1]],
+        }
+
+
+def glass_former() -> Calculator:
+    """Return the binary Lennard-Jones mixture of Kob and Andersen."""
+    from matscipy.calculators.pair_potential import LennardJonesCut, PairPotential
+
+    sizes = {(28, 28): (1.0, 1.0), (15, 28): (1.5, 0.8), (15, 15): (0.5, 0.88)}
+    return PairPotential(
+        {
+            pair: LennardJonesCut(e * GLASS_EPSILON, s * GLASS_SIGMA, 2.5 * s * GLASS_SIGMA)
+            for pair, (e, s) in sizes.items()
+        }
+    )
+
+
+def glass() -> Atoms:
+    """Return 108 atoms on a cubic lattice at the mixture's density of 1.2, a fifth of them small, at random places."""
+    atoms = bulk("Ni", cubic=True, a=GLASS_SIGMA * (4 / 1.2) ** (1 / 3)) * 3
+    atoms.numbers[np.random.default_rng(0).permutation(108)[:21]] = 15
+    return atoms
+
+
+def slab_with_carbon_monoxide() -> Atoms:
+    """Return Pt(111), its lowest layer held, with CO on top of an atom."""
+    slab = fcc111("Pt", (3, 3, 3), vacuum=8.0)
+    slab.set_constraint(FixAtoms(mask=slab.positions[:, 2] < slab.positions[:, 2].min() + 0.1))
+    add_adsorbate(slab, molecule("CO"), 2.0, "ontop", mol_index=1)
+    return slab
+
+
+def dry_ice() -> Atoms:
+    """Return the cubic cell of CO2."""
+    return crystal("CO", [(0, 0, 0), (0.1185, 0.1185, 0.1185)], spacegroup=205, cellpar=[5.62] * 3 + [90] * 3)
+
+
+def quartz() -> Atoms:
+    """Return 72 atoms of alpha quartz."""
+    basis = [(0.4697, 0.0, 2 / 3), (0.4135, 0.2669, 0.7858)]
+    return crystal("SiO", basis, spacegroup=154, cellpar=[4.913, 4.913, 5.405, 90, 90, 120]) * 2
+
+
+def sheet() -> Atoms:
+    """Return 32 atoms of graphene."""
+    return graphene(size=(4, 4, 1), vacuum=10.0)
+
+
+def gfn(method: str, **options: Any) -> Callable[[], Calculator]:
+    """Return a maker of tblite's calculator."""
+
+    def make() -> Calculator:
+        from tblite.ase import TBLite
+
+        return TBLite(method=method, verbosity=0, **options)
+
+    return make
+
+
+SYSTEMS = {
+    "W54": System(lambda: bulk("W", cubic=True, a=3.1652) * 3, FinnisSinclair, 1500.0, 2.0, checked=True),
+    "glass former": System(glass, glass_former, 800.0, 2.0, checked=True),
+    "hcp Lennard-Jones": System(
+        lambda: bulk("Mg") * (4, 4, 2),
+        lambda: LennardJones(sigma=2.92, epsilon=0.175, rc=8.0, smooth=True),
+        500.0,
+        checked=True,
+    ),
+    "molten NaCl": System(
+        lambda: bulk("NaCl", "rocksalt", a=6.3, cubic=True) * 2,
+        lambda: Ions(NACL, {"Na": 1.0, "Cl": -1.0}),
+        1800.0,
+        2.0,
+        checked=True,
+    ),
+    "quartz": System(quartz, lambda: Ions(SILICA, {"Si": 2.4, "O": -1.2}), 600.0, 1.0, checked=True),
+    "graphene": System(
+        sheet,
+        manybody("tersoff_brenner", "TersoffBrenner", "Brenner_PRB_42_9458_C_II"),
+        300.0,
+        1.0,
+        checked=True,
+    ),
+    "Pt slab with CO": System(slab_with_carbon_monoxide, EMT, 500.0, 1.0, checked=True),
+    "CO2 crystal": System(dry_ice, gfn("GFN1-xTB"), 150.0, 1.0, checked=True),
+    "H9O4+": System(stored("hydronium_with_water"), gfn("GFN2-xTB", charge=1), 300.0, 0.5, checked=True),
+    "tert-butyl radical": System(
+        lambda: molecule("C3H9C"), gfn("GFN2-xTB", multiplicity=2), 300.0, 0.5, checked=True
+    ),
+    "ferrocene": System(stored("ferrocene"), xtb, 300.0, 0.5, checked=True),
+    "glucose": System(stored("glucose"), xtb, 300.0, 0.5, checked=True),
+    "eicosane": System(stored("eicosane"), xtb, 300.0, 0.5, checked=True),
+}
+
+RUNS = {
+    name: Run(name, "force_max", bound, n_steps)
+    for name, bound, n_steps in (
+        ("W54", 0.1, 300),
+        ("glass former", 0.1, 300),
+        ("hcp Lennard-Jones", 0.05, 300),
+        ("molten NaCl", 0.1, 300),
+        ("quartz", 0.1, 300),
+        ("graphene", 0.1, 300),
+        ("Pt slab with CO", 0.1, 300),
+        ("CO2 crystal", 0.1, 300),
+        ("H9O4+", 0.1, 300),
+        ("tert-butyl radical", 0.1, 300),
+        ("ferrocene", 0.1, 300),
+        ("glucose", 0.1, 300),
+        ("eicosane", 0.1, 200),
+    )
+}
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--run", "names", multiple=True, type=click.Choice(list(RUNS)), help="By default all.")
+@click.option("--seed", default=1)
+@click.option("--recomputed", default=60, help="Trusted calls whose true error is computed.")
+@click.option("--path", type=click.Path(path_type=Path), default=RESULTS)
+def main(names: tuple[str, ...], seed: int, recomputed: int, path: Path) -> None:
+    """Make the runs, and write their rows into the table."""
+    for name in names or RUNS:
+        keep_row(path, simulate(RUNS[name], SYSTEMS[name], seed, recomputed))
+
+
+if __name__ == "__main__":
+    main()
