@@ -1,6 +1,6 @@
 """All faults that were injected into runs, in one table: how many of each kind were tried, and how many were held.
 
-    python benchmarks/adversity.py [--part targets] [--part kills] [--again] [--out benchmarks/results]
+    python benchmarks/adversity.py [--part targets] [--part kills] [--count] [--again] [--out benchmarks/results]
 
 `targets`: results of a wrong shape or kind, NaN, exceptions, exits, and in a process of their own hangs, crashes and
 kills, once and twice. `directories`: run directories locked, read-only, moved away, gone. `processes`: forks, threads,
@@ -80,9 +80,10 @@ def tally(rows: pd.DataFrame) -> pd.DataFrame:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)), help="By default all.")
+@click.option("--count", is_flag=True, help="Count the trials of before only.")
 @click.option("--again", is_flag=True, help="Run the other benchmarks anew, which takes half an hour.")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE / "results")
-def main(parts: tuple[str, ...], again: bool, out: Path) -> None:
+def main(parts: tuple[str, ...], count: bool, again: bool, out: Path) -> None:
     """Try the faults, write a row each and the table of all, and print that."""
     warnings.simplefilter("ignore")
     if again:
@@ -90,7 +91,7 @@ def main(parts: tuple[str, ...], again: bool, out: Path) -> None:
             subprocess.run([sys.executable, *command, "--out", out / name], cwd=HERE, check=True)
     file = out / "adversity_trials.csv"
     table = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["part"])
-    for part in parts or PARTS:
+    for part in () if count else parts or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             rows = pd.DataFrame(list(PARTS[part](Path(folder))))
         table = pd.concat([table[table["part"] != part], rows])

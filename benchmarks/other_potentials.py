@@ -3,10 +3,11 @@
 `side_by_side.py` runs this with the interpreter of an environment of its own, as these packages want other versions of
 what they rest on:
 
-    python -m venv others && others/bin/pip install quippy-ase sgdml
+    python -m venv others && others/bin/pip install quippy-ase sgdml python-ace
     others/bin/python benchmarks/other_potentials.py gap train.extxyz test.extxyz --cutoff 5
 
-GAP is fitted by its own `gap_fit`: functions of pairs and SOAP. sGDML takes the length scale with the smallest error on
+GAP is fitted by its own `gap_fit`: functions of pairs and SOAP. Linear ACE is that of `python-ace`, solved by ridge
+regression with the package's own settings. sGDML takes the length scale with the smallest error on
 the very frames that are asked, which favours it.
 """
 
@@ -32,6 +33,9 @@ SPARSE = 1000
 """Surroundings on which GAP's SOAP part rests, shared out over the species."""
 NOISE = "{0.0005 0.02 0.02 0.0}"
 """Errors that GAP expects: energy eV an atom, force eV/Å, virial eV."""
+
+ACE_FUNCTIONS = 300
+"""Functions of ACE for each species, up to body order 5."""
 
 Predict = Callable[[Any], np.ndarray]
 
@@ -61,6 +65,57 @@ def gap(train: Path, cutoff: float) -> Predict:
     ]
     subprocess.run(command, check=True, capture_output=True)
     potential = Potential(param_filename=str(model))
+
+    def predict(atoms: Any) -> np.ndarray:
+        asked = atoms.copy()
+        asked.calc = potential
+        return np.asarray(asked.get_forces())
+
+    return predict
+
+
+def ace(train: Path, cutoff: float) -> Predict:
+    """Fit a linear ACE by ridge regression, energies counted from their mean an atom."""
+    import pandas as pd
+    from pyace import PyACECalculator, create_multispecies_basis_config
+    from pyace.linearacefit import LinearACEDataset, LinearACEFit
+
+    frames = read(train, ":")
+    species = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
+    sizes = np.array([len(atoms) for atoms in frames])
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    basis = create_multispecies_basis_config(
+        {
+            "deltaSplineBins": 0.001,
+            "elements": species,
+            "embeddings": {"ALL": {"npot": "FinnisSinclair", "fs_parameters": [1, 1], "ndensity": 1}},
+            "bonds": {
+                "ALL": {
+                    "radbase": "SBessel",
+                    "radparameters": [5.25],
+                    "rcut": cutoff,
+                    "dcut": 0.01,
+                    "NameOfCutoffFunction": "cos",
+                }
+            },
+            "functions": {
+                "number_of_functions_per_element": ACE_FUNCTIONS,
+                "ALL": {"nradmax_by_orders": [15, 6, 3, 2], "lmax_by_orders": [0, 4, 3, 2]},
+            },
+        }
+    )
+    table = pd.DataFrame(
+        {
+            "ase_atoms": frames,
+            "energy_corrected": energies - sizes * (energies / sizes).mean(),
+            "forces": [atoms.get_forces() for atoms in frames],
+        }
+    )
+    data = LinearACEDataset(basis, table)
+    data.construct_design_matrix(max_workers=1)
+    fit = LinearACEFit(train_dataset=data)
+    fit.fit()
+    potential = PyACECalculator(fit.get_bbasis())
 
     def predict(atoms: Any) -> np.ndarray:
         asked = atoms.copy()
@@ -106,13 +161,18 @@ def sgdml(train: Path, test: list[Any]) -> Predict:
 def main() -> None:
     """Fit, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", choices=["gap", "sgdml"])
+    parser.add_argument("model", choices=["gap", "ace", "sgdml"])
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)
-    parser.add_argument("--cutoff", type=float, default=5.0, help="Å, of GAP.")
+    parser.add_argument("--cutoff", type=float, default=5.0, help="Å, of GAP and ACE.")
     given = parser.parse_args()
     test = read(given.test, ":")
-    predict = gap(given.train, given.cutoff) if given.model == "gap" else sgdml(given.train, test)
+    fits = {
+        "gap": lambda: gap(given.train, given.cutoff),
+        "ace": lambda: ace(given.train, given.cutoff),
+        "sgdml": lambda: sgdml(given.train, test),
+    }
+    predict = fits[given.model]()
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     trained, errors, took = own.ru_utime + children.ru_utime, [], []
     for atoms in test:

@@ -1,4 +1,4 @@
-"""Surrogates of this package beside GAP and sGDML, on the same frames: force errors and times.
+"""Surrogates of this package beside GAP, linear ACE and sGDML, on the same frames: force errors and times.
 
 The frames are those of `surrogates.py`: some of the first 80 of a trajectory, shuffled by a fixed seed, are learnt
 from, the last 20 are asked. The other packages are run by `other_potentials.py` with the interpreter of an environment
@@ -31,8 +31,8 @@ from ase_proxima.types import Frame
 RESULTS = Path(__file__).parent / "results" / "side_by_side.csv"
 OTHER = Path(__file__).parent / "other_potentials.py"
 SYSTEMS = {"aspirin": 5.0, "alanine dipeptide": 5.0, "Al108 2500 K": 6.0, "Cu81Al27": 5.5, "liquid Si": 5.0}
-"""With the cutoff of GAP, Å."""
-MODELS = ("joint_gp", "bayesian_soap", "gradient_gp", "gap", "sgdml")
+"""With the cutoff of GAP and ACE, Å."""
+MODELS = ("joint_gp", "bayesian_soap", "gradient_gp", "gap", "ace", "sgdml")
 FOR_MOLECULES = ("joint_gp", "gradient_gp", "sgdml")
 
 

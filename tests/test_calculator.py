@@ -363,3 +363,12 @@ def test_another_electronic_state_is_refused():
 def test_a_class_in_place_of_a_calculator_is_refused():
     with pytest.raises(InputError, match="got the class EMT: pass an object"):
         ProximaCalculator(EMT, error_bound=0.05)
+
+
+def test_a_molecule_whose_cell_has_no_volume_may_change_it():
+    water = molecule("H2O")
+    calc = ProximaCalculator(EMT(), error_bound=0.05, error_metric="energy", when_not_worthwhile="ignore")
+    for length in (0.0, 1.0):
+        water.cell[0, 0] = length
+        assert calc.get_property("energy", water) == EMT().get_potential_energy(water)
+        water.positions[0, 0] += 0.1

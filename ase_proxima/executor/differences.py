@@ -50,17 +50,27 @@ def unresolved(atoms: Atoms, earlier: Sequence[Atoms], bounds: Mapping[str, floa
     >>> unresolved(moved, [water], {"forces": 0.05}), unresolved(moved, [water], {"forces": 0.001})
     (True, False)
     """
-    same = [x for x in earlier if len(x) == len(atoms) and np.array_equal(x.numbers, atoms.numbers)]
-    fixed_cell = [x for x in same if np.array_equal(x.cell.array, atoms.cell.array)]
-    least = _least_displacement(bounds)
-    if len(fixed_cell) and _n_free(atoms) > 2:
+    same = [x for x in earlier if len(x) == len(atoms)]
+    same = _where([x.numbers for x in same], atoms.numbers, same)[0]
+    fixed_cell, other_cell = _where([x.cell.array for x in same], atoms.cell.array, same)
+    if fixed_cell and _n_free(atoms) > 2:
         shifts = atoms.positions - np.array([x.positions for x in fixed_cell])
-        if _is_one_step(shifts, least):
+        if _is_one_step(shifts, _least_displacement(bounds)):
             return True
-    return any(
-        _strained(atoms, x) < _least_strain(atoms, bounds)
-        for x in same
-        if not any(x is y for y in fixed_cell)
+    strains = [strain for x in other_cell if math.isfinite(strain := _strained(atoms, x))]
+    return bool(strains) and min(strains) < _least_strain(atoms, bounds)  # which needs a volume
+
+
+def _where(
+    values: Sequence[np.ndarray], value: np.ndarray, structures: Sequence[Atoms]
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Structures whose values, one array each, are `value`, and the others; one comparison for all."""
+    if not structures:
+        return [], []
+    equal = (np.array(values) == value).reshape(len(structures), -1).all(axis=1)
+    return (
+        [x for x, is_equal in zip(structures, equal, strict=True) if is_equal],
+        [x for x, is_equal in zip(structures, equal, strict=True) if not is_equal],
     )
 
 
