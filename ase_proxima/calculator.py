@@ -379,10 +379,12 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self._prior = adapt(parse_target(self._options.prior, atoms=atoms), role="prior")
         prior = None if self._prior is None else self._ask_prior
         parts = assemble(self._options, atoms, prior, self._local())
-        if isinstance(parts.training, BackgroundTraining) and self._store.owner is None:
-            raise InputError(
-                'training="background" needs a run_dir, from which the manager reads the frames: name one'
-            )
+        if isinstance(parts.training, BackgroundTraining):
+            if self._store.owner is None:
+                raise InputError(
+                    'training="background" needs a run_dir, from which the manager reads the frames: name one'
+                )
+            getattr(parts.surrogate, "get_ready", lambda: None)()
         self._executor = Executor(
             self._ask_target,
             parts.surrogate,

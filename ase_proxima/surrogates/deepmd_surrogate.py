@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.committee import Committee
-from ase_proxima.surrogates.deepmd import MODELS, check_installed, load_committee
+from ase_proxima.surrogates.deepmd import MODELS, check_installed, import_deepmd, load_committee
 from ase_proxima.surrogates.deepmd_training import TrainingPlan, train_committee
 from ase_proxima.types import Frame, Prediction
 
@@ -66,6 +68,10 @@ class DeepMD:
         self._models: dict[str, bytes] = {}
         self._committee: Committee | None = None
 
+    def get_ready(self) -> None:
+        """Begin to import TensorFlow beside what else is done, so that the first version is not waited for."""
+        Thread(target=_import_tensorflow, name="import of TensorFlow").start()
+
     def fit(self, frames: Sequence[Frame]) -> None:
         """Train on all frames but the latest fifth, which is held out."""
         with TemporaryDirectory() as folder:
@@ -94,3 +100,9 @@ class DeepMD:
 
     def __repr__(self) -> str:
         return f"DeepMD({self._plan})"
+
+
+def _import_tensorflow() -> None:
+    """What the first model of a process is loaded with; `import_deepmd` leaves it for then."""
+    import_deepmd()
+    import_module("deepmd.tf.infer")

@@ -101,6 +101,16 @@ def ask(calc, seeds):
     return [calc.get_potential_energy(moved(seed)) for seed in seeds]
 
 
+def test_a_surrogate_may_get_ready_while_the_first_version_is_trained(slopes, tmp_path):
+    told = []
+    model = slopes()
+    model.get_ready = lambda: told.append(True)
+    calc = calculator(tmp_path / "run", model)
+    ask(calc, range(2))
+    calc.close()
+    assert told == [True]
+
+
 def test_the_target_answers_until_a_version_is_published_and_the_surrogate_after_it(slopes, tmp_path):
     model = slopes()
     calc = calculator(tmp_path / "run", model)

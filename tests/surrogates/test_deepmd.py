@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -206,6 +208,19 @@ def test_a_run_trains_models_of_its_own_and_a_resume_answers_alike(tmp_path):
     resumed = ProximaCalculator.resume(tmp_path / "run", EMT(), **parts)
     assert np.array_equal(resumed.get_property("forces", points[11].x), answers[1])
     resumed.close()
+
+
+@pytest.mark.slow
+@pytest.mark.deepmd
+@needs_deepmd
+def test_getting_ready_imports_tensorflow_beside_the_run():
+    code = (
+        "import sys, threading; from ase_proxima.surrogates import DeepMD; DeepMD().get_ready(); "
+        "[t.join() for t in threading.enumerate() if t.name == 'import of TensorFlow']; "
+        "print('deepmd.tf.infer' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "True\n", done.stderr
 
 
 @needs_deepmd
