@@ -133,7 +133,7 @@ def test_other_frames_than_those_saved_are_refused(tmp_path):
 
 
 class Weights:
-    """As a tensor of torch: comparing two gives no yes or no."""
+    """Like a tensor of torch: a comparison of two is neither true nor false."""
 
     __hash__ = None
 
