@@ -155,45 +155,53 @@ def _barred(run: Path, way: str) -> Row:
     return row_of("directories", "begun in a read-only directory", way, outcome, said)
 
 
-def _refused(action: Callable[[], Any]) -> str:
+def _refused(run: Path, action: Callable[[], Any]) -> str:
     """What an action is refused with, nothing where it is not."""
     try:
         action()
         return ""
     except InputError as error:
-        return said_of(error, Path("/nowhere"))
+        return said_of(error, run)
 
 
-def _by_fork(_run: Path, calc: ProximaCalculator, x: Any) -> str:
-    return str(in_child(lambda: {"said": _refused(lambda: interrupts.ask(calc, x))})["said"])
+def _refused_in_child(run: Path, action: Callable[[], Any]) -> str:
+    """The same in a forked process, whose other errors are no refusal."""
+    row = in_child(lambda: {"said": _refused(run, action)})
+    if "outcome" in row:
+        raise RuntimeError(row["said"])
+    return str(row["said"])
 
 
-def _by_fork_that_closes(_run: Path, calc: ProximaCalculator, x: Any) -> str:
-    def closes() -> Row:
+def _by_fork(run: Path, calc: ProximaCalculator, x: Any) -> str:
+    return _refused_in_child(run, lambda: interrupts.ask(calc, x))
+
+
+def _by_fork_that_closes(run: Path, calc: ProximaCalculator, x: Any) -> str:
+    def close_and_ask() -> None:
         calc.close()
-        return {"said": _refused(lambda: interrupts.ask(calc, x))}
+        interrupts.ask(calc, x)
 
-    return str(in_child(closes)["said"])
+    return _refused_in_child(run, close_and_ask)
 
 
-def _by_thread(_run: Path, calc: ProximaCalculator, x: Any) -> str:
+def _by_thread(run: Path, calc: ProximaCalculator, x: Any) -> str:
     found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(_refused(lambda: interrupts.ask(calc, x))))
+    thread = threading.Thread(target=lambda: found.append(_refused(run, lambda: interrupts.ask(calc, x))))
     thread.start()
     thread.join()
     return found[0]
 
 
 def _by_resume(run: Path, _calc: ProximaCalculator, _x: Any) -> str:
-    return str(in_child(lambda: {"said": _refused(lambda: interrupts.resume(run, WAYS[0]))})["said"])
+    return _refused_in_child(run, lambda: interrupts.resume(run, WAYS[0]))
 
 
 def _by_another_run(run: Path, _calc: ProximaCalculator, _x: Any) -> str:
-    return str(in_child(lambda: {"said": _refused(lambda: interrupts.begin(run, WAYS[0]))})["said"])
+    return _refused_in_child(run, lambda: interrupts.begin(run, WAYS[0]))
 
 
 def _by_discarding(run: Path, _calc: ProximaCalculator, _x: Any) -> str:
-    return _refused(lambda: lock(run))
+    return _refused(run, lambda: lock(run))
 
 
 OTHERS = {

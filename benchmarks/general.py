@@ -41,7 +41,7 @@ SYSTEMS = {
     ),
     "Cu13": System(lambda: Icosahedron("Cu", 2), EMT, 400.0),
 }
-"""Those of `surrogates.py`, and some that are too dear or too small to be sampled there."""
+"""Those of `surrogates.py`, and some that are too expensive or too small to be sampled there."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ Row = dict[str, Any]
 
 
 def said_of(error: BaseException, folder: Path) -> str:
-    """What an error says, without the place of the trial."""
-    return f"{type(error).__name__}: {error}".replace(str(folder), "FOLDER")
+    """What an error says, without the place of the trial and of structures saved beside it."""
+    said = f"{type(error).__name__}: {error}".replace(str(folder), "FOLDER")
+    return said.replace(tempfile.gettempdir(), "TEMPORARY")
 
 
 def row_of(part: str, kind: str, where: str, outcome: str, said: str) -> Row:

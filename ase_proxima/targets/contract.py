@@ -145,7 +145,7 @@ def _settings(calculator: BaseCalculator) -> dict[str, Any]:
 def _equal(a: Any, b: Any) -> bool:
     try:
         return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else bool(a == b)
-    except ValueError:  # arrays within something else
+    except (ValueError, RuntimeError):  # arrays within something else; tensors of torch
         return False
 
 

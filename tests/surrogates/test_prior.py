@@ -132,6 +132,24 @@ def test_other_frames_than_those_saved_are_refused(tmp_path):
         make().load(tmp_path, frames(2))
 
 
+class Weights:
+    """Like a tensor of torch: a comparison of two is neither true nor false."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+
+
+def network():
+    calculator = EMT()
+    calculator.weights = Weights()
+    return calculator
+
+
 USED = EMT()
 USED.get_potential_energy(molecule("N2"))
 
@@ -159,6 +177,7 @@ def test_the_target_itself_is_no_prior(target, prior):
         (EMT(), "lj"),
         (HarmonicWells(np.zeros((2, 3))), HarmonicWells(np.ones((2, 3)))),
         (FunctionCalculator(abs), FunctionCalculator(hash)),
+        (network(), network()),
     ],
 )
 def test_a_calculator_of_the_same_kind_with_other_settings_is_a_prior(target, prior):

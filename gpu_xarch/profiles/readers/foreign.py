@@ -93,7 +93,7 @@ _LINES = (
         _NVPROF_TEXT,
     ),
     (re.compile(r"\s*Start\s+Duration\s+Grid Size\s"), _NVPROF_TEXT),
-    (re.compile(r"Count,QCount,"), _NSYS_LAUNCHES),
+    (re.compile(r"(?:PID,TID,DevId,)?Count,QCount,"), _NSYS_LAUNCHES),
     (re.compile(r"\s*Time \(%\)\s+Total Time \(\S+\)\s+Instances\s"), _NSYS_TEXT),
 )
 

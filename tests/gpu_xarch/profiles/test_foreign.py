@@ -69,6 +69,11 @@ FILES = {
         "a report of Nsight Systems on launches and queues",
         "cuda_gpu_kern_sum",
     ),
+    "launches_by_thread.csv": (
+        b"PID,TID,DevId,Count,QCount,KAvg (ns),API Name,Kernel Name\n7,7,0,3,3,900.0,cudaLaunchKernel,f\n",
+        "a report of Nsight Systems on launches and queues",
+        "cuda_gpu_kern_sum",
+    ),
     "nsys.txt": (
         b" ** CUDA GPU Kernel Summary (cuda_gpu_kern_sum):\n\n"
         b" Time (%)  Total Time (ns)  Instances  Avg (ns)  Name\n",
