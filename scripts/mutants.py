@@ -63,6 +63,7 @@ EQUIVALENT = {
     "if value >= value": "only NaN is not itself",
     "if value <= value": "only NaN is not itself",
     'if decimal >= "."': "the mark before decimals is a dot or a comma",
+    "rfft(x, 3 * len(x))": "more zeros than enough change nothing",
     "covariance[0] >= 1e-300": "no variance is that number",
     "if n_independent > 0": "a chain that moves has two independent samples at least",
     "share_target != 0": "a share is not negative",
