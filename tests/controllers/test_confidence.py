@@ -132,6 +132,19 @@ def test_the_standard_error_is_the_spread_of_the_estimate_over_runs():
     assert state.n_seen == pytest.approx(40, abs=20)
 
 
+def test_estimate_and_standard_error_follow_the_unit_of_the_errors():
+    states = []
+    for unit in (1.0, 1e-3):
+        state = MeanError()
+        for error in (0.4, None, 0.9, None, 0.1):
+            known = None if error is None else unit * error
+            state = observe_error(state, 0.5 * unit, known, 0.5, cap=10.0 * unit)
+        states.append(state)
+    assert states[1].estimate == pytest.approx(1e-3 * states[0].estimate)
+    assert states[1].standard_error == pytest.approx(1e-3 * states[0].standard_error)
+    assert states[0].standard_error > 0
+
+
 def test_the_sums_are_those_of_two_calls_done_by_hand():
     state = MeanError()
     assert state == MeanError(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 1.0)
