@@ -14,6 +14,7 @@ clock, times the run's processor time over its wall time.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,17 +179,6 @@ def chosen_surrogate(notes: tuple[str, ...]) -> str:
     return said[0] if said else "bayesian_soap"
 
 
-@click.command(context_settings={"show_default": True})
-@click.option("--run", "names", multiple=True, type=click.Choice(list(RUNS)), help="By default all.")
-@click.option("--seed", default=1)
-@click.option("--recomputed", default=60, help="Trusted calls whose true error is computed.")
-@click.option("--path", type=click.Path(path_type=Path), default=RESULTS)
-def main(names: tuple[str, ...], seed: int, recomputed: int, path: Path) -> None:
-    """Make the runs, and write their rows into the table."""
-    for name in names or RUNS:
-        keep_row(path, simulate(RUNS[name], SYSTEMS[RUNS[name].system], seed, recomputed))
-
-
 def keep_row(path: Path, row: dict[str, Any]) -> None:
     """Put the row of a run in the table in place of an older one, and print it."""
     known = [pd.read_csv(path)] if path.exists() else []
@@ -200,6 +190,24 @@ def keep_row(path: Path, row: dict[str, Any]) -> None:
         f"{row['error_estimate'] / row['bound']:.2f}, {row['surrogate']}, {row['run_cpu_s']:.0f} s of processor"
     )
 
+
+def command(runs: Mapping[str, Run], systems: Mapping[str, System], results: Path) -> click.Command:
+    """Command that makes runs by name."""
+
+    @click.command(context_settings={"show_default": True})
+    @click.option("--run", "names", multiple=True, type=click.Choice(list(runs)), help="By default all.")
+    @click.option("--seed", default=1)
+    @click.option("--recomputed", default=60, help="Trusted calls whose true error is computed.")
+    @click.option("--path", type=click.Path(path_type=Path), default=results)
+    def main(names: tuple[str, ...], seed: int, recomputed: int, path: Path) -> None:
+        """Make the runs, and write their rows into the table."""
+        for name in names or runs:
+            keep_row(path, simulate(runs[name], systems[runs[name].system], seed, recomputed))
+
+    return main
+
+
+main = command(RUNS, SYSTEMS, RESULTS)
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, graphene, molecule
@@ -25,7 +24,7 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
-from general import Run, keep_row, simulate
+from general import Run, command
 from surrogates import NACL, Ions, System, manybody, stored, xtb
 
 RESULTS = Path(__file__).parent / "results" / "kinds.csv"
@@ -184,17 +183,7 @@ RUNS = {
     )
 }
 
-
-@click.command(context_settings={"show_default": True})
-@click.option("--run", "names", multiple=True, type=click.Choice(list(RUNS)), help="By default all.")
-@click.option("--seed", default=1)
-@click.option("--recomputed", default=60, help="Trusted calls whose true error is computed.")
-@click.option("--path", type=click.Path(path_type=Path), default=RESULTS)
-def main(names: tuple[str, ...], seed: int, recomputed: int, path: Path) -> None:
-    """Make the runs, and write their rows into the table."""
-    for name in names or RUNS:
-        keep_row(path, simulate(RUNS[name], SYSTEMS[name], seed, recomputed))
-
+main = command(RUNS, SYSTEMS, RESULTS)
 
 if __name__ == "__main__":
     main()

@@ -145,6 +145,17 @@ def z_barostat(
     )
 
 
+def _at_no_pressure(atoms: Atoms, temperature_K: float) -> IsotropicMTKNPT:
+    return IsotropicMTKNPT(
+        atoms,
+        TIMESTEP_FS * units.fs,
+        temperature_K=temperature_K,
+        pressure_au=0.0,
+        tdamp=THERMOSTAT_FS * units.fs,
+        pdamp=BAROSTAT_FS * units.fs,
+    )
+
+
 def equilibrate(
     atoms: Atoms, temperature_K: float, n_steps: int, rng: Generator, *, scale: bool = True
 ) -> PhasePoint:
@@ -158,16 +169,8 @@ def equilibrate(
         Of 3 fs.
     """
     thermalise(atoms, 2.0 * temperature_K, rng)  # half of it goes into displacements
-    dynamics = IsotropicMTKNPT(
-        atoms,
-        TIMESTEP_FS * units.fs,
-        temperature_K=temperature_K,
-        pressure_au=0.0,
-        tdamp=THERMOSTAT_FS * units.fs,
-        pdamp=BAROSTAT_FS * units.fs,
-    )
     volumes, energies = [], []
-    for step, _ in enumerate(dynamics.irun(n_steps)):
+    for step, _ in enumerate(_at_no_pressure(atoms, temperature_K).irun(n_steps)):
         if 2 * step >= n_steps:
             volumes.append(atoms.get_volume())
             energies.append(atoms.get_potential_energy())
@@ -203,15 +206,7 @@ def heat_until_melted(
     fractions: list[float] = []
     temperature = start_K
     for block in range(MOST_HEATING_STEPS // CHECK_STEPS):
-        dynamics = IsotropicMTKNPT(
-            atoms,
-            TIMESTEP_FS * units.fs,
-            temperature_K=temperature,
-            pressure_au=0.0,
-            tdamp=THERMOSTAT_FS * units.fs,
-            pdamp=BAROSTAT_FS * units.fs,
-        )
-        dynamics.run(CHECK_STEPS)
+        _at_no_pressure(atoms, temperature).run(CHECK_STEPS)
         if on_step:
             on_step((block + 1) * CHECK_STEPS)
         fractions.append(liquid_fraction(atoms))

@@ -67,9 +67,8 @@ def fingerprint_of(folder: Path) -> str:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         with file.open("rb") as opened:
             digest.update(f"{file.relative_to(folder)} {os.fstat(opened.fileno()).st_size} ".encode())
-            while content := opened.read(
-                CHUNK
-            ):  # a model may take tens of MB, and is sealed at each frame it learns
+            # a model may take tens of MB, and is sealed at each frame it learns
+            while content := opened.read(CHUNK):
                 digest.update(content)
     return digest.hexdigest()
 

@@ -181,4 +181,5 @@ def test_the_target_itself_is_no_prior(target, prior):
     ],
 )
 def test_a_calculator_of_the_same_kind_with_other_settings_is_a_prior(target, prior):
-    ProximaCalculator(target, error_bound=0.05, error_metric="energy", prior=prior)
+    calc = ProximaCalculator(target, error_bound=0.05, error_metric="energy", prior=prior)
+    assert calc.parameters["prior"] is not None
