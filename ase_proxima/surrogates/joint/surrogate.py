@@ -17,7 +17,7 @@ from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.joint.process import Described, JointProcess
 from ase_proxima.surrogates.joint.sizes import estimate, most_frames, sizes_of
 from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
-from ase_proxima.surrogates.linear.choice import choose_settings
+from ase_proxima.surrogates.linear.choice import CHOICE_AT, choose_settings
 from ase_proxima.surrogates.linear.evidence import Hyperparameters
 from ase_proxima.surrogates.linear.labels import expected_misfit, force_size, read_labels
 from ase_proxima.surrogates.linear.settings import fitting_blocks
@@ -39,8 +39,6 @@ LEAST_FRAMES = 20
 """Frames that are held whatever the number of labels."""
 MAX_PERMUTATIONS = 40
 """Largest number of permutations; alanine dipeptide with 27 errs 1 % more than with 108, aspirin with 1 for 6 40 %."""
-CHOICE_AT = (1, 2, 4, 8)
-"""Numbers of frames at which the basis is made anew."""
 ESTIMATE_AT = (16, 32, 64)
 """Numbers of frames at which only the sizes of the parts are estimated anew."""
 
