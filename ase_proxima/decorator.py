@@ -182,7 +182,7 @@ class ProximaFunction(Generic[P, R]):
         x = self._flatten(bound)
         with self._executor.guard.call():
             self._asked = {x.tobytes(): bound}
-            value = self._executor.answer(x)["value"]
+            value = self._executor(x)["value"]
         return value.copy() if isinstance(value, np.ndarray) else value  # type: ignore[return-value]
 
     def __get__(self, instance: Any, owner: type) -> ProximaFunction[P, R]:

@@ -3,7 +3,6 @@
 import math
 import time
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,7 +141,7 @@ class Slow(NearestFrame):
         return super().predict(x)
 
 
-def make(when, target_s, store=None):
+def make(when, target_s, store=None, threshold=0.02, bound=math.nan):
     clock = Clock()
 
     def target(x):
@@ -154,7 +153,7 @@ def make(when, target_s, store=None):
     return Executor(
         target,
         surrogate,
-        [Criterion("value", metric, surrogate, FixedController(0.02))],
+        [Criterion("value", metric, surrogate, FixedController(threshold), bound)],
         LazyTraining(),
         store=store or RowStore(),
         identify=lambda x: x.tobytes().hex(),
@@ -217,10 +216,7 @@ def test_a_resumed_run_does_not_warn_again():
 
 def distrust(when, bound):
     """An executor that trusts nothing, with a target too slow for any other complaint."""
-    run = make(when, 10.0)
-    (criterion,) = run.criteria
-    run.criteria = (replace(criterion, controller=FixedController(0.0), bound=bound),)
-    return run
+    return make(when, 10.0, threshold=0.0, bound=bound)
 
 
 def test_a_run_that_trusts_nothing_says_once_what_errors_were_seen():
