@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -21,26 +21,23 @@ from ase.calculators.calculator import (
 
 from ase_proxima.assembly import assemble
 from ase_proxima.calculator.notices import Notices
-from ase_proxima.calculator.terms import Electrons, choose_properties, default_metric, may_be_asked
+from ase_proxima.calculator.terms import Electrons, choose_properties, may_be_asked
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Executor, Guard
 from ase_proxima.executor.blending import Blending
 from ase_proxima.executor.options import Options
 from ase_proxima.executor.reach import Nearest
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.protocols import Controller, ErrorMetric, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
 from ase_proxima.targets.contract import StateAwareCalculator, adapt, ask_offered, has_stress
 from ase_proxima.targets.priors import refuse_equal
-from ase_proxima.training import BackgroundTraining
 from ase_proxima.types import Decision, Results, Stats
 from ase_proxima.types.identity import (
     INITIAL,
     calculator_identity,
     calculator_name,
-    fingerprint,
 )
 
 __all__ = ["ProximaCalculator"]
@@ -59,7 +56,7 @@ class ProximaCalculator(StateAwareCalculator):
         energy per atom and one of `b / (20 Å²)` on the stress, unless these have their own. What no bound covers
         the target answers.
     error_metric : str or callable
-        See `ase_proxima.metrics.find_metric`.  By default `"force_max"` where the target gives forces, else
+        See `ase_proxima.metrics.find_metric`.  By default `"force_max"` where forces are among the properties, else
         `"energy"`; left out where `error_bound` is a mapping.  A callable covers all properties.
     bound_over : {"trusted", "all"}
         Whether the mean is over the calls that the surrogate answered, or over all, those of the target counting
@@ -125,14 +122,15 @@ class ProximaCalculator(StateAwareCalculator):
         super().__init__()
         target = adapt(target)
         if isinstance(error_bound, Mapping) and error_metric is not None:
+            names = ", ".join(str(getattr(metric, "__name__", metric)) for metric in error_bound)
             raise InputError(
-                f"error_bound names the metrics itself, {', '.join(find_metric(m)[0] for m in error_bound)}, beside "
-                f"error_metric={error_metric!r}: leave error_metric out"
+                f"error_bound names the metrics itself, {names}, beside error_metric={error_metric!r}: leave "
+                "error_metric out"
             )
         self.target = target
         self._options = Options(
             error_bound=error_bound,
-            error_metric=default_metric(target) if error_metric is None else error_metric,
+            error_metric=error_metric,
             bound_over=bound_over,
             surrogate=surrogate,
             prior=prior,
@@ -328,23 +326,22 @@ class ProximaCalculator(StateAwareCalculator):
         """Choose the parts for this kind of structure and put them together."""
         if isinstance(
             self._options.prior, str
-        ):  # as for a target: its properties and electrons, for this structure
+        ):  # made again, for the properties and electrons of this structure
             self._prior = adapt(parse_target(self._options.prior, atoms=atoms), role="prior")
-        prior = None if self._prior is None else self._ask_prior
-        parts = assemble(self._options, atoms, prior, self._local())
-        if isinstance(parts.training, BackgroundTraining):
-            if self._store.owner is None:
-                raise InputError(
-                    'training="background" needs a run_dir, from which the manager reads the frames: name one'
-                )
-            getattr(parts.surrogate, "get_ready", lambda: None)()
+        parts = assemble(
+            self._options,
+            atoms,
+            prior=None if self._prior is None else self._ask_prior,
+            target=self.target,
+            threshold=lambda: self.stats.threshold,
+            on_disk=self._store.owner is not None,
+        )
         self._executor = Executor(
             self._ask_target,
             parts.surrogate,
             parts.criteria,
             parts.training,
             store=self._store,
-            identify=fingerprint,
             distance=Nearest(),
             watches=parts.watches,
             forces_target=partial(self._notices.of_differences, parts.criteria),
@@ -357,31 +354,6 @@ class ProximaCalculator(StateAwareCalculator):
             _restore(self._executor, self._store, self._store.state)
         else:
             self._executor.checkpoint()
-
-    def _local(self) -> tuple[PartTarget, Callable[[], float]] | None:
-        """The target, where it may compute part of the atoms, and what tells the threshold of a force's deviation.
-
-        Raises
-        ------
-        InputError
-            If no bound is on forces.
-        """
-        target = self.target
-        if not isinstance(target, PartTarget) or self._options.controller == "baseline":
-            return None
-        names = [find_metric(metric)[0] for metric in self._options.bounds]
-        forces = [name for name in names if METRIC_PROPERTIES.get(name) == "forces"]
-        if not forces:
-            raise InputError(
-                "a target on part of the atoms computes forces, and no error bound is on forces: bound them, such as "
-                'error_bound={"force_max": 0.05}, or use the target as a whole'
-            )
-
-        def threshold() -> float:
-            found = self.stats.threshold
-            return found if isinstance(found, float) else min(found[name] for name in forces)
-
-        return target, threshold
 
     def _ask_target(self, atoms: Atoms) -> Results:
         names = [*self._options.properties, *self._wanted]

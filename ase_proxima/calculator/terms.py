@@ -12,7 +12,7 @@ from ase_proxima.errors import InputError
 from ase_proxima.targets.contract import offered
 from ase_proxima.types.identity import INITIAL, electronic_state
 
-__all__ = ["Electrons", "choose_properties", "default_metric", "may_be_asked"]
+__all__ = ["Electrons", "choose_properties", "may_be_asked"]
 
 OFFERED = ("energy", "forces", "stress")
 """Properties that surrogates can learn."""
@@ -50,11 +50,6 @@ class Electrons:
 def _of_whole(state: Mapping[str, Any]) -> dict[str, Any]:
     """What an electronic state says of the whole, and not atom by atom."""
     return {name: value for name, value in state.items() if name not in INITIAL}
-
-
-def default_metric(target: Any) -> str:
-    """Name of the metric where the user names none."""
-    return "force_max" if "forces" in target.implemented_properties else "energy"
 
 
 def choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[str, ...]:

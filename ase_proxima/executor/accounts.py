@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ase_proxima.costs import (
+from ase_proxima.executor.costs import (
     FAIR_NUMBER,
     Costs,
     add_call,

@@ -30,6 +30,7 @@ from ase_proxima.executor.memory import REMEMBERED, Answer, Memory
 from ase_proxima.executor.model import Model
 from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy
 from ase_proxima.types import Decision, Frame, Observation, Prediction, Results, Stats
+from ase_proxima.types.identity import fingerprint
 from ase_proxima.types.serialisation import state_from_json, state_to_json
 
 __all__ = ["Executor"]
@@ -60,8 +61,6 @@ class Executor:
         The surrogate is trusted where all of them agree that apply to the input.
     training : TrainingPolicy
     store : FrameStore
-    identify : callable
-        `identify(x) -> str`: equal for equal inputs, and hardly ever otherwise.
     distance : callable, optional
         `distance(x, known) -> float`: how far `x` lies from the nearest of the inputs `known`, infinite where they are
         of another kind. By default nothing is known of distances.
@@ -92,7 +91,6 @@ class Executor:
         training: TrainingPolicy,
         *,
         store: FrameStore,
-        identify: Callable[[Any], str],
         distance: Callable[[Any, Sequence[Any]], float] | None = None,
         watches: Sequence[Watch] = (),
         forces_target: Callable[[Any, Sequence[Any]], bool] | None = None,
@@ -105,7 +103,6 @@ class Executor:
     ) -> None:
         self.criteria = tuple(criteria)
         self.store = store
-        self.identify = identify
         self.distance = distance
         self.forces_target = forces_target
         self.when_not_worthwhile = when_not_worthwhile
@@ -152,7 +149,7 @@ class Executor:
         NotWorthwhileWarning
             Once, if the target turns out to be cheaper than the surrogate; once, if nothing is trusted.
         """
-        call = Call(x, self.identify(x), needs, limits)
+        call = Call(x, fingerprint(x), needs, limits)
         self.uncovered = ()
         remembered = self._recall(call)
         if remembered is not None:
@@ -433,7 +430,7 @@ class Executor:
         self._blend = state_from_json(BlendState(), state["blend"])
         for frame in frames[-REMEMBERED:]:
             if frame.step >= counts["n_calls"] + len(rows) - REMEMBERED:
-                self.memory.add(self.identify(frame.x), Answer(frame.x, Decision.TARGET, frame.results))
+                self.memory.add(fingerprint(frame.x), Answer(frame.x, Decision.TARGET, frame.results))
         if state["last_decision"] is not None:
             decision = Decision(state["last_decision"])
             if decision is Decision.SURROGATE:

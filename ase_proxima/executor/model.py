@@ -9,7 +9,7 @@ from typing import Any
 
 from ase_proxima.executor.criteria import Criterion
 from ase_proxima.protocols import FrameStore, Surrogate, TrainingPolicy, Uncertainty
-from ase_proxima.training import BackgroundTraining, never_trains
+from ase_proxima.training import has_manager, never_trains
 from ase_proxima.types import Frame
 from ase_proxima.types.serialisation import state_from_json
 
@@ -70,7 +70,7 @@ class Model:
 
     @property
     def _is_managed(self) -> bool:
-        return isinstance(self.training, BackgroundTraining)
+        return has_manager(self.training)
 
     @property
     def is_ready(self) -> bool:

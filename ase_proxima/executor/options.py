@@ -15,11 +15,11 @@ from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.controllers.linear import LinearController
 from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
-from ase_proxima.costs import WHEN_NOT_WORTHWHILE
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor.blending import Blending
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.executor.costs import WHEN_NOT_WORTHWHILE
+from ase_proxima.metrics import METRIC_PROPERTIES, find_metric
+from ase_proxima.protocols import Controller, ErrorMetric, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.training import make_training_policy, never_trains
 from ase_proxima.types.identity import calculator_identity
 
@@ -52,8 +52,8 @@ class Options:
     """
 
     error_bound: float | Mapping[str, float]
-    error_metric: str | ErrorMetric
     properties: tuple[str, ...]
+    error_metric: Any = None
     bound_over: str = "trusted"
     surrogate: str | Surrogate = "auto"
     prior: Any = None
@@ -70,6 +70,8 @@ class Options:
             bounds: Any = {metric: _positive(bound) for metric, bound in self.error_bound.items()}
         else:
             bounds = _positive(self.error_bound)
+        if self.error_metric is None:
+            object.__setattr__(self, "error_metric", "force_max" if "forces" in self.properties else "energy")
         object.__setattr__(self, "error_bound", bounds)
         if isinstance(self.audit_rate, Real):
             object.__setattr__(self, "audit_rate", float(self.audit_rate))

@@ -36,10 +36,6 @@ class Wells:
         return {name: self.calculator.get_property(name, x) for name in ("energy", "forces")}
 
 
-def identify(x):
-    return x.positions.tobytes().hex()
-
-
 def frames(n, seed=0, stiffness=3.0, size=0.05):
     rng, target = np.random.default_rng(seed), HarmonicWells(WATER.positions, stiffness=stiffness)
     found = []
@@ -51,7 +47,7 @@ def frames(n, seed=0, stiffness=3.0, size=0.05):
 
 
 def make(prior=None):
-    return WithPrior(GradientGP(force_std=True), prior or Wells(), identify=identify)
+    return WithPrior(GradientGP(force_std=True), prior or Wells())
 
 
 @pytest.mark.slow
