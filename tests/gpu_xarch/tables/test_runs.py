@@ -119,6 +119,7 @@ def test_repeated_measurements_stay_apart_and_are_counted(profiles: Any, tmp_pat
     ingest([profiles.write(profiles.profile({"ipc": v}), f"{v}.csv") for v in ("0.5", "0.6", "0.7")], out)
     facts = describe(load_runs(out))
     assert facts["repeated"] == {"keys": 1, "runs": 2}
+    assert facts["files"] == 3
 
 
 def test_one_bad_file_does_not_stop_the_others(profiles: Any, tmp_path: Path) -> None:
