@@ -1,8 +1,8 @@
 """Whole runs of kinds of systems that no setting was chosen on, with every default: was the bound held, what was saved.
 
-As `general.py`, on a metal with a body-centred lattice, a glass former, a hexagonal crystal of Lennard-Jones atoms, a
-molten salt, quartz, graphene, a slab with a molecule, a crystal of molecules, a cation, a radical, an organometallic
-molecule, a sugar and a long chain.
+As `general.py`, on metals and an alloy with a body-centred lattice, a glass former, a hexagonal crystal of
+Lennard-Jones atoms, a molten salt, quartz, graphene, a slab with a molecule, a crystal of molecules, a cation, a
+radical, an organometallic molecule, a sugar and a long chain.
 
     python benchmarks/kinds.py --run "molten NaCl" --run ferrocene
 
@@ -24,6 +24,7 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
+from embedded_atoms import EmbeddedAtoms
 from general import Run, command
 from surrogates import NACL, Ions, System, manybody, stored, xtb
 
@@ -94,6 +95,13 @@ def glass() -> Atoms:
     return atoms
 
 
+def body_centred_alloy() -> Atoms:
+    """Return 54 atoms of Mo, Ta, W and Fe at random places."""
+    atoms = bulk("W", cubic=True, a=3.21) * 3
+    atoms.symbols = [("Mo", "Ta", "W", "Fe")[n % 4] for n in np.random.default_rng(0).permutation(len(atoms))]
+    return atoms
+
+
 def slab_with_carbon_monoxide() -> Atoms:
     """Return Pt(111), its lowest layer held, with CO on top of an atom."""
     slab = fcc111("Pt", (3, 3, 3), vacuum=8.0)
@@ -131,6 +139,8 @@ def gfn(method: str, **options: Any) -> Callable[[], Calculator]:
 
 SYSTEMS = {
     "W54": System(lambda: bulk("W", cubic=True, a=3.1652) * 3, FinnisSinclair, 1500.0, 2.0, checked=True),
+    "Fe54": System(lambda: bulk("Fe", cubic=True) * 3, EmbeddedAtoms, 1000.0, 2.0, checked=True),
+    "Mo-Ta-W-Fe": System(body_centred_alloy, EmbeddedAtoms, 1000.0, 2.0, checked=True),
     "glass former": System(glass, glass_former, 800.0, 2.0, checked=True),
     "hcp Lennard-Jones": System(
         lambda: bulk("Mg") * (4, 4, 2),
@@ -168,6 +178,8 @@ RUNS = {
     name: Run(name, "force_max", bound, n_steps)
     for name, bound, n_steps in (
         ("W54", 0.1, 300),
+        ("Fe54", 0.1, 300),
+        ("Mo-Ta-W-Fe", 0.1, 300),
         ("glass former", 0.1, 300),
         ("hcp Lennard-Jones", 0.05, 300),
         ("molten NaCl", 0.1, 300),
