@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.errors import InputError
+from ase_proxima.targets.electrons import ElectronicState, target_state
+from ase_proxima.targets.parse import parse_target
+from ase_proxima.targets.spelling import split_options
 from ase_proxima.types.identity import calculator_identity
 
-__all__ = ["refuse_equal"]
+__all__ = ["check_prior", "refuse_equal", "refuse_same"]
 
 
 def refuse_equal(target: BaseCalculator, prior: BaseCalculator) -> None:
@@ -72,3 +76,63 @@ def _equal(a: Any, b: Any) -> bool:
         return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else bool(a == b)
     except (ValueError, RuntimeError):  # arrays within something else; tensors of torch
         return False
+
+
+def refuse_same(target: str, prior: str) -> None:
+    """Refuse a prior that is the target itself, which would leave nothing to learn and cost as much.
+
+    Spelling, time limits, charge and multiplicity make no difference.
+
+    Raises
+    ------
+    InputError
+        If the two names stand for the same calculator.
+
+    Examples
+    --------
+    >>> refuse_same("xtb:GFN2", "xtb:GFN1")
+    >>> refuse_same("xtb:GFN2", "xtb:gfn2-xtb")
+    Traceback (most recent call last):
+        ...
+    ase_proxima.errors.InputError: the prior 'xtb:gfn2-xtb' is the target 'xtb:GFN2': choose a cheaper one, or ...
+    """
+    if _essence(target) == _essence(prior):
+        raise InputError(
+            f"the prior {prior!r} is the target {target!r}: choose a cheaper one, or leave the prior out"
+        )
+
+
+def _essence(spec: str) -> tuple[str, str, dict[str, Any]]:
+    """What tells one calculator from another in its name."""
+    head, _, tail = spec.strip().partition(":")
+    first, options = split_options(spec, tail)
+    name, first = head.lower(), first.lower()
+    if name == "xtb":
+        first = first.removesuffix("-xtb") or "gfn2"
+    how = ("local", "timeout", "timeout_s", "charge", "multiplicity", "mult")
+    return name, first, {option: value for option, value in options.items() if option not in how}
+
+
+def check_prior(prior: str, atoms: Atoms, state: ElectronicState) -> None:
+    """Raise an `InputError` where a prior cannot be used, or computes another charge or multiplicity than `state`.
+
+    Parameters
+    ----------
+    prior
+        See `parse_target`.
+    atoms
+        The structure that is to be computed.
+    state
+        That in which the target computes it.
+    """
+    calculator = parse_target(prior, atoms=atoms)
+    try:
+        own = target_state(calculator, atoms)
+    finally:
+        if hasattr(calculator, "close"):
+            calculator.close()
+    if own != state:
+        raise InputError(
+            f"the prior {prior!r} would compute {atoms.get_chemical_formula()} with {own}, the target with {state}: "
+            "give charge and multiplicity with the structure or on the command line, which both of them read"
+        )
