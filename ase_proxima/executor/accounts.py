@@ -42,6 +42,8 @@ class Accounts:
     counts, times
         By the names that they have in `Stats`.
     costs
+    uncovered
+        What the target had to answer, though the call was agreed on, as no bound covers it.
     """
 
     clock: Callable[[], float]
@@ -50,6 +52,7 @@ class Accounts:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     times: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*PARTS, "time_decision"), 0.0))
     costs: Costs = field(default_factory=Costs)
+    uncovered: set[str] = field(default_factory=set)
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -92,6 +95,12 @@ class Accounts:
         n_calls, seen = self.counts["n_calls"], self.errors_seen
         if n_calls < FAIR_NUMBER or self.costs.n_trusted:
             return []
+        if self.uncovered:
+            names = ", ".join(sorted(self.uncovered))
+            return [
+                f"nothing was trusted in {n_calls} calls: no error bound covers {names}, which was asked for: "
+                "bound it as well"
+            ]
         bounds = {name: bound for name, bound in self.bounds.items() if name in seen and math.isfinite(bound)}
         return [complain_of_distrust(n_calls, bounds, seen)] if bounds else []
 
