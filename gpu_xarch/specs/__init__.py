@@ -189,7 +189,7 @@ def of_entries(path: Path, name: str, entries: object) -> GpuSpec:
     return replace(
         like if like is not None else next(iter(_own().values())),
         name=name,
-        pattern=str(entries.get("pattern", re.escape(name))),
+        pattern=str(entries.get("pattern", _own()[name].pattern if name in _own() else re.escape(name))),
         compute_capability=capability,
         architecture=str(entries.get("architecture", like.architecture if like is not None else "unknown")),
         source=str(entries.get("source", f"{path}")),

@@ -185,7 +185,7 @@ def describe(frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "runs": len(frame),
         "simulated": int(frame["simulated"].sum()),
-        "files": int(frame["file"].nunique()),
+        "files": len({file for files in frame["file"].unique() for file in str(files).split(";")}),
         "devices": devices,
         "tools": {str(tool): int(n) for tool, n in frame["tool"].value_counts().items()},
         "applications": {

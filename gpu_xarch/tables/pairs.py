@@ -275,7 +275,10 @@ def _snap(
 def _shown(row: pd.Series, name: str) -> Any:
     if name == "kernel_base":
         return base_name(str(row["kernel"]))
-    value = _text(row[name])
+    return _whole(_text(row[name]))
+
+
+def _whole(value: Hashable) -> Hashable:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -287,7 +290,7 @@ def _unmatched(
     on: Sequence[str],
     device: str,
 ) -> list[dict[str, Any]]:
-    there = set(others)
+    there = dict.fromkeys(others)
     prefixes = [{key[: depth + 1] for key in there} for depth in range(len(on))]
     known: list[dict[tuple[Hashable, ...], Hashable]] = [{} for _ in on]
     for key in there:
@@ -303,9 +306,12 @@ def _unmatched(
         if name in ("application", "kernel", "kernel_base"):
             why = f"no such {name} on {device}"
         else:
-            value = known[depth].get(key[:depth])
-            other = int(value) if isinstance(value, float) and value.is_integer() else value
-            why = f"{name} is {_shown(row, name)!r} here, {other!r} on {device}"
+            here, other = _shown(row, name), _whole(known[depth].get(key[:depth]))
+            if name == "launch" and None in (here, other):
+                words = ("all launches together", "single launches")
+                why = f"{words[here is not None]} here, {words[here is None]} on {device}"
+            else:
+                why = f"{name} is {here!r} here, {other!r} on {device}"
         found.append(
             {"side": side, **{column: _shown(row, column) for column in on}, "why": why}
             | {"example": f"{row['file']}:{row['line']}", "column": name}
