@@ -9,22 +9,26 @@ import numpy as np
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.linear.basis import Basis
-from ase_proxima.surrogates.linear.evidence import Hyperparameters
+from ase_proxima.surrogates.linear.evidence import Hyperparameters, LabelledRows
 from ase_proxima.types import Frame
 
 __all__ = [
     "Labels",
     "Rows",
+    "WeighedRows",
     "expected_hyperparameters",
     "expected_misfit",
     "force_size",
     "labelled_rows",
     "noise_from_forces",
     "read_labels",
+    "together",
 ]
 
 Rows = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Features and labels of each kind."""
+WeighedRows = Mapping[str, tuple[np.ndarray, np.ndarray, float]]
+"""The same, and how many independent rows each of them counts as."""
 
 EXPECTED_MISFIT, MISFIT_SHARE = 0.05, 0.05
 """Expected standard deviation of what the model cannot describe: at most this, eV/Å, and this share of the root mean
@@ -92,6 +96,19 @@ def labelled_rows(
     if labels.virials is not None and rows.strain is not None:
         found["stress"] = (rows.strain / root, labels.virials / root)
     return found
+
+
+def together(frames: Sequence[WeighedRows], block: np.ndarray) -> LabelledRows:
+    """Rows of several frames as one, for features of these blocks."""
+    rows = {}
+    for kind in dict.fromkeys(kind for found in frames for kind in found):
+        parts = [found[kind] for found in frames if kind in found]
+        rows[kind] = (
+            np.concatenate([X for X, _, _ in parts]),
+            np.concatenate([y for _, y, _ in parts]),
+            np.concatenate([np.full(len(y), weight) for _, y, weight in parts]),
+        )
+    return LabelledRows(rows, block)
 
 
 def noise_from_forces(kind: str, forces: float) -> float:
