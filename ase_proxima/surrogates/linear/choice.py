@@ -100,7 +100,7 @@ def _evidence(
     blocks = fitting_blocks(len(species), settings, max_features)
     basis = Basis(species, settings, blocks, [frame.x for frame in frames[-round_.structures :]])
     parts = [
-        {kind: (X, y, 1.0) for kind, (X, y) in labelled_rows(basis, frame, label, base, wanted).items()}
+        labelled_rows(basis, frame, label, base, wanted=wanted)
         for frame, label, wanted in zip(frames, labels, drawn, strict=True)
     ]
     data = together(parts, basis.block)

@@ -24,7 +24,7 @@ from ase_proxima.surrogates.linear.evidence import (
 from ase_proxima.surrogates.linear.kernels import LANES, Lanes
 from ase_proxima.surrogates.linear.labels import (
     Labels,
-    WeighedRows,
+    Rows,
     expected_hyperparameters,
     expected_misfit,
     force_size,
@@ -242,7 +242,7 @@ class BayesianSoap:
         self.properties = KINDS if frames[0].x.pbc.all() else KINDS[:2]
         self._sums, self._frames, self._largest = {}, [], 0.0
         self._hyper = Hyperparameters(np.ones(len(self._basis.block_names) + 1), {})
-        listed: list[WeighedRows] = []
+        listed: list[Rows] = []
         n_rows = 0
         for frame, label in zip(frames, labels, strict=True):
             rows = self._add(frame, label)
@@ -256,15 +256,12 @@ class BayesianSoap:
             start = Hyperparameters(found.prior, noise)
         self._estimate(start, data, MANY_STEPS)
 
-    def _add(self, frame: Frame, labels: Labels) -> WeighedRows:
-        """Add the rows of a frame to the sums; return them with how many independent rows each counts as."""
+    def _add(self, frame: Frame, labels: Labels) -> Rows:
+        """Add the rows of a frame to the sums; return them."""
         assert self._basis is not None  # noqa: S101
         known = [known.x for known in self._frames[-COMPARED:]]
         weight = novelty(frame.x, known, REPEAT_DISTANCE)
-        found = {
-            kind: (X, y, weight if kind == "forces" else 1.0)
-            for kind, (X, y) in labelled_rows(self._basis, frame, labels, self._base).items()
-        }
+        found = labelled_rows(self._basis, frame, labels, self._base, weight=weight)
         for kind, (X, y, count) in found.items():
             sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
             self._sums[kind] = sums.plus(X, y, count)
