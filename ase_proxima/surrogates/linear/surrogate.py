@@ -13,7 +13,7 @@ import numpy as np
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.features import continues
 from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
-from ase_proxima.surrogates.linear.choice import choose_settings
+from ase_proxima.surrogates.linear.choice import CHOICE_AT, choose_settings
 from ase_proxima.surrogates.linear.evidence import (
     Hyperparameters,
     LabelledRows,
@@ -50,8 +50,6 @@ COMPARED = 20
 """Number of latest frames that a new one is compared with."""
 REPEAT_DISTANCE = 0.1
 """Displacement, Å, from which on the forces of two frames count as independent."""
-CHOICE_AT = (1, 2, 4, 8)
-"""Numbers of frames at which the basis is made anew; after that the sums grow in place."""
 SEED = 0
 """Of the draws of the weights."""
 
