@@ -11,7 +11,7 @@ from typing import Any
 from ase_proxima.executor.criteria import Criterion, Watch
 from ase_proxima.types import Prediction, Results, Verdict
 
-__all__ = ["Assessment", "Numbers", "column", "report"]
+__all__ = ["Assessment", "Numbers", "column_names", "report"]
 
 Numbers = Sequence[float | None]
 """One number a criterion; None where the criterion does not apply to the input, NaN where it is unknown."""
@@ -90,24 +90,28 @@ class Assessment:
         ]
         return math.nan if any(map(math.isnan, ratios)) else max(ratios, default=math.nan)
 
-    def columns(self) -> dict[str, Any]:
-        """Everything that the decision rests on, for the row of the call."""
+    def columns(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """Everything that the decision rests on, for the row of the call; `names` are those of `column_names`."""
+        verdicts = self.verdicts
         values = {
             "uncertainty": self.uncertainties,
-            "threshold": [verdict and verdict.threshold for verdict in self.verdicts],
-            "alpha": [verdict and verdict.alpha for verdict in self.verdicts],
+            "threshold": [verdict and verdict.threshold for verdict in verdicts],
+            "alpha": [verdict and verdict.alpha for verdict in verdicts],
         }
         return {
-            column(self.criteria, criterion, what): number
+            what + names[criterion.name]: number
             for what, numbers in values.items()
             for criterion, number in zip(self.criteria, numbers, strict=True)
         }
 
 
-def column(criteria: Sequence[Criterion], watch: Watch, what: str) -> str:
-    """Name of a column: the plain one where the user set one bound, else with the name of the metric."""
+def column_names(criteria: Sequence[Criterion], watches: Sequence[Watch]) -> dict[str, str]:
+    """Ends of the names of columns, by metric: nothing where the user set one bound, else the metric."""
     own = [criterion for criterion in criteria if not criterion.implied]
-    return what if len(own) == 1 and watch is own[0] else f"{what}_{watch.name}"
+    return {
+        watch.name: "" if len(own) == 1 and watch is own[0] else f"_{watch.name}"
+        for watch in (*criteria, *watches)
+    }
 
 
 def report(criteria: Sequence[Criterion], states: Sequence[Any]) -> dict[str, Any]:

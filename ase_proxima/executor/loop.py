@@ -13,7 +13,7 @@ import numpy as np
 
 from ase_proxima.errors import NotWorthwhileWarning
 from ase_proxima.executor.accounts import Accounts
-from ase_proxima.executor.assessment import Assessment, Numbers, column, report
+from ase_proxima.executor.assessment import Assessment, Numbers, column_names, report
 from ase_proxima.executor.blending import (
     Blending,
     BlendState,
@@ -116,6 +116,7 @@ class Executor:
         self.guard = Guard(store.owner) if guard is None else guard
         self.model = Model(surrogate, self.criteria, training, store)
         self._watched = (*self.criteria, *watches)
+        self._columns = column_names(self.criteria, watches)
         self._accounts = Accounts(
             clock, {c.name: c.bound for c in self.criteria}, {w.name: SeenErrors() for w in self._watched}
         )
@@ -235,8 +236,8 @@ class Executor:
             "model_version": self.model.version,
             "n_trained": self.model.n_trained,
             "distance": distance,
-            **seen.columns(),
-            **{column(self.criteria, watch, "error"): errors[watch.name] for watch in self._watched},
+            **seen.columns(self._columns),
+            **{f"error{end}": errors[name] for name, end in self._columns.items()},
             "decision": decision.value,
             "audit_probability": probability,
             **({} if self.blending is None else {"share": blend.share}),
@@ -445,7 +446,7 @@ class Executor:
 
     def _repeat(self, row: Mapping[str, Any]) -> None:
         """Go through a call again that the surrogate answered, by its row."""
-        columns = [row[column(self.criteria, criterion, "uncertainty")] for criterion in self.criteria]
+        columns = [row[f"uncertainty{self._columns[criterion.name]}"] for criterion in self.criteria]
         probability = float(row["audit_probability"])
         self.rng.random()
         self.states = self._observe(

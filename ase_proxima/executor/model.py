@@ -68,7 +68,7 @@ class Model:
     def _came_trained(self) -> bool:
         return never_trains(self.training)
 
-    @property
+    @cached_property
     def _is_managed(self) -> bool:
         return has_manager(self.training)
 

@@ -282,6 +282,8 @@ def _keys() -> Mapping[str, str]:
 
 @lru_cache(maxsize=1024)
 def _match(device: str) -> str | None:
+    if re.search(r"\bMIG\b", device):
+        return None  # a slice has a part of the board's multiprocessors, cache and bandwidth
     bare = _bare(device)
     board = r"(?:[- ](?:PCIE|SXM\d?|\d+GB|DGXS|FHHL))*"
     known = _keys().get(_key(bare))

@@ -113,7 +113,9 @@ def read_runs(path: str | Path, *, decimal: str | None = None) -> Iterator[Run |
     try:
         for number, line in open_lines(Path(path)):
             last = number
-            text = context.without_rank(line.rstrip("\r\n"))
+            text = line.rstrip("\r\n")
+            if context.ranked:
+                text = context.without_rank(text)
             ended = line.endswith("\n")
             if "==" in text and (found := MESSAGE.search(text)):
                 context.read(number, text[found.start() :])

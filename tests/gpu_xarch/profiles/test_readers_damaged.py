@@ -145,7 +145,11 @@ def test_output_of_the_program_put_in_anywhere(
 )
 def test_wrong_encodings(make_profiles: Callable[[Path], Any], encoding: str, cut: int) -> None:
     content, truth = expected(make_profiles(Path()))
-    check(read(content.decode().encode(encoding)[:cut]), truth)
+    encoded = content.decode().encode(encoding)
+    items = read(encoded[:cut])
+    lost = check_true(items, truth)
+    assert is_told(items) or len(lost) < len(truth)
+    assert is_told(items) or not lost or cut < len(encoded)
 
 
 @QUIET
