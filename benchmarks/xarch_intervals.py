@@ -42,7 +42,6 @@ VARIED = {
         "_SHARE",
         "_FOLDS",
         "_NEIGHBOURS",
-        "_WORST",
         "_FLOOR",
         "_NEAREST",
         "_LEAST_DOUBT",
