@@ -36,12 +36,16 @@ __all__ = ["Auto", "Boosting", "offset_of"]
 #: folds of the judge; rows beyond which it and the machine, whose cost grows with the square, look at some alone
 FOLDS, LARGE = 5, 1000
 #: groups that the errors everywhere count for beside those nearby; how near that is, over the usual distance between
-#: groups; error of a rival over the best at which it is left out
+#: groups; error of a rival over the best at which it is left out. With 1 or 3 groups and a reach of 0.7 or 1 the mean
+#: error of IPC on SDK and Rodinia, applications left out, stays within half a percent; on PolyBench, whose programs are
+#: variants of each other, it is 0.048 (1 and 0.7) to 0.063 (3 and 1)
 PRIOR_GROUPS, REACH, SPOILS = 1, 0.7, 1.5
 #: errors of the logarithm that are believed of the members before groups left out are seen, and groups that this counts
 #: for; about those on SDK, Rodinia and three Teslas. A larger error than `MOST_ERROR` says no more than that one
 BELIEVED, BELIEF_GROUPS, MOST_ERROR = (0.2, 0.35, 0.5, 0.2), 3, 1.0
-#: share of the data sheets' ratio in the logarithm, the mechanism's the rest, on a GPU without training rows
+#: share of the data sheets' ratio in the logarithm, the mechanism's the rest, on a GPU without training rows: with 0,
+#: 0.1, 0.2 and 0.3 the median error of IPC on a K20, K40 or P100 never seen is 14.2, 14.9, 16.2 and 18.4 %, that of the
+#: throughput 33.6, 33.1, 30.7 and 28.3 %, and the mean error of IPC 0.193, 0.185, 0.179 and 0.174
 STRANGE = 0.15
 #: largest correction, a factor of e squared; tube and kernel width of the machine; neighbours of a distance
 MOST_LEFT, TUBE, GAMMA, NEIGHBOURS = 2.0, 0.05, 0.01, 3
