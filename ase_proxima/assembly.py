@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ase import Atoms
 
-from ase_proxima import surrogates, uncertainty
+from ase_proxima import surrogates
+from ase_proxima import uncertainty as ranking
 from ase_proxima.errors import InputError
 from ase_proxima.executor import Criterion, Watch
 from ase_proxima.executor.options import Options, make_controller
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, PartTarget, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.metrics import METRIC_PROPERTIES, find_metric
+from ase_proxima.protocols import Controller, ErrorMetric, PartTarget, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.surrogates.none import NoSurrogate, NoUncertainty
-from ase_proxima.training import BackgroundTraining, make_training_policy, refuse_in_place
-from ase_proxima.types.identity import fingerprint
+from ase_proxima.training import GrowthTraining, has_manager, make_training_policy, refuse_in_place
 
-__all__ = ["Parts", "assemble"]
+__all__ = ["Parts", "assemble", "assemble_for_function"]
 
 SMALL_MOLECULE = 8
 """Atoms up to which `gradient_gp` serves alone: a call costs it 0.3 ms, and few target calls are left to spare."""
@@ -36,6 +39,10 @@ IMPLIED_STRESS = 1.0 / 20.0
 
 USUAL_METRICS = {"energy": "energy_per_atom", "forces": "force_max", "stress": "stress"}
 """Metrics by which errors of properties are counted that no bound covers."""
+
+
+OF_FUNCTIONS = ("auto", "distance", "posterior")
+"""Names of uncertainties for functions."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,11 @@ class Parts:
 def assemble(
     options: Options,
     atoms: Atoms,
+    *,
     prior: surrogates.PriorMean | None = None,
-    local: tuple[PartTarget, Callable[[], float]] | None = None,
+    target: Any = None,
+    threshold: Callable[[], Any] = lambda: math.nan,
+    on_disk: bool = False,
 ) -> Parts:
     """Choose and make the parts for structures like `atoms`.
 
@@ -73,32 +83,46 @@ def assemble(
         The first structure.
     prior : callable, optional
         `prior(atoms) -> results`: the mean that the surrogate corrects.
-    local : PartTarget and callable, optional
-        What computes the forces on the few atoms of which the surrogate is unsure, and the threshold of a force's
-        deviation at present.
+    target
+        Where it is a `PartTarget`, it is asked for the few atoms of which the surrogate is unsure.
+    threshold : callable
+        Threshold of the uncertainty at present, by metric where there are several bounds.
+    on_disk : bool
+        Whether a manager could read the frames.
+
+    Raises
+    ------
+    InputError
+        If parts do not go together.
     """
     if options.controller == "baseline":
         options = replace(options, surrogate=NoSurrogate(), uncertainty=NoUncertainty(), training="lazy")
-        prior = None
+        prior = target = None
     forces_bounded = any(_ranked_by_forces(metric, options.properties) for metric in options.bounds)
     surrogate = _make_surrogate(options.surrogate, atoms, forces_bounded)
     training = make_training_policy(options.training)
-    if isinstance(training, BackgroundTraining):
+    if has_manager(training):
         refuse_in_place(surrogate)
         if prior is not None:
             raise InputError(
                 'training="background" does not know the prior: leave one of them out, or give a surrogate that '
                 "holds the prior itself"
             )
-        if local is not None:
+        if isinstance(target, PartTarget):
             raise InputError(
                 'training="background" goes with targets that compute whole structures: leave it out, or leave the '
                 "target on part of the atoms out"
             )
+        if not on_disk:
+            raise InputError(
+                'training="background" needs a run_dir, from which the manager reads the frames: name one'
+            )
+        getattr(surrogate, "get_ready", lambda: None)()
     if prior is not None:
-        surrogate = surrogates.WithPrior(surrogate, prior, identify=fingerprint)
-    if local is not None:
-        surrogate = surrogates.WithLocalTarget(surrogate, local[0], threshold=local[1], identify=fingerprint)
+        surrogate = surrogates.WithPrior(surrogate, prior)
+    if isinstance(target, PartTarget):
+        limit = _force_threshold(options, threshold)
+        surrogate = surrogates.WithLocalTarget(surrogate, target, threshold=limit)
     properties = tuple(name for name in options.properties if name in surrogate.properties)
     make = _Maker(options, surrogate, properties)
     criteria = [make.criterion(metric, bound) for metric, bound in options.bounds.items()]
@@ -119,6 +143,23 @@ def assemble(
         if name in properties and name not in covered and metric not in {c.name for c in criteria}
     ]
     return Parts(surrogate, tuple(criteria), tuple(watches), training)
+
+
+def _force_threshold(options: Options, threshold: Callable[[], Any]) -> Callable[[], float]:
+    """Threshold of a force's deviation, the smallest where several bounds are on forces."""
+    names = [find_metric(metric)[0] for metric in options.bounds]
+    forces = [name for name in names if METRIC_PROPERTIES.get(name) == "forces"]
+    if not forces:
+        raise InputError(
+            "a target on part of the atoms computes forces, and no error bound is on forces: bound them, such as "
+            'error_bound={"force_max": 0.05}, or use the target as a whole'
+        )
+
+    def limit() -> float:
+        found = threshold()
+        return found if isinstance(found, float) else min(found[name] for name in forces)
+
+    return limit
 
 
 def implied_bounds(options: Options) -> dict[str, float]:
@@ -175,9 +216,9 @@ class _Maker:
         if chosen == "auto":
             chosen = self.usual
         if chosen == "ensemble":
-            return uncertainty.EnsembleUncertainty(metric)
+            return ranking.EnsembleUncertainty(metric)
         if chosen == "coulomb":
-            self.distance = self.distance or uncertainty.CoulombDistance()
+            self.distance = self.distance or ranking.CoulombDistance()
             return self.distance
         if METRIC_PROPERTIES.get(metric) == "forces" and getattr(self.surrogate, "force_std", True) is False:
             name = type(self.surrogate).__name__
@@ -185,7 +226,7 @@ class _Maker:
                 f"{metric} is ranked by deviations of the forces, which this {name} does not predict: "
                 f"make it with {name}(force_std=True)"
             )
-        return uncertainty.PosteriorUncertainty(metric)
+        return ranking.PosteriorUncertainty(metric)
 
 
 def _ranked_by_forces(metric: str | ErrorMetric, properties: Sequence[str]) -> bool:
@@ -224,3 +265,67 @@ def _suited(atoms: Atoms) -> tuple[str, ...]:
     if len(atoms) <= SMALL_MOLECULE:
         return ("gradient_gp",)
     return ("bayesian_soap", "joint_gp", "gradient_gp")[: 3 if len(atoms) <= GRADIENT_GP_ATOMS else 2]
+
+
+def assemble_for_function(
+    *, surrogate: Any, uncertainty: str | Uncertainty, training: str | int | TrainingPolicy, **options: Any
+) -> tuple[Options, Parts]:
+    """Choose and make the parts for a function of numbers, from the arguments of `proxima`.
+
+    Raises
+    ------
+    InputError
+        If an argument is wrong, or would leave the surrogate untrained.
+    """
+    model = _regressor_surrogate(surrogate)
+    measure = _function_uncertainty(uncertainty, model)
+    if training == "lazy" and not model.incremental:
+        training = GrowthTraining()
+    chosen = Options(
+        properties=("value",), surrogate=model, uncertainty=measure, training=training, **options
+    )
+    if chosen.came_trained:
+        _check_trained(surrogate, measure, uncertainty)
+    ((metric, bound),) = chosen.bounds.items()
+    prior_ratio = getattr(measure, "prior_ratio", None)
+    rule = make_controller(chosen.controller, bound, chosen.bound_over, chosen.audit_rate, prior_ratio)
+    criterion = Criterion(*find_metric(metric), measure, rule, bound)
+    return chosen, Parts(model, (criterion,), (), make_training_policy(chosen.training))
+
+
+def _regressor_surrogate(surrogate: Any) -> Surrogate:
+    if isinstance(surrogate, Surrogate) and not inspect.isclass(surrogate):
+        return surrogate
+    if isinstance(surrogate, str):
+        raise InputError(f"surrogate must be a scikit-learn regressor or a Surrogate, got {surrogate!r}")
+    regressor = surrogates.default_regressor() if surrogate is None else surrogate
+    return surrogates.SklearnSurrogate(regressor)
+
+
+def _check_trained(surrogate: Any, measure: Uncertainty, uncertainty: str | Uncertainty) -> None:
+    """Raise where a surrogate or an uncertainty that was made here would stay untrained."""
+    if not isinstance(surrogate, Surrogate):
+        raise InputError(
+            'training="never" uses a surrogate as it came, and a regressor is cloned untrained: pass a fitted '
+            'SklearnSurrogate, or use training="lazy"'
+        )
+    if measure is not uncertainty and not hasattr(measure, "prior_ratio"):
+        raise InputError(
+            'the distance is one to inputs that were trained on, of which there are none with training="never": '
+            'use uncertainty="posterior", or pass a fitted InputDistance'
+        )
+
+
+def _function_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate) -> Uncertainty:
+    if not isinstance(uncertainty, str):
+        return uncertainty
+    if uncertainty not in OF_FUNCTIONS:
+        raise InputError(
+            f"unknown uncertainty {uncertainty!r}: use one of {', '.join(OF_FUNCTIONS)}, or an object"
+        )
+    gives_std = getattr(surrogate, "gives_std", None)
+    if uncertainty == "posterior" and gives_std is False:
+        raise InputError('this regressor gives no standard deviation: use uncertainty="distance"')
+    if uncertainty == "posterior" or (uncertainty == "auto" and gives_std):
+        return ranking.PosteriorUncertainty("value")
+    return ranking.InputDistance()

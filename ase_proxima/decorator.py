@@ -10,23 +10,18 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_proxima import surrogates
-from ase_proxima import uncertainty as uncertainties
+from ase_proxima.assembly import Parts, assemble_for_function
 from ase_proxima.errors import InputError
-from ase_proxima.executor import Criterion, Executor
-from ase_proxima.executor.options import Options, make_controller
-from ase_proxima.metrics import ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.executor import Executor
+from ase_proxima.executor.options import Options
+from ase_proxima.protocols import Controller, ErrorMetric, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.memory_store import MemoryStore
-from ase_proxima.training import GrowthTraining, make_training_policy
 from ase_proxima.types import Decision, Frame, Results, Stats
-from ase_proxima.types.identity import fingerprint
 
 __all__ = ["ProximaFunction", "proxima"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-UNCERTAINTIES = ("auto", "distance", "posterior")
 
 
 def proxima(
@@ -91,25 +86,19 @@ def proxima(
             raise InputError(f"proxima wraps a function, got {type(function).__name__}")
         if isinstance(error_bound, Mapping):
             raise InputError("error_bound of a function must be one number, got a mapping")
-        model = _make_surrogate(surrogate)
-        measure = _make_uncertainty(uncertainty, model)
-        afresh = training == "lazy" and not model.incremental
-        options = Options(
+        options, parts = assemble_for_function(
             error_bound=error_bound,
             error_metric=error_metric,
-            properties=("value",),
             bound_over=bound_over,
-            surrogate=model,
-            uncertainty=measure,
+            surrogate=surrogate,
+            uncertainty=uncertainty,
             controller=controller,
-            training=GrowthTraining() if afresh else training,
+            training=training,
             audit_rate=audit_rate,
             seed=seed,
             when_not_worthwhile=when_not_worthwhile,
         )
-        if options.came_trained:
-            _check_trained(surrogate, measure, uncertainty)
-        return ProximaFunction(function, model, measure, options)
+        return ProximaFunction(function, options, parts)
 
     return decorate
 
@@ -126,13 +115,7 @@ class ProximaFunction(Generic[P, R]):
         The function itself.
     """
 
-    def __init__(
-        self,
-        function: Callable[P, R],
-        surrogate: Surrogate,
-        uncertainty: Uncertainty,
-        options: Options,
-    ) -> None:
+    def __init__(self, function: Callable[P, R], options: Options, parts: Parts) -> None:
         functools.update_wrapper(self, function)
         self.target = function
         self._name = getattr(function, "__name__", type(function).__name__)
@@ -141,22 +124,12 @@ class ProximaFunction(Generic[P, R]):
         self._shape: tuple[int, ...] | None = None
         self._asked: dict[bytes, inspect.BoundArguments] = {}
         self._store = MemoryStore()
-        name, metric = find_metric(options.error_metric)
-        ((_, bound),) = options.bounds.items()
-        rule = make_controller(
-            options.controller,
-            bound,
-            options.bound_over,
-            options.audit_rate,
-            getattr(uncertainty, "prior_ratio", None),
-        )
         self._executor = Executor(
             self._run_target,
-            surrogate,
-            [Criterion(name, metric, uncertainty, rule, bound)],
-            make_training_policy(options.training),
+            parts.surrogate,
+            parts.criteria,
+            parts.training,
             store=self._store,
-            identify=fingerprint,
             seed=options.seed,
             when_not_worthwhile=options.when_not_worthwhile,
         )
@@ -182,7 +155,7 @@ class ProximaFunction(Generic[P, R]):
         x = self._flatten(bound)
         with self._executor.guard.call():
             self._asked = {x.tobytes(): bound}
-            value = self._executor.answer(x)["value"]
+            value = self._executor(x)["value"]
         return value.copy() if isinstance(value, np.ndarray) else value  # type: ignore[return-value]
 
     def __get__(self, instance: Any, owner: type) -> ProximaFunction[P, R]:
@@ -268,41 +241,3 @@ class ProximaFunction(Generic[P, R]):
     def surrogate(self) -> Surrogate:
         """The surrogate in use."""
         return self._executor.surrogate
-
-
-def _make_surrogate(surrogate: Any) -> Surrogate:
-    if isinstance(surrogate, Surrogate) and not inspect.isclass(surrogate):
-        return surrogate
-    if isinstance(surrogate, str):
-        raise InputError(f"surrogate must be a scikit-learn regressor or a Surrogate, got {surrogate!r}")
-    regressor = surrogates.default_regressor() if surrogate is None else surrogate
-    return surrogates.SklearnSurrogate(regressor)
-
-
-def _check_trained(surrogate: Any, measure: Uncertainty, uncertainty: str | Uncertainty) -> None:
-    """Raise where a surrogate or an uncertainty that was made here would stay untrained."""
-    if not isinstance(surrogate, Surrogate):
-        raise InputError(
-            'training="never" uses a surrogate as it came, and a regressor is cloned untrained: pass a fitted '
-            'SklearnSurrogate, or use training="lazy"'
-        )
-    if measure is not uncertainty and not hasattr(measure, "prior_ratio"):
-        raise InputError(
-            'the distance is one to inputs that were trained on, of which there are none with training="never": '
-            'use uncertainty="posterior", or pass a fitted InputDistance'
-        )
-
-
-def _make_uncertainty(uncertainty: str | Uncertainty, surrogate: Surrogate) -> Uncertainty:
-    if not isinstance(uncertainty, str):
-        return uncertainty
-    if uncertainty not in UNCERTAINTIES:
-        raise InputError(
-            f"unknown uncertainty {uncertainty!r}: use one of {', '.join(UNCERTAINTIES)}, or an object"
-        )
-    gives_std = getattr(surrogate, "gives_std", None)
-    if uncertainty == "posterior" and gives_std is False:
-        raise InputError('this regressor gives no standard deviation: use uncertainty="distance"')
-    if uncertainty == "posterior" or (uncertainty == "auto" and gives_std):
-        return uncertainties.PosteriorUncertainty("value")
-    return uncertainties.InputDistance()

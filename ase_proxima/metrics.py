@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ase_proxima.errors import InputError
+from ase_proxima.protocols import ErrorMetric
 from ase_proxima.types import Results
 
 __all__ = [
     "METRIC_PROPERTIES",
     "METRIC_UNITS",
-    "ErrorMetric",
     "find_metric",
     "measure_error",
 ]
-
-ErrorMetric = Callable[[Results, Results], float]
 
 METRIC_PROPERTIES: Mapping[str, str] = {
     "energy": "energy",

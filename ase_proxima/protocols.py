@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from ase_proxima.types import Frame, Observation, Prediction, Results, Verdict
 
-__all__ = ["Controller", "FrameStore", "PartTarget", "Surrogate", "TrainingPolicy", "Uncertainty"]
+__all__ = [
+    "Controller",
+    "ErrorMetric",
+    "FrameStore",
+    "PartTarget",
+    "Surrogate",
+    "TrainingPolicy",
+    "Uncertainty",
+]
+
+ErrorMetric = Callable[[Results, Results], float]
+"""`metric(target_results, surrogate_results)`, the distance between what the two give at one input."""
 
 
 @runtime_checkable
@@ -121,6 +132,8 @@ class TrainingPolicy(Protocol):
     before_answer
         True if the surrogate is brought up to date before it answers, so that stored frames count as known
         to it already.
+    by_manager
+        True, where there is such an attribute, if a manager trains beside the simulation, whose versions are taken.
     """
 
     @property

@@ -12,6 +12,7 @@ __all__ = [
     "EveryTraining",
     "LazyTraining",
     "NeverTraining",
+    "has_manager",
     "make_training_policy",
     "never_trains",
     "refuse_in_place",
@@ -113,10 +114,16 @@ class BackgroundTraining:
     """
 
     before_answer: bool = False
+    by_manager: bool = True
 
     def due(self, *, n_frames: int, n_trained: int, trusted: bool) -> bool:  # noqa: ARG002
         """Return False."""
         return False
+
+
+def has_manager(policy: TrainingPolicy) -> bool:
+    """Whether a manager trains beside the simulation."""
+    return bool(getattr(policy, "by_manager", False))
 
 
 def never_trains(policy: TrainingPolicy) -> bool:
@@ -127,7 +134,7 @@ def never_trains(policy: TrainingPolicy) -> bool:
     >>> never_trains(NeverTraining()), never_trains(EveryTraining(50)), never_trains(LazyTraining())
     (True, False, False)
     """
-    if isinstance(policy, BackgroundTraining):
+    if has_manager(policy):
         return False
     return not any(
         policy.due(n_frames=n_frames, n_trained=0, trusted=True)

@@ -3,7 +3,7 @@
     python benchmarks/interrupts.py [--every 13] [--phase calls] [--out benchmarks/results/interrupts.csv]
 
 A run of 8 calls on a target known in closed form, in a run directory. At every 13th line that is run of `executor/`,
-of `runs/` and of `calculator.py`, a KeyboardInterrupt is raised: while the calculator is made, in its calls, and while
+of `runs/` and of `calculator/`, a KeyboardInterrupt is raised: while the calculator is made, in its calls, and while
 it is resumed. What was interrupted is then made again, the calls with the same object, and all after it. Each
 interrupt is one row: where it came, and what became of the run:
 
@@ -39,7 +39,7 @@ from ase_proxima.testing import HarmonicWells, NearestFrame, random_walk
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(ase_proxima.__file__).parent
-ROOMS = ("executor", "runs", "calculator.py")
+ROOMS = ("executor", "runs", "calculator")
 """Where interrupts come."""
 N_CALLS, N_AFTER, N_OTHER = 8, 3, 3
 """Calls of the interrupted run, of the resume after it, and of the other walker before it."""

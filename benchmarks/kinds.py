@@ -1,8 +1,8 @@
 """Whole runs of kinds of systems that no setting was chosen on, with every default: was the bound held, what was saved.
 
-As `general.py`, on a metal with a body-centred lattice, a glass former, a hexagonal crystal of Lennard-Jones atoms, a
-molten salt, quartz, graphene, a slab with a molecule, a crystal of molecules, a cation, a radical, an organometallic
-molecule, a sugar and a long chain.
+As `general.py`, on metals and an alloy with a body-centred lattice, a glass former, a hexagonal crystal of
+Lennard-Jones atoms, a molten salt and a molten alloy, quartz, diamond, sheets and tubes, a slab with a molecule, a
+crystal of molecules, a cation, a radical, an organometallic molecule, a sugar, a long chain and small molecules.
 
     python benchmarks/kinds.py --run "molten NaCl" --run ferrocene
 
@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc111, graphene, molecule
+from ase.build import add_adsorbate, bulk, fcc111, graphene, molecule, nanotube
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from ase.cluster import Decahedron
 from ase.constraints import FixAtoms
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
+from embedded_atoms import EmbeddedAtoms
 from general import Run, command
 from surrogates import NACL, Ions, System, manybody, stored, xtb
 
@@ -94,6 +96,13 @@ def glass() -> Atoms:
     return atoms
 
 
+def body_centred_alloy() -> Atoms:
+    """Return 54 atoms of Mo, Ta, W and Fe at random places."""
+    atoms = bulk("W", cubic=True, a=3.21) * 3
+    atoms.symbols = [("Mo", "Ta", "W", "Fe")[n % 4] for n in np.random.default_rng(0).permutation(len(atoms))]
+    return atoms
+
+
 def slab_with_carbon_monoxide() -> Atoms:
     """Return Pt(111), its lowest layer held, with CO on top of an atom."""
     slab = fcc111("Pt", (3, 3, 3), vacuum=8.0)
@@ -118,6 +127,32 @@ def sheet() -> Atoms:
     return graphene(size=(4, 4, 1), vacuum=10.0)
 
 
+def tube(n: int) -> Callable[[], Atoms]:
+    """Return a maker of two cells of the zigzag carbon tube (n, 0): 6 is metallic, 8 is not."""
+    return lambda: nanotube(n, 0, length=2, vacuum=8.0)
+
+
+def boron_nitride() -> Atoms:
+    """Return a sheet of 32 atoms."""
+    atoms = graphene(size=(4, 4, 1), a=2.5, vacuum=8.0)
+    atoms.symbols = ["B", "N"] * 16
+    return atoms
+
+
+def liquid_silver_gold() -> Atoms:
+    """Return 108 atoms in turn, at the density of the liquid, still on their lattice."""
+    atoms = bulk("Ag", cubic=True, a=4.25) * 3
+    atoms.symbols = ["Ag", "Au"] * 54
+    return atoms
+
+
+def benzene_dimer() -> Atoms:
+    """Return two parallel molecules 3.8 Å apart."""
+    lower, upper = molecule("C6H6"), molecule("C6H6")
+    upper.translate((0.0, 0.0, 3.8))
+    return lower + upper
+
+
 def gfn(method: str, **options: Any) -> Callable[[], Calculator]:
     """Return a maker of tblite's calculator."""
 
@@ -131,6 +166,8 @@ def gfn(method: str, **options: Any) -> Callable[[], Calculator]:
 
 SYSTEMS = {
     "W54": System(lambda: bulk("W", cubic=True, a=3.1652) * 3, FinnisSinclair, 1500.0, 2.0, checked=True),
+    "Fe54": System(lambda: bulk("Fe", cubic=True) * 3, EmbeddedAtoms, 1000.0, 2.0, checked=True),
+    "Mo-Ta-W-Fe": System(body_centred_alloy, EmbeddedAtoms, 1000.0, 2.0, checked=True),
     "glass former": System(glass, glass_former, 800.0, 2.0, checked=True),
     "hcp Lennard-Jones": System(
         lambda: bulk("Mg") * (4, 4, 2),
@@ -162,12 +199,23 @@ SYSTEMS = {
     "ferrocene": System(stored("ferrocene"), xtb, 300.0, 0.5, checked=True),
     "glucose": System(stored("glucose"), xtb, 300.0, 0.5, checked=True),
     "eicosane": System(stored("eicosane"), xtb, 300.0, 0.5, checked=True),
+    "carbon tube (6, 0)": System(tube(6), gfn("GFN1-xTB"), 500.0, 1.0, checked=True),
+    "carbon tube (8, 0)": System(tube(8), gfn("GFN1-xTB"), 500.0, 1.0, checked=True),
+    "BN sheet": System(boron_nitride, gfn("GFN1-xTB"), 500.0, 1.0, checked=True),
+    "diamond": System(lambda: bulk("C", cubic=True) * 2, gfn("GFN1-xTB"), 800.0, 1.0, checked=True),
+    "liquid Ag-Au": System(liquid_silver_gold, EMT, 2000.0, 2.0, checked=True),
+    "Ni decahedron": System(lambda: Decahedron("Ni", 3, 2, 0), EMT, 700.0, 4.0, checked=True),
+    "benzene dimer": System(benzene_dimer, xtb, 300.0, 0.5, checked=True),
+    "nitromethane": System(lambda: molecule("CH3NO2"), xtb, 400.0, 0.5, checked=True),
+    "isobutene": System(lambda: molecule("isobutene"), xtb, 500.0, 0.5, checked=True),
 }
 
 RUNS = {
     name: Run(name, "force_max", bound, n_steps)
     for name, bound, n_steps in (
         ("W54", 0.1, 300),
+        ("Fe54", 0.1, 300),
+        ("Mo-Ta-W-Fe", 0.1, 300),
         ("glass former", 0.1, 300),
         ("hcp Lennard-Jones", 0.05, 300),
         ("molten NaCl", 0.1, 300),
@@ -180,6 +228,15 @@ RUNS = {
         ("ferrocene", 0.1, 300),
         ("glucose", 0.1, 300),
         ("eicosane", 0.1, 200),
+        ("carbon tube (6, 0)", 0.2, 100),
+        ("carbon tube (8, 0)", 0.2, 100),
+        ("BN sheet", 0.2, 100),
+        ("diamond", 0.2, 100),
+        ("liquid Ag-Au", 0.1, 300),
+        ("Ni decahedron", 0.05, 300),
+        ("benzene dimer", 0.1, 300),
+        ("nitromethane", 0.1, 300),
+        ("isobutene", 0.05, 400),
     )
 }
 

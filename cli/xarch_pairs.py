@@ -114,11 +114,7 @@ def pair(
         if pairing.ambiguous:
             click.echo("repeated runs can be joined with --repeats mean, median or first")
     if not len(pairing.pairs):
-        hint = ""
-        if any(name.endswith(": input") for name in reasons):
-            rest = ",".join(name for name in columns if name != "input")
-            hint = f": many differ in the input alone; --on {rest} leaves it out"
-        raise InputError(f"no pairs{hint}")
+        raise InputError(f"no pairs{pairing.hint()}")
 
 
 def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:

@@ -88,7 +88,7 @@ def gpus(name: str | None, add: Path | None, as_json: bool) -> None:
             ("multiprocessors", f"{spec.sms}, each {spec.fp32_lanes} FP32 and {spec.fp64_lanes} FP64 lanes"),
             ("clock", f"{spec.base_hz / 1e6:g} to {spec.boost_hz / 1e6:g} MHz"),
             ("bandwidth", f"{spec.bandwidth / 1e9:g}e9 bytes/s"),
-            ("memory", f"{spec.memory >> 30} GiB, L2 {spec.l2 >> 10} KiB"),
+            ("memory", f"{number(spec.memory / 2**30)} GiB, L2 {spec.l2 / 2**10:g} KiB"),
             ("L1 and shared", f"{spec.l1 >> 10} KiB, shared at most {spec.shared >> 10} KiB"),
             ("limits of an SM", f"{spec.warps} warps, {spec.blocks} blocks, {spec.registers} registers"),
             ("issue width", f"{spec.issue_width} warp instructions a cycle"),
@@ -100,7 +100,8 @@ def gpus(name: str | None, add: Path | None, as_json: bool) -> None:
         rows = [
             (
                 *(spec.name, spec.architecture, spec.compute_capability, spec.sms),
-                *(f"{spec.boost_hz / 1e6:g}", f"{spec.bandwidth / 1e9:g}", spec.memory >> 30, spec.l2 >> 10),
+                *(f"{spec.boost_hz / 1e6:g}", f"{spec.bandwidth / 1e9:g}"),
+                *(number(spec.memory / 2**30), f"{spec.l2 / 2**10:g}"),
                 number(spec.peak_fp32 / 1e12),
             )
             for spec in chosen

@@ -68,6 +68,10 @@ _PREFIX = {
     "G": 1e9,
     "T": 1e12,
     "P": 1e15,
+    "Ki": _KIB,
+    "Mi": _KIB**2,
+    "Gi": _KIB**3,
+    "Ti": _KIB**4,
 }
 _BASE = {
     "byte": (1.0, "bytes"),
@@ -146,11 +150,22 @@ def parse_nvprof(text: str) -> tuple[float, str]:
             kind == "fraction"
         ):  # the double nearest to 0.99844129 for 99.844129 %, which a division would miss
             return (float(f"{match[1]}e-2") if "e" not in match[1].lower() else value / 100.0), kind
-        return value * factor, kind
+        return _scaled(value, factor), kind
     level = _LEVEL.fullmatch(text)
     if level and int(level[2]) in _LEVELS[level[1]]:
         return float(level[2]), "level"
     raise ValueError(f"not a value that nvprof prints: {text[:40]!r}")
+
+
+def _scaled(value: float, factor: float) -> float:
+    """Return a product that is the double nearest to it where the factor is a negative power of ten.
+
+    Examples
+    --------
+    >>> 100.0 * 1e-9, _scaled(100.0, 1e-9)
+    (1.0000000000000001e-07, 1e-07)
+    """
+    return value / round(1.0 / factor) if factor < 1.0 else value * factor
 
 
 def unit_factor(unit: str) -> tuple[float, str]:
@@ -181,7 +196,7 @@ def unit_factor(unit: str) -> tuple[float, str]:
     below, below_kind = _one(bottom)
     if below_kind == "s":
         kind = "bytes/s" if kind == "bytes" else "1/s"
-        return factor / below, kind
+        return factor * round(1.0 / below) if below < 1.0 else factor / below, kind
     if below_kind == "bytes":
         return factor / below, "plain"
     return factor / below, kind
@@ -228,7 +243,7 @@ def parse_ncu(text: str, unit: str, decimal: str = ".") -> tuple[float, str]:
         raise ValueError(f"not a number: {text[:40]!r}")
     value = float(bare.replace(",", "") if decimal == "." else bare.replace(".", "").replace(",", "."))
     factor, kind = unit_factor(unit)
-    value = value / 100.0 if kind == "fraction" else value * factor
+    value = value / 100.0 if kind == "fraction" else _scaled(value, factor)
     if value - value != 0.0:
         raise ValueError(f"not a finite number: {text[:40]!r}")
     return value, kind

@@ -47,7 +47,7 @@ MODULES = {
     "ase_proxima/controllers/fixed.py": f"{TESTS}/test_fixed.py",
     "ase_proxima/controllers/baseline.py": f"{TESTS}/test_fixed.py",
     "ase_proxima/metrics.py": "tests/test_metrics.py",
-    "ase_proxima/costs.py": "tests/test_cost_model.py",
+    "ase_proxima/executor/costs.py": "tests/test_cost_model.py",
     "ase_proxima/apps/statistics.py": "tests/apps/test_statistics.py",
     "gpu_xarch/units.py": "tests/gpu_xarch/test_units.py",
     "gpu_xarch/learning/splits.py": "tests/gpu_xarch/learning/test_splits.py",

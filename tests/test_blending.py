@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ase_proxima import Decision, InputError, ProximaCalculator
-from ase_proxima.executor.blending import Blending, BlendState, largest_ratio, mix, retrained, settle
+from ase_proxima.executor.assessment import Assessment
+from ase_proxima.executor.blending import Blending, BlendState, mix, retrained, settle
 from ase_proxima.runs.append_log import read_steps
 from ase_proxima.surrogates.committee import Committee
 from ase_proxima.testing import HarmonicWells
@@ -104,9 +105,14 @@ def test_mixed_results_are_linear_in_the_share():
 
 
 def test_the_ratio_is_that_of_the_criterion_closest_to_its_threshold():
-    assert largest_ratio([0.1, 0.1], [Verdict(True, 0.0, 0.2), Verdict(True, 0.0, 0.4)]) == 0.5
-    assert largest_ratio([0.1], [Verdict(False, 1.0, 0.0)]) == math.inf
-    assert math.isnan(largest_ratio([math.nan, 9.0], [Verdict(False, 1.0, 0.1)] * 2))
+    def ratio(*uncertainties_and_thresholds):
+        uncertainties, thresholds = zip(*uncertainties_and_thresholds, strict=True)
+        verdicts = [Verdict(False, 1.0, threshold) for threshold in thresholds]
+        return Assessment([None] * len(verdicts), None, uncertainties, verdicts).ratio
+
+    assert ratio((0.1, 0.2), (0.1, 0.4)) == 0.5
+    assert ratio((0.1, 0.0)) == math.inf
+    assert math.isnan(ratio((math.nan, 0.1), (9.0, 0.1)))
 
 
 @pytest.mark.parametrize("value", [0, -3, 2.5, True, "10"])

@@ -1,5 +1,6 @@
 """Behaviour of ProximaCalculator as an ASE calculator."""
 
+import json
 import threading
 
 import numpy as np
@@ -372,3 +373,20 @@ def test_a_molecule_whose_cell_has_no_volume_may_change_it():
         water.cell[0, 0] = length
         assert calc.get_property("energy", water) == EMT().get_potential_energy(water)
         water.positions[0, 0] += 0.1
+
+
+def test_a_version_that_was_trained_to_foresee_is_in_the_checkpoint(tmp_path):
+    atoms = molecule("H2O")
+    atoms.calc = ProximaCalculator(HarmonicWells(atoms.positions), error_bound=0.05, run_dir=tmp_path / "run")
+    for _ in range(3):
+        atoms.rattle(0.01, seed=len(atoms.calc.frames))
+        with atoms.calc.target_only():
+            atoms.get_forces()
+    before = atoms.calc.stats.model_version
+    atoms.rattle(0.01, seed=7)
+    atoms.calc.foresee(atoms)
+    version = atoms.calc.stats.model_version
+    assert version == before + 1
+    atoms.calc.close()
+    saved = json.loads((tmp_path / "run" / "state.json").read_text())["run"]
+    assert (saved["counts"]["model_version"], saved["counts"]["n_calls"]) == (version, 3)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ase_proxima.costs import (
+from ase_proxima.executor.costs import (
     Costs,
     _complain,
     add_call,

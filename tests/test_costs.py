@@ -3,7 +3,6 @@
 import math
 import time
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from ase_proxima import Decision, InputError, NotWorthwhileWarning, ProximaCalcu
 from ase_proxima.apps.monte_carlo_run import RunSettings
 from ase_proxima.apps.monte_carlo_run import run as run_monte_carlo
 from ase_proxima.controllers.fixed import FixedController
-from ase_proxima.costs import Costs, add_call, is_worthwhile, long_run_speedup, present_speedup
 from ase_proxima.executor import Criterion, Executor
+from ase_proxima.executor.costs import Costs, add_call, is_worthwhile, long_run_speedup, present_speedup
 from ase_proxima.metrics import find_metric
 from ase_proxima.reports.report import report_rows, report_run
 from ase_proxima.runs.memory_store import MemoryStore
@@ -142,7 +141,7 @@ class Slow(NearestFrame):
         return super().predict(x)
 
 
-def make(when, target_s, store=None):
+def make(when, target_s, store=None, threshold=0.02, bound=math.nan):
     clock = Clock()
 
     def target(x):
@@ -154,10 +153,9 @@ def make(when, target_s, store=None):
     return Executor(
         target,
         surrogate,
-        [Criterion("value", metric, surrogate, FixedController(0.02))],
+        [Criterion("value", metric, surrogate, FixedController(threshold), bound)],
         LazyTraining(),
         store=store or RowStore(),
-        identify=lambda x: x.tobytes().hex(),
         seed=1,
         when_not_worthwhile=when,
         clock=clock,
@@ -217,10 +215,7 @@ def test_a_resumed_run_does_not_warn_again():
 
 def distrust(when, bound):
     """An executor that trusts nothing, with a target too slow for any other complaint."""
-    run = make(when, 10.0)
-    (criterion,) = run.criteria
-    run.criteria = (replace(criterion, controller=FixedController(0.0), bound=bound),)
-    return run
+    return make(when, 10.0, threshold=0.0, bound=bound)
 
 
 def test_a_run_that_trusts_nothing_says_once_what_errors_were_seen():
@@ -341,7 +336,7 @@ def test_a_monte_carlo_run_keeps_the_complaint_in_its_notes(tmp_path, monkeypatc
         "def water(atoms):\n    return {'energy': float((atoms.positions**2).sum()), 'forces': -2 * atoms.positions}\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ase_proxima.costs.MARGIN", 0.0)  # however fast the machine
+    monkeypatch.setattr("ase_proxima.executor.costs.MARGIN", 0.0)  # however fast the machine
     settings = RunSettings("H2O", 500.0, 0.01, 1, "cheap_water:water", "proxima", 0.05)
     summary = run_monte_carlo(settings, 60, tmp_path / "run")
     assert [note for note in summary["notes"] if "use the target itself" in note]

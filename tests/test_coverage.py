@@ -129,6 +129,17 @@ def test_forces_under_a_bound_on_the_energy_alone_are_the_target_s_with_one_warn
     assert set(calc.stats.errors_seen) == {"energy", "force_max", "stress"}
 
 
+@pytest.mark.filterwarnings("ignore::ase_proxima.ProximaWarning")
+def test_a_run_that_asks_for_uncovered_forces_alone_says_why_nothing_was_trusted():
+    calc = wrap(error_metric="energy", error_bound=0.5, when_not_worthwhile="warn")
+    for atoms in shaken(bulk("Al", cubic=True), 101):
+        calc.get_property("forces", atoms)
+    (note,) = (note for note in calc.stats.notes if "nothing was trusted" in note)
+    assert note == (
+        "nothing was trusted in 101 calls: no error bound covers forces, which was asked for: bound it as well"
+    )
+
+
 def test_a_bound_on_forces_holds_energy_and_stress_too():
     start = bulk("Cu", cubic=True)
     calc = wrap(error_bound=0.1)

@@ -315,6 +315,7 @@ def test_the_default_regressor_gives_each_input_a_length_of_its_own():
     assert lengths[0] < 0.1 * lengths[1:].min()
 
 
+@pytest.mark.slow
 def test_many_values_rest_on_inducing_inputs_and_the_deviation_covers_the_error():
     rng = np.random.default_rng(0)
     X, new = rng.uniform(-2, 2, (300, 2)), rng.uniform(-2, 2, (200, 2))

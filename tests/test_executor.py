@@ -81,7 +81,6 @@ def make(
         [criterion],
         training or LazyTraining(),
         store=store or RowStore(),
-        identify=lambda x: x.tobytes().hex(),
         seed=seed,
         **options,
     )
@@ -225,7 +224,7 @@ def test_of_several_bounds_the_most_careful_one_sets_the_probability_of_an_audit
         for name, probability in zip("ab", order, strict=True)
     ]
     store = RowStore()
-    run = Executor(square, surrogate, criteria, LazyTraining(), store=store, identify=str)
+    run = Executor(square, surrogate, criteria, LazyTraining(), store=store)
     decisions = [decision for _, decision in play(run, walk(30))]
     assert decisions == [Decision.TARGET] + [Decision.AUDIT] * 29
     assert {row["audit_probability"] for row in store.rows[1:]} == {1.0}
@@ -295,7 +294,6 @@ def test_two_bounds_are_held_together():
         [Criterion("loose", metric, surrogate, loose), Criterion("strict", metric, surrogate, strict)],
         LazyTraining(),
         store=RowStore(),
-        identify=lambda x: x.tobytes().hex(),
     )
     surrogate.uncertainty = 0.05
     run(np.array([1.0]))

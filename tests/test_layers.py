@@ -25,7 +25,7 @@ HEAVY = {
 # What each room may import of its own package; a room that is missing here fails the test.
 GROUND = {"types", "errors", "protocols"}
 PARTS = GROUND | {"metrics"}
-LOOP = PARTS | {"controllers", "costs", "runs", "training"}
+LOOP = PARTS | {"controllers", "runs", "training"}
 RUNNING = LOOP | {"executor", "assembly", "surrogates", "uncertainty", "targets"}
 ALLOWED = {
     "ase_proxima": {
@@ -34,13 +34,12 @@ ALLOWED = {
         "types": {"errors"},
         "protocols": {"types"},
         "metrics": GROUND,
-        "costs": GROUND | {"metrics"},
         "training": GROUND,
         "controllers": GROUND,
         "surrogates": PARTS,
         "uncertainty": PARTS | {"surrogates"},
         "targets": GROUND,
-        "runs": GROUND | {"controllers", "costs", "metrics", "training"},
+        "runs": GROUND | {"controllers", "metrics", "training"},
         "executor": LOOP,
         "testing": LOOP,
         "assembly": LOOP | {"executor", "surrogates", "uncertainty"},

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ase_proxima.errors import InputError
-from ase_proxima.types import Prediction, Results, Verdict
+from ase_proxima.types import Prediction, Results
 
 __all__ = [
     "BlendState",
     "Blending",
     "energy_gap",
     "energy_of",
-    "largest_ratio",
     "mix",
     "retrained",
     "settle",
@@ -173,22 +171,6 @@ def mix(target: Results, surrogate: Results, share: float) -> Results:
         if name in surrogate
     }
     return {name: value if np.ndim(value) else float(value) for name, value in mixed.items()}
-
-
-def largest_ratio(uncertainties: Sequence[float | None], verdicts: Sequence[Verdict | None]) -> float:
-    """Uncertainty over threshold, the largest of all criteria that apply; NaN where one is unknown.
-
-    Examples
-    --------
-    >>> largest_ratio([0.2, 0.3], [Verdict(True, 0.02, 0.4), Verdict(False, 1.0, 0.2)])
-    1.5
-    """
-    ratios = [
-        u / verdict.threshold if verdict.threshold > 0 else math.inf
-        for u, verdict in zip(uncertainties, verdicts, strict=True)
-        if u is not None and verdict is not None
-    ]
-    return math.nan if any(map(math.isnan, ratios)) else max(ratios, default=math.nan)
 
 
 def energy_of(prediction: Prediction | None) -> float:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, measure_error
-from ase_proxima.protocols import Controller, Uncertainty
+from ase_proxima.metrics import METRIC_PROPERTIES, measure_error
+from ase_proxima.protocols import Controller, ErrorMetric, Uncertainty
 from ase_proxima.types import ErrorsSeen, Prediction, Results
 
 __all__ = ["Criterion", "SeenErrors", "Watch", "count_error", "summarise_errors"]

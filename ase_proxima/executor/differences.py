@@ -50,7 +50,8 @@ def unresolved(atoms: Atoms, earlier: Sequence[Atoms], bounds: Mapping[str, floa
     >>> unresolved(moved, [water], {"forces": 0.05}), unresolved(moved, [water], {"forces": 0.001})
     (True, False)
     """
-    same = [x for x in earlier if len(x) == len(atoms)]
+    n_atoms = len(atoms)
+    same = [x for x in earlier if len(x) == n_atoms]
     same = _where([x.numbers for x in same], atoms.numbers, same)[0]
     fixed_cell, other_cell = _where([x.cell.array for x in same], atoms.cell.array, same)
     if fixed_cell and _n_free(atoms) > 2:

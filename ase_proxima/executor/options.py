@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -14,12 +15,13 @@ from ase_proxima.controllers.fixed import FixedController
 from ase_proxima.controllers.linear import LinearController
 from ase_proxima.controllers.risk import RiskController
 from ase_proxima.controllers.risk_total import TotalRiskController
-from ase_proxima.costs import WHEN_NOT_WORTHWHILE
 from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor.blending import Blending
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.executor.costs import WHEN_NOT_WORTHWHILE
+from ase_proxima.metrics import METRIC_PROPERTIES, find_metric
+from ase_proxima.protocols import Controller, ErrorMetric, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.training import make_training_policy, never_trains
+from ase_proxima.types.identity import calculator_identity
 
 __all__ = ["Options", "check_surrogate_name", "make_controller"]
 
@@ -50,8 +52,8 @@ class Options:
     """
 
     error_bound: float | Mapping[str, float]
-    error_metric: str | ErrorMetric
     properties: tuple[str, ...]
+    error_metric: Any = None
     bound_over: str = "trusted"
     surrogate: str | Surrogate = "auto"
     prior: Any = None
@@ -68,6 +70,8 @@ class Options:
             bounds: Any = {metric: _positive(bound) for metric, bound in self.error_bound.items()}
         else:
             bounds = _positive(self.error_bound)
+        if self.error_metric is None:
+            object.__setattr__(self, "error_metric", "force_max" if "forces" in self.properties else "energy")
         object.__setattr__(self, "error_bound", bounds)
         if isinstance(self.audit_rate, Real):
             object.__setattr__(self, "audit_rate", float(self.audit_rate))
@@ -150,7 +154,7 @@ class Options:
             )
 
     def describe(self) -> dict[str, Any]:
-        """JSON values: names and numbers as they are, an object as its representation."""
+        """JSON values: names and numbers as they are, a calculator by name and parameters, else its representation."""
         plain = (str, int, float, dict, list, type(None))
         settings = {}
         for field in fields(self):
@@ -159,7 +163,7 @@ class Options:
                 value = {find_metric(metric)[0]: bound for metric, bound in value.items()}
             if isinstance(value, tuple):
                 value = list(value)
-            settings[field.name] = value if isinstance(value, plain) else {"object": repr(value)}
+            settings[field.name] = value if isinstance(value, plain) else {"object": _described(value)}
         return settings
 
     @classmethod
@@ -175,7 +179,7 @@ class Options:
         """Raise a `RunDirectoryError` where these settings are not those of the run."""
         for name, value in self.describe().items():
             saved = settings.get(name)
-            if saved != value and not (_is_object(saved) and _is_object(value)):
+            if saved != value and not (_is_opaque(saved) and _is_opaque(value)):
                 raise RunDirectoryError(
                     f"{path} was made with {name} = {saved!r}, now it is {value!r}: "
                     "resume with the same settings, or choose another run directory"
@@ -214,9 +218,16 @@ def _check_part(what: str, value: Any, protocol: type, known: tuple[str, ...] = 
         raise InputError(f"unknown {what} {value!r}: use one of {', '.join(known)}, or an object")
 
 
-def _is_object(setting: Any) -> bool:
-    """Whether a described setting was an object, of which only the representation is known."""
-    return isinstance(setting, dict) and "object" in setting
+def _described(part: Any) -> Any:
+    """What tells an object from another one, in another process as well: no place in memory."""
+    if hasattr(part, "implemented_properties"):
+        return calculator_identity(part)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(part))
+
+
+def _is_opaque(setting: Any) -> bool:
+    """Whether a described setting was an object of which only a representation is known."""
+    return isinstance(setting, dict) and isinstance(setting.get("object"), str)
 
 
 def make_controller(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ase_proxima.runs.run_data import BoundData, RunData, read_run, running_estimate
+from ase_proxima.reports.estimates import running_estimate
+from ase_proxima.runs.run_data import BoundData, RunData, read_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

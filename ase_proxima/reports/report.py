@@ -14,10 +14,11 @@ from rich.table import Table
 
 from ase_proxima.apps.delayed_acceptance_summary import SHORT_CHAIN, report_exact
 from ase_proxima.apps.statistics import mean_of_chain, sampled_means
-from ase_proxima.costs import long_run_speedup, present_speedup
+from ase_proxima.executor.costs import long_run_speedup, present_speedup
 from ase_proxima.executor.criteria import SeenErrors, count_error, summarise_errors
 from ase_proxima.executor.options import make_controller
 from ase_proxima.metrics import METRIC_UNITS
+from ase_proxima.reports.estimates import count_costs, estimate_errors, running_estimate
 from ase_proxima.reports.exact import exact_rows
 from ase_proxima.reports.formatting import (
     format_number,
@@ -27,14 +28,7 @@ from ase_proxima.reports.formatting import (
     format_with_error,
 )
 from ase_proxima.reports.run_table import electrons_in_words
-from ase_proxima.runs.run_data import (
-    TIMES,
-    BoundData,
-    RunData,
-    count_costs,
-    estimate_errors,
-    running_estimate,
-)
+from ase_proxima.runs.run_data import TIMES, BoundData, RunData
 from ase_proxima.types import Observation
 from ase_proxima.types.serialisation import state_from_json
 

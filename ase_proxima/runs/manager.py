@@ -20,8 +20,8 @@ import numpy as np
 
 from ase_proxima.controllers.retraining import Retraining, RetrainingState
 from ase_proxima.errors import InputError, RunDirectoryError
-from ase_proxima.metrics import METRIC_UNITS, ErrorMetric, find_metric
-from ase_proxima.protocols import Surrogate
+from ase_proxima.metrics import METRIC_UNITS, find_metric
+from ase_proxima.protocols import ErrorMetric, Surrogate
 from ase_proxima.runs.files import forget_version, save_version, version_folder, write_json
 from ase_proxima.runs.frames import read_frames
 from ase_proxima.training import refuse_in_place

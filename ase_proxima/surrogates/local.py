@@ -16,6 +16,7 @@ from ase_proxima.protocols import PartTarget, Surrogate
 from ase_proxima.surrogates.features import continues
 from ase_proxima.surrogates.wrapper import Wrapper
 from ase_proxima.types import Frame, Prediction
+from ase_proxima.types.identity import fingerprint
 
 __all__ = ["WithLocalTarget"]
 
@@ -44,8 +45,6 @@ class WithLocalTarget(Wrapper):
     threshold : callable
         `threshold() -> float`: deviation of the least sure atom's force below which the whole answer is trusted at
         present, in eV/Å. It is asked for at each new frame; no part is computed where it is not finite.
-    identify : callable
-        `identify(x) -> str`, equal for equal inputs: the latest one is not computed twice.
 
     Attributes
     ----------
@@ -70,12 +69,10 @@ class WithLocalTarget(Wrapper):
         target: PartTarget,
         *,
         threshold: Callable[[], float],
-        identify: Callable[[Any], str],
     ) -> None:
         super().__init__(surrogate)
         self.target = target
         self.threshold = threshold
-        self.identify = identify
         self.unsure = math.nan
         self.thickness: float | None = None
         self.n_local = self.n_core = self.n_computed = self.n_checked = 0
@@ -131,7 +128,7 @@ class WithLocalTarget(Wrapper):
         core = np.flatnonzero(~(_spread(prediction) < self.unsure)).tolist()
         if not core:
             return prediction
-        identity = self.identify(x)
+        identity = fingerprint(x)
         if self._latest[:2] != (identity, core):
             self._latest = identity, core, self._computed(x, core, self.thickness)
         exact = self._latest[2]

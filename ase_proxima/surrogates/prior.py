@@ -14,6 +14,7 @@ from ase_proxima.protocols import Surrogate
 from ase_proxima.surrogates.features import continues
 from ase_proxima.surrogates.wrapper import Wrapper
 from ase_proxima.types import Frame, Prediction, Results
+from ase_proxima.types.identity import fingerprint
 
 __all__ = ["PriorMean", "WithPrior"]
 
@@ -38,9 +39,7 @@ class WithPrior(Wrapper):
     prior : callable
         `prior(x) -> results`, with at least the energy (or `value`), and everything else that the surrogate is to
         predict. It must depend on `x` alone, not on earlier calls.
-    identify : callable
-        `identify(x) -> str`, equal for inputs at which the prior gives the same: a prior asked for a prediction
-        is not asked again when that input becomes a frame.
+        Asked for a prediction, it is not asked again when that input becomes a frame.
 
     References
     ----------
@@ -52,16 +51,15 @@ class WithPrior(Wrapper):
     >>> from sklearn.linear_model import LinearRegression
     >>> from ase_proxima.surrogates.sklearn import SklearnSurrogate
     >>> inner = SklearnSurrogate(LinearRegression(), min_frames=2)
-    >>> model = WithPrior(inner, lambda x: {"value": float(x[0] ** 2)}, identify=str)
+    >>> model = WithPrior(inner, lambda x: {"value": float(x[0] ** 2)})
     >>> model.fit([Frame(np.array([x]), {"value": x**2 + 3 * x}, i) for i, x in enumerate((0.0, 1.0, 2.0))])
     >>> round(model.predict(np.array([5.0])).results["value"], 6)
     40.0
     """
 
-    def __init__(self, surrogate: Surrogate, prior: PriorMean, *, identify: Callable[[Any], str]) -> None:
+    def __init__(self, surrogate: Surrogate, prior: PriorMean) -> None:
         super().__init__(surrogate)
         self.prior = prior
-        self.identify = identify
         self._forget()
 
     def _forget(self) -> None:
@@ -93,7 +91,7 @@ class WithPrior(Wrapper):
 
     def _mean(self, x: Any) -> Results | None:
         """Values of the prior at `x`; None where it fails."""
-        identity = self.identify(x)
+        identity = fingerprint(x)
         if self._latest[0] != identity:
             self._latest = identity, self._ask(x)
         return self._latest[1]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ase_proxima.errors import InputError
 from ase_proxima.types import Results
-from ase_proxima.types.identity import electronic_state
+from ase_proxima.types.identity import INITIAL, electronic_state
 from ase_proxima.types.words import is_plural
 
 __all__ = [
@@ -33,11 +33,12 @@ __all__ = [
     "StateAwareCalculator",
     "adapt",
     "ask",
+    "ask_offered",
     "checked",
     "drop_assumed",
+    "has_stress",
     "missing_program",
     "offered",
-    "refuse_equal",
     "sound_names",
 ]
 
@@ -105,50 +106,6 @@ def adapt(calculator: Any, *, role: str = "target") -> BaseCalculator:
     )
 
 
-def refuse_equal(target: BaseCalculator, prior: BaseCalculator) -> None:
-    """Refuse a prior that is the target, or another object of its class with the same parameters and settings.
-
-    Only what both of them hold is compared, so that one which has computed something already equals a new one; what
-    cannot be compared, such as two functions, counts as different.
-
-    Raises
-    ------
-    InputError
-        If nothing would be left to learn.
-
-    Examples
-    --------
-    >>> from ase.calculators.emt import EMT
-    >>> refuse_equal(EMT(), EMT(asap_cutoff=True))
-    >>> refuse_equal(EMT(), EMT())
-    Traceback (most recent call last):
-    ...
-    ase_proxima.errors.InputError: the prior is the target itself: choose a cheaper one, or leave the prior out
-    """
-    ours, theirs = _settings(target), _settings(prior)
-    if prior is target or (
-        type(prior) is type(target)
-        and all(_equal(ours[name], theirs[name]) for name in ours.keys() & theirs.keys())
-    ):
-        raise InputError("the prior is the target itself: choose a cheaper one, or leave the prior out")
-
-
-def _settings(calculator: BaseCalculator) -> dict[str, Any]:
-    """Attributes of a calculator, without its latest structure and results, and its own methods."""
-    return {
-        name: value
-        for name, value in vars(calculator).items()
-        if name not in ("atoms", "results") and getattr(value, "__self__", None) is not calculator
-    }
-
-
-def _equal(a: Any, b: Any) -> bool:
-    try:
-        return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else bool(a == b)
-    except (ValueError, RuntimeError):  # arrays within something else; tensors of torch
-        return False
-
-
 def sound_names(owner: str, announced: Any) -> list[str]:
     """Names in the `implemented_properties` of `owner`, one of them at least a property of ASE.
 
@@ -210,20 +167,20 @@ class OldStyleCalculator(BaseCalculator):  # type: ignore[misc]  # ASE has no ty
 
     def __init__(self, calculator: Any) -> None:
         super().__init__()
-        self.wrapped = calculator
+        self.stands_for = calculator
         self.implemented_properties = [
             name for name, method in OLD_STYLE.items() if callable(getattr(calculator, method, None))
         ]
 
     def _get_name(self) -> str:
-        return type(self.wrapped).__name__.lower()
+        return type(self.stands_for).__name__.lower()
 
     def calculate(self, atoms: Atoms, properties: Iterable[str], system_changes: Iterable[str]) -> None:  # noqa: ARG002
         """Ask for the properties, each with the same copy of the atoms."""
         copy = atoms.copy()
-        copy.calc = self.wrapped  # which tells it of the atoms, where it wants to be told
+        copy.calc = self.stands_for  # which tells it of the atoms, where it wants to be told
         for name in properties:
-            self.results[name] = getattr(self.wrapped, OLD_STYLE[name])(copy)
+            self.results[name] = getattr(self.stands_for, OLD_STYLE[name])(copy)
 
 
 class StateAwareCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
@@ -233,7 +190,7 @@ class StateAwareCalculator(Calculator):  # type: ignore[misc]  # ASE has no type
         """Return what has changed since the last calculation."""
         changes = list(super().check_state(atoms, tol))
         if self.atoms is not None and not changes and electronic_state(self.atoms) != electronic_state(atoms):
-            changes = ["initial_charges", "initial_magmoms"]
+            changes = list(INITIAL)
         return changes
 
 
@@ -287,6 +244,18 @@ def ask(calculator: BaseCalculator, atoms: Atoms, properties: Sequence[str]) -> 
             _forget(calculator)
             raise
     return {name: found[name] for name in properties}
+
+
+def has_stress(atoms: Atoms) -> bool:
+    """Whether a structure has a stress: in a cell with three periodic axes."""
+    return bool(atoms.pbc.all()) and atoms.cell.rank == 3
+
+
+def ask_offered(calculator: BaseCalculator, atoms: Atoms, names: Iterable[str]) -> Results:
+    """Of the properties `names`, those that the calculator offers and the structure has; see `ask`."""
+    known = offered(calculator)
+    wanted = [name for name in dict.fromkeys(names) if name in known]
+    return ask(calculator, atoms, [name for name in wanted if name != "stress" or has_stress(atoms)])
 
 
 def checked(

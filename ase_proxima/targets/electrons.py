@@ -9,10 +9,18 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 
 from ase_proxima.errors import InputError
 
-__all__ = ["ElectronicState", "resolve_state", "whole_number", "with_state"]
+__all__ = [
+    "ElectronicState",
+    "refuse_unheard_state",
+    "resolve_state",
+    "target_state",
+    "whole_number",
+    "with_state",
+]
 
 WHOLE_WITHIN = 0.05
 """How far charges or moments of atoms may sum from a whole number, in e and Bohr magnetons: published sets of
@@ -197,3 +205,46 @@ def _whole_sum(values: tuple[float, ...], name: str) -> int:
             f"the {name} sum to {total:g}, which is no whole number: correct them, or remove them"
         )
     return round(total)
+
+
+def target_state(target: BaseCalculator, atoms: Atoms) -> ElectronicState:
+    """Charge and multiplicity in which a target computes a structure.
+
+    Those of the structure and the target's own options `charge` and `multiplicity` (or `mult`), whoever says
+    something.
+
+    Raises
+    ------
+    InputError
+        If they contradict each other, or the electrons cannot have them.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> print(target_state(EMT(), Atoms("Cu")))
+    charge 0, multiplicity 2
+    """
+    options = getattr(target, "parameters", None) or {}
+    return resolve_state(
+        atoms,
+        charge=options.get("charge"),
+        multiplicity=options.get("multiplicity", options.get("mult")),
+        said_by=f"the target {getattr(target, 'name', type(target).__name__)}",
+    )
+
+
+def refuse_unheard_state(spec: str, atoms: Atoms, options: dict[str, Any]) -> None:
+    """Refuse an ion or a high spin where the calculator was not told of it: ASE's do not read all of a structure."""
+    state = resolve_state(atoms)
+    lowest = 1 + (int(atoms.numbers.sum()) - state.charge) % 2
+    unheard = []
+    if state.charge and options.get("charge") != state.charge:
+        unheard.append(f"charge {state.charge}")
+    if state.multiplicity not in (None, lowest, options.get("multiplicity", options.get("mult"))):
+        unheard.append(f"multiplicity {state.multiplicity}")
+    if unheard:
+        raise InputError(
+            f"target {spec!r} does not know of the {' and '.join(unheard)} of {atoms.get_chemical_formula()}: choose "
+            "another target such as psi4, pyscf or xtb, give it among the options of the target where it has one, or "
+            "take it out of the structure"
+        )

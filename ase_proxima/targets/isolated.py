@@ -122,6 +122,7 @@ class IsolatedCalculator(StateAwareCalculator):
             self.implemented_properties = answer["properties"]
             self.assumed_properties = answer["assumed"]
             self.parameters.update(answer["parameters"])
+            self.stands_for = answer["identity"]
         return self._worker
 
     def close(self) -> None:

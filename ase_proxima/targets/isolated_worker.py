@@ -2,7 +2,7 @@
 
 Requests:  {"id": 1, "op": "start", "spec": "xtb:GFN2", "options": {}, "atoms": null, "folder": "...", "path": [...]}
            {"id": 2, "op": "ask", "atoms": "...", "properties": ["energy", "forces"]}
-Answers:   {"id": 1, "ok": true, "name": "xtb", "properties": ["energy", "forces"], "parameters": {}}
+Answers:   {"id": 1, "ok": true, "name": "xtb", "properties": ["energy", "forces"], "parameters": {}, ...}
            {"id": 2, "ok": true, "results": "..."}
            {"id": 2, "ok": false, "kind": "input|property|failed", "message": "..."}
 """
@@ -20,6 +20,7 @@ from ase_proxima.errors import InputError
 from ase_proxima.targets.contract import ask, offered
 from ase_proxima.targets.parse import parse_target
 from ase_proxima.targets.psi4_worker import main
+from ase_proxima.types.identity import calculator_identity
 
 __all__ = ["serve"]
 
@@ -39,6 +40,7 @@ def serve(request: dict[str, Any], made: list[BaseCalculator]) -> dict[str, Any]
             parameters = dict(getattr(made[0], "parameters", None) or {})
             answer = {
                 "name": made[0].name,
+                "identity": calculator_identity(made[0]),
                 "properties": offered(made[0]),
                 "assumed": getattr(made[0], "assumed_properties", ()),
                 "parameters": {name: parameters[name] for name in STATE_OPTIONS if name in parameters},

@@ -67,7 +67,7 @@ class LocalTarget(BaseCalculator):  # type: ignore[misc]  # ASE has no types
         largest_share: float = LARGEST_SHARE,
     ) -> None:
         super().__init__()
-        self.target = adapt(target)
+        self.target = self.stands_for = adapt(target)
         self.tolerance = _positive("tolerance", tolerance)
         self.largest_share = _positive("largest_share", largest_share)
         if "forces" not in self.target.implemented_properties:

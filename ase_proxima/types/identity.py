@@ -1,8 +1,10 @@
-"""Which call is it?  What a target may read of an input, as a fingerprint and as a comparison."""
+"""Which call is it, of which calculator?  What a target may read of an input, as a fingerprint and as a comparison."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -12,10 +14,23 @@ from ase import Atoms
 from ase_proxima.errors import InputError
 from ase_proxima.types import Frame
 
-__all__ = ["ELECTRONIC_INFO", "checksum", "electronic_state", "fingerprint", "same_frame", "same_input"]
+__all__ = [
+    "ELECTRONIC_INFO",
+    "INITIAL",
+    "calculator_identity",
+    "calculator_name",
+    "checksum",
+    "electronic_state",
+    "fingerprint",
+    "same_frame",
+    "same_input",
+]
 
 ELECTRONIC_INFO = ("charge", "spin", "multiplicity")
 """Entries of `atoms.info` that say which electronic state is meant."""
+
+INITIAL = ("initial_charges", "initial_magmoms")
+"""Arrays of the atoms that do."""
 
 
 def electronic_state(atoms: Atoms) -> dict[str, Any]:
@@ -41,7 +56,7 @@ def electronic_state(atoms: Atoms) -> dict[str, Any]:
                 f"atoms.info[{name!r}] must be a number, got {value!r}: write the number, or take the entry out"
             )
         state[name] = float(value)
-    for name in ("initial_charges", "initial_magmoms"):
+    for name in INITIAL:
         values = atoms.arrays.get(name)
         if values is not None and values.any():
             state[name] = np.asarray(values, float).tolist()
@@ -69,7 +84,7 @@ def fingerprint(x: Any) -> str:
         return digest.hexdigest()
     for array in (x.numbers, x.positions, x.cell.array, x.pbc):
         digest.update(np.ascontiguousarray(array).data)
-    if x.info or not x.arrays.keys().isdisjoint(("initial_charges", "initial_magmoms")):
+    if x.info or not x.arrays.keys().isdisjoint(INITIAL):
         state = electronic_state(x)
         if state:
             digest.update(repr(sorted(state.items())).encode())
@@ -124,3 +139,43 @@ def same_frame(a: Frame, b: Frame) -> bool:
         np.array_equal(a.results.get(name, np.nan), b.results.get(name, np.nan), equal_nan=True)
         for name in ("energy", "value")
     )
+
+
+def calculator_name(calculator: Any) -> str:
+    """Name of a calculator as in ASE's databases, or that of its class.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> calculator_name(EMT())
+    'emt'
+    """
+    name = getattr(calculator, "name", None)
+    return name if isinstance(name, str) and name else type(calculator).__name__.lower()
+
+
+def calculator_identity(calculator: Any) -> dict[str, Any]:
+    """Name and parameters of a calculator, as far as they are words and numbers.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> calculator_identity(EMT())
+    {'name': 'emt', 'parameters': {'asap_cutoff': False}}
+    """
+    parameters = getattr(calculator, "parameters", None) or {}
+    return {"name": calculator_name(calculator), "parameters": _plain(dict(parameters))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, np.ndarray)):
+        return [_plain(item) for item in (sorted(value, key=repr) if isinstance(value, set) else value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return type(value).__name__
+    return value

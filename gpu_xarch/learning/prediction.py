@@ -111,7 +111,10 @@ def predict_table(
         base = predicted + trained.offset
         # factors to both ends, to a power: an imputed row is less sure than any that was calibrated on
         wide = np.where(filled, IMPUTED_WIDTH, 1.0)
-        down, up = (((end + trained.offset) / base) ** wide * base - trained.offset for end in (low, high))
+        with np.errstate(over="ignore"):  # an end beyond every number is infinite
+            down, up = (
+                ((end + trained.offset) / base) ** wide * base - trained.offset for end in (low, high)
+            )
         frame["low"], frame["high"] = np.maximum(down, 0.0), np.minimum(up, problem.cap_of(values))
     on_step(2, 3)
     far, proven = flags(trained, values, hard)

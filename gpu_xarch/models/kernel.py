@@ -107,7 +107,7 @@ class Kernel:
     waits : ndarray
         Share of stalls that are waits for memory.
     doubles : ndarray
-        Share of the instructions that the double-precision units serve.
+        Share of the instructions that the double-precision units serve; NaN where the profile does not tell.
     """
 
     instructions: Floats
@@ -151,9 +151,9 @@ def describe(values: pd.DataFrame, source: Sheet) -> Kernel | None:
         np.zeros(n_rows),
     )
     resident = np.clip(get("achieved_occupancy", 0.5) * source.warps, 0.5, source.warps)
-    if "stall_memory_dependency" not in values.columns:
-        loads = np.maximum(moved, memory) / (LOAD_BYTES * instructions)
-        waits = loads * LOAD_S * source.boost_hz * ipc / resident
+    loads = np.maximum(moved, memory) / (LOAD_BYTES * instructions)
+    told = ~np.isnan(get("stall_memory_dependency", np.nan))
+    waits = np.where(told, waits, loads * LOAD_S * source.boost_hz * ipc / resident)
     return Kernel(
         instructions,
         warps,
@@ -170,17 +170,16 @@ def describe(values: pd.DataFrame, source: Sheet) -> Kernel | None:
 
 
 def _doubles(values: pd.DataFrame) -> Floats:
-    """Return the instructions of all threads that need a double-precision unit, shape (n_rows,)."""
+    """Return the instructions of all threads that need a double-precision unit, NaN where unknown, shape (n_rows,)."""
 
-    def get(name: str) -> Floats | None:
-        return np.nan_to_num(values[name].to_numpy(float)) if name in values.columns else None
+    def get(name: str) -> Floats:
+        return values[name].to_numpy(float) if name in values.columns else np.full(len(values), np.nan)
 
     own, conversions, single = get("inst_fp_64"), get("inst_bit_convert"), get("inst_fp_32")
-    if own is None:
-        return np.zeros(len(values))
-    if conversions is None:
-        conversions = np.zeros(len(values)) if single is None else MIXED_CONVERSIONS * own * (single > 0)
-    busy: Floats = own + np.minimum(conversions, MOST_CONVERSIONS * own)
+    assumed = np.where(single > 0, MIXED_CONVERSIONS * own, 0.0)
+    busy: Floats = own + np.minimum(
+        np.where(np.isnan(conversions), assumed, conversions), MOST_CONVERSIONS * own
+    )
     return busy
 
 
@@ -268,9 +267,9 @@ def carry_over(kernel: Kernel, source: Sheet, dest: Sheet, parameters: Floats | 
     old_issue, new_issue = (
         np.minimum(one.schedulers, one.fp32_lanes / WARP_THREADS) for one in (source, dest)
     )
-    # lanes serve a warp in several cycles
+    # lanes serve a warp in several cycles; what is not known of doubles is no limit
     old_double, new_double = (
-        one.fp64_lanes / WARP_THREADS / np.maximum(kernel.doubles, LEAST_DOUBLES) for one in (source, dest)
+        one.fp64_lanes / WARP_THREADS / np.fmax(kernel.doubles, LEAST_DOUBLES) for one in (source, dest)
     )
     rest = (
         1.0

@@ -175,7 +175,7 @@ def ingest(
         _add(old, table, out, report)
     elif old is None and not report.failed:
         told = "".join(f"; {one.file}: {one.message}" for one in report.problems[:1])
-        raise InputError(f"none of the {len(files)} files is a profile of nvprof or Nsight Compute{told}")
+        raise InputError(f"no profile of nvprof or Nsight in {', '.join(map(str, paths))}{told}")
     return report
 
 

@@ -189,7 +189,7 @@ def of_entries(path: Path, name: str, entries: object) -> GpuSpec:
     return replace(
         like if like is not None else next(iter(_own().values())),
         name=name,
-        pattern=str(entries.get("pattern", re.escape(name))),
+        pattern=str(entries.get("pattern", _own()[name].pattern if name in _own() else re.escape(name))),
         compute_capability=capability,
         architecture=str(entries.get("architecture", like.architecture if like is not None else "unknown")),
         source=str(entries.get("source", f"{path}")),
@@ -282,6 +282,8 @@ def _keys() -> Mapping[str, str]:
 
 @lru_cache(maxsize=1024)
 def _match(device: str) -> str | None:
+    if re.search(r"\bMIG\b", device):
+        return None  # a slice has a part of the board's multiprocessors, cache and bandwidth
     bare = _bare(device)
     board = r"(?:[- ](?:PCIE|SXM\d?|\d+GB|DGXS|FHHL))*"
     known = _keys().get(_key(bare))

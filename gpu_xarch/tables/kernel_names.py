@@ -22,6 +22,7 @@ _TYPED_VALUE = re.compile(
     r"(?:\b(?:bool|char|short|int|long|unsigned|signed|size_t|[A-Za-z_]\w*_t)\b ?)+=(?=-?\d)"
 )
 _CAST_VALUE = re.compile(r"\((?:[A-Za-z_][\w: ]*)\)(?=-?\d)")
+_PARAMETER = re.compile(r"\bT([1-9]\d?)\b")
 _RETURN = re.compile(r"^(?:static |inline )*(?:void|int|float|double|bool|unsigned int) (?=[A-Za-z_])")
 
 
@@ -78,6 +79,34 @@ def demangle(name: str) -> str:
     return name if readable == symbol else readable
 
 
+def _with_arguments(text: str) -> str:
+    """Return a name in which template parameters ``T1``, ``T2`` of the signature are the arguments they stand for."""
+    depth, start = 0, 0
+    arguments: list[str] = []
+    for place, char in enumerate(text):
+        if char in ">)]}":
+            depth -= 1
+            if depth == 0 and char == ">":
+                arguments.append(text[start:place].strip())
+                if text.startswith("(", place + 1):
+                    break
+        elif depth == 1 and char == ",":
+            arguments.append(text[start:place].strip())
+            start = place + 1
+        elif char in "<([{":
+            if depth == 0:
+                arguments, start = [], place + 1
+            depth += 1
+    else:
+        return text
+
+    def argument(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return arguments[number - 1] if number <= len(arguments) else match[0]
+
+    return text[: place + 1] + _PARAMETER.sub(argument, text[place + 1 :])
+
+
 @lru_cache(maxsize=65536)
 def normalise_kernel(name: str) -> str:
     """Return the one spelling of a kernel name that runs are joined on.
@@ -92,12 +121,15 @@ def normalise_kernel(name: str) -> str:
     'vectorAdd(const float*,float*,int)'
     >>> normalise_kernel("kernel(void)")
     'kernel()'
+    >>> normalise_kernel("void fill<(int)4, pair<int, float>, double>(int, T2, const T3 *)")
+    'fill<4,pair<int,float>,double>(int,pair<int,float>,const double*)'
     """
     text = demangle(name.strip())
     text = re.sub(r" \[\d+\]$", "", text)
     text = _RETURN.sub("", text)
     text = _TYPED_VALUE.sub("", text)
     text = _CAST_VALUE.sub("", text)
+    text = _with_arguments(text) if _PARAMETER.search(text) else text
     text = re.sub(r"\b(\d+)(?:ul|u|l|ull)\b", r"\1", text)
     text = re.sub(r"\btrue\b", "1", re.sub(r"\bfalse\b", "0", text))
     text = re.sub(r"unsigned __int64\b", "unsigned long", text)

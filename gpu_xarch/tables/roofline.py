@@ -19,6 +19,8 @@ __all__ = ["PRECISIONS", "roofline_figure", "roofline_points"]
 #: metric with the number of operations
 PRECISIONS = {"single": "flop_count_sp", "double": "flop_count_dp"}
 _NAMED = 6  # kernels that the figure names
+#: where a number stands beside its point, in points: in turn, so that those of near points stay apart
+_BESIDE = ((3, 3), (-9, 3), (3, -9), (-9, -9))
 _MARGIN = 3.0  # of the axes beyond the points and the ridge
 
 
@@ -125,15 +127,15 @@ def roofline_figure(points: pd.DataFrame, *, precision: str = "single") -> Figur
 
 
 def _name_longest(axes, points: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
-    """Write the names of the longest kernels beside their points, each once, with room between the lines."""
-    longest = points.drop_duplicates("kernel").head(_NAMED).sort_values("rate", ascending=False)
-    for place, (_, row) in enumerate(longest.iterrows()):
-        axes.annotate(
-            str(row["kernel"]).partition("(")[0].partition("<")[0][:28],
-            (row["intensity"], row["rate"]),
-            xytext=(0.02, 0.97 - 0.05 * place),
-            textcoords="axes fraction",
-            fontsize=8,
-            va="top",
-            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.6},
-        )
+    """Number the points of the longest kernels, each once, and write their names above the roof."""
+    longest = points.drop_duplicates("kernel").head(_NAMED)
+    names = []
+    for number, (_, row) in enumerate(longest.iterrows(), start=1):
+        at = (row["intensity"], row["rate"])
+        beside = _BESIDE[number % len(_BESIDE)]
+        axes.annotate(str(number), at, xytext=beside, textcoords="offset points", fontsize=8, weight="bold")
+        names.append(f"{number}  {str(row['kernel']).partition('(')[0].partition('<')[0][:28]}")
+    box = {"facecolor": "white", "edgecolor": "0.8", "boxstyle": "round"}
+    axes.text(
+        0.02, 0.97, "longest\n" + "\n".join(names), transform=axes.transAxes, fontsize=8, va="top", bbox=box
+    )

@@ -19,7 +19,7 @@ MODULES = [
             "risk_total",
         )
     ),
-    "costs",
+    "executor.costs",
     "apps.statistics",
 ]
 CLASSES = [

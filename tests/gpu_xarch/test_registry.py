@@ -121,11 +121,20 @@ def test_published_gpus_are_there_with_sources() -> None:
         ("h100-pcie", "H100 PCIe"),
         ("gtx-titan-x", "GTX TITAN X"),
         # not those that only look alike: two generations are called TITAN X, laptops have a 950M
-        ("TITAN X (Pascal)", "TITAN X (Pascal)"),
+        ("TITAN X (Pascal)", "TITAN X Pascal"),
         ("TITAN X", "TITAN X"),
         ("GeForce GTX 950M", "GTX 950M"),
         ("rtx 1080 ti", "rtx 1080 ti"),
-        ("3090 Ti", "3090 Ti"),
+        ("3090 Ti", "RTX 3090 Ti"),
+        ("NVIDIA GeForce RTX 4070 SUPER (0)", "RTX 4070 SUPER"),
+        ("NVIDIA GeForce RTX 4070 Laptop GPU", "RTX 4070 Laptop GPU"),
+        ("GeForce GTX 1060 3GB", "GTX 1060 3GB"),
+        ("Tesla P100-PCIE-12GB", "P100 12GB"),
+        ("NVIDIA GH200 480GB", "GH200"),
+        ("NVIDIA A100-SXM4-40GB (0)", "A100 40GB"),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "A100-SXM4-40GB MIG 1g.5gb"),
+        ("NVIDIA A100-SXM-64GB", "A100-SXM-64GB"),
+        ("NVIDIA GH200 144G HBM3e", "GH200 144G HBM3e"),
         ("Brand New 9000 (0)", "Brand New 9000"),
     ],
 )
@@ -140,7 +149,7 @@ def test_unknown_gpu_names_the_nearest() -> None:
         find_gpu("nvidia geforce gtx1070ti")
     assert str(raised.value) == (
         "no data-sheet facts for the GPU 'nvidia geforce gtx1070ti': did you mean "
-        "GTX 1080 Ti, RTX 4070 Ti, GTX 1080? `xarch gpus --add FILE` adds your own"
+        "GTX 1080 Ti, GTX 1050 Ti, GTX 1070? `xarch gpus --add FILE` adds your own"
     )
 
 

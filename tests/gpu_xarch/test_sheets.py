@@ -97,14 +97,16 @@ def test_what_device_query_prints(tmp_path):
     assert (spec.name, spec.sms, spec.boost_hz, spec.l2, spec.warps) == ("RTX 3060", 28, 1777e6, 3 << 20, 48)
     assert spec.bandwidth == pytest.approx(360.048e9)
     assert spec.memory == 12622168064
+    shown = CliRunner().invoke(main, ["gpus", "RTX 3060"]).output
+    assert "memory:          11.76 GiB, L2 3072 KiB" in shown
 
 
 def test_what_nvidia_smi_prints_corrects_a_known_gpu(tmp_path):
-    before = find_gpu("P100")
+    before = find_gpu("P100 12GB")
     (spec,) = add_gpus(write(tmp_path, SMI, "smi.txt"))
-    assert (spec.name, spec.boost_hz, spec.memory) == ("P100", 1328e6, 12 << 30)
+    assert (spec.name, spec.boost_hz, spec.memory) == ("P100 12GB", 1328e6, 12 << 30)
     assert (spec.sms, spec.issue_width, spec.l2) == (before.sms, before.issue_width, before.l2)
-    assert find_gpu("Tesla P100-PCIE-16GB").boost_hz == 1328e6
+    assert find_gpu("Tesla P100-PCIE-12GB").boost_hz == 1328e6
     with pytest.raises(InputError, match=r"tells no multiprocessors, caches and memory bus of Voodoo 2"):
         add_gpus(write(tmp_path, SMI.replace("Tesla P100-PCIE-12GB", "Voodoo 2"), "other.txt"))
 

@@ -17,11 +17,12 @@ from rich.console import Console
 from ase_proxima import ProximaCalculator, RunDirectoryError
 from ase_proxima.reports.comparison import compare_runs, comparison_table
 from ase_proxima.reports.comparison_plots import plot_comparison
+from ase_proxima.reports.estimates import estimate_errors
 from ase_proxima.reports.formatting import format_with_error
 from ase_proxima.reports.plots import plot_run, plot_temperatures
 from ase_proxima.reports.report import report_run, report_table
 from ase_proxima.reports.run_table import run_table
-from ase_proxima.runs.run_data import estimate_errors, read_run
+from ase_proxima.runs.run_data import read_run
 
 # The targets here are stand-ins, cheaper than any surrogate.
 pytestmark = pytest.mark.filterwarnings("ignore::ase_proxima.NotWorthwhileWarning")

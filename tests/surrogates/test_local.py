@@ -144,14 +144,14 @@ def test_long_ranged_targets_and_silent_surrogates_are_refused():
     target = LocalTarget(FunctionCalculator(coulomb), tolerance=1e-4)
     frame = Frame(PERFECT, coulomb(PERFECT))
     with pytest.raises(InputError, match="not short-ranged enough for a structure of this size"):
-        WithLocalTarget(Guess(), target, threshold=lambda: 0.1, identify=str).fit([frame])
+        WithLocalTarget(Guess(), target, threshold=lambda: 0.1).fit([frame])
 
     class Silent(Guess):
         def predict(self, x):
             return Prediction(super().predict(x).results)
 
     with pytest.raises(InputError, match="knows no standard deviation of the forces"):
-        WithLocalTarget(Silent(), target, threshold=lambda: 0.1, identify=str).fit([frame])
+        WithLocalTarget(Silent(), target, threshold=lambda: 0.1).fit([frame])
     with pytest.raises(InputError, match="no error bound is on forces: bound them"):
         run(LocalTarget(EMT(), tolerance=0.005), structures(1), error_metric="energy")
 
@@ -168,7 +168,7 @@ def test_long_ranged_targets_and_silent_surrogates_are_refused():
 def test_no_part_is_computed_where_nothing_is_trusted():
     target = LocalTarget(EMT(), tolerance=0.005)
     for threshold in (0.0, 0.004, float("inf"), float("nan")):
-        surrogate = WithLocalTarget(Guess(), target, threshold=lambda value=threshold: value, identify=str)
+        surrogate = WithLocalTarget(Guess(), target, threshold=lambda value=threshold: value)
         surrogate.fit([Frame(x, ask(EMT(), x, ["energy", "forces"])) for x in structures(1)])
         surrogate.predict(structures(7)[-1])
         assert surrogate.n_local == 0

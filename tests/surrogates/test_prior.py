@@ -1,15 +1,21 @@
 """Priors: what is learnt is the difference, what fails is flagged, what was known is not asked again."""
 
+import warnings
+
 import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 
-from ase_proxima import ProximaCalculator
+from ase_proxima import NotWorthwhileWarning, ProximaCalculator, RunDirectoryError
 from ase_proxima.errors import InputError
+from ase_proxima.surrogates import BayesianSoap
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
 from ase_proxima.surrogates.prior import WithPrior
 from ase_proxima.targets.function import FunctionCalculator
+from ase_proxima.targets.isolated import IsolatedCalculator
+from ase_proxima.targets.local import LocalTarget
 from ase_proxima.testing import HarmonicWells, check_surrogate
 from ase_proxima.types import Frame
 
@@ -30,10 +36,6 @@ class Wells:
         return {name: self.calculator.get_property(name, x) for name in ("energy", "forces")}
 
 
-def identify(x):
-    return x.positions.tobytes().hex()
-
-
 def frames(n, seed=0, stiffness=3.0, size=0.05):
     rng, target = np.random.default_rng(seed), HarmonicWells(WATER.positions, stiffness=stiffness)
     found = []
@@ -45,7 +47,7 @@ def frames(n, seed=0, stiffness=3.0, size=0.05):
 
 
 def make(prior=None):
-    return WithPrior(GradientGP(force_std=True), prior or Wells(), identify=identify)
+    return WithPrior(GradientGP(force_std=True), prior or Wells())
 
 
 @pytest.mark.slow
@@ -163,6 +165,8 @@ USED.get_potential_energy(molecule("N2"))
         (EMT(asap_cutoff=True), EMT(asap_cutoff=True)),
         (EMT(), "emt"),
         (HarmonicWells(np.zeros((2, 3))), HarmonicWells(np.zeros((2, 3)))),
+        (LocalTarget(EMT(), tolerance=0.01), "emt"),
+        (EMT(), LocalTarget(USED, tolerance=0.01)),
     ],
 )
 def test_the_target_itself_is_no_prior(target, prior):
@@ -183,3 +187,36 @@ def test_the_target_itself_is_no_prior(target, prior):
 def test_a_calculator_of_the_same_kind_with_other_settings_is_a_prior(target, prior):
     calc = ProximaCalculator(target, error_bound=0.05, error_metric="energy", prior=prior)
     assert calc.parameters["prior"] is not None
+
+
+def test_a_target_in_a_process_of_its_own_is_no_prior_of_itself():
+    with IsolatedCalculator("emt:asap_cutoff=true", timeout_s=60) as isolated:
+        for prior in (isolated, EMT(asap_cutoff=True), "emt:asap_cutoff=true,timeout=60"):
+            with pytest.raises(InputError, match="the prior is the target itself"):
+                ProximaCalculator(isolated, error_bound=0.05, prior=prior)
+        assert ProximaCalculator(isolated, error_bound=0.05, prior=EMT()).parameters["prior"] == {
+            "object": {"name": "emt", "parameters": {"asap_cutoff": False}}
+        }
+
+
+def test_objects_are_described_alike_in_equal_runs():
+    def settings():
+        return ProximaCalculator(
+            EMT(), error_bound=0.05, prior=LennardJones(sigma=2.5), surrogate=BayesianSoap()
+        ).parameters
+
+    assert settings() == settings()
+    assert settings()["prior"]["object"]["parameters"]["sigma"] == 2.5
+
+
+def test_a_resume_with_another_object_as_prior_is_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotWorthwhileWarning)
+        calc = ProximaCalculator(
+            EMT(), error_bound=0.05, prior=LennardJones(sigma=2.5), run_dir=tmp_path / "run"
+        )
+        calc.get_potential_energy(molecule("N2"))
+    calc.close()
+    with pytest.raises(RunDirectoryError, match=r"was made with prior = .*'sigma': 2.5"):
+        ProximaCalculator.resume(tmp_path / "run", EMT(), prior=LennardJones(sigma=2.6))
+    ProximaCalculator.resume(tmp_path / "run", EMT(), prior=LennardJones(sigma=2.5)).close()

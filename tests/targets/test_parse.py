@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import contextlib
 import sys
 
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
@@ -123,8 +121,25 @@ def test_bad_names_are_refused_in_one_line(spec, words):
 
 @given(st.text(max_size=12).filter(lambda text: "." not in text and ":" not in text))
 def test_any_text_is_a_calculator_or_an_input_error(text):
-    with contextlib.suppress(InputError):
-        assert isinstance(parse_target(f"lj:{text}"), BaseCalculator)
+    calculator, message = None, ""
+    try:
+        calculator = parse_target(f"lj:{text}")
+    except InputError as error:
+        message = str(error)
+    assert "\n" not in message
+    if message:
+        return
+    assert isinstance(calculator, LennardJones)
+    assert "=" in text or calculator.parameters == parse_target("lj").parameters
+
+
+@given(
+    st.floats(0.1, 10.0), st.floats(1e-4, 1.0), st.booleans(), st.permutations(["sigma", "epsilon", "smooth"])
+)
+def test_options_are_those_that_were_written(sigma, epsilon, smooth, order):
+    given = {"sigma": sigma, "epsilon": epsilon, "smooth": smooth}
+    calculator = parse_target("lj:" + ",".join(f"{name}={given[name]}" for name in order))
+    assert {name: calculator.parameters[name] for name in given} == given
 
 
 def test_emt_is_checked_for_the_elements():

@@ -45,8 +45,18 @@ class StoredFrames:
         """Inverse distances of the frames in units of the length scales, from a common centre, (n, d)."""
         return self._q[: self.size]
 
+    def _put(self, labels: Labels) -> None:
+        """Put a frame behind the others, where it counts once `size` does."""
+        n = self.size
+        if not n:
+            # Small numbers keep the differences in `predict` accurate; every permutation keeps this centre.
+            self._centre = (labels.q * self._scale)[self._molecule.images].mean(axis=0)
+        self._q[n] = labels.q * self._scale - self._centre
+        self._directions[n] = labels.basis * self._scale
+        self._known[n] = np.isfinite(labels.values)
+
     def _place(self, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Put a frame behind the others, where it counts once `size` does.
+        """Put a frame behind the others, and see how it varies with them.
 
         Returns
         -------
@@ -55,13 +65,9 @@ class StoredFrames:
         cross, corner : arrays
             Covariances of these with the labels before and among themselves, in a process of unit amplitude.
         """
+        self._put(labels)
         images, n = self._molecule.images, self.size
-        if not n:
-            # Small numbers keep the differences in `predict` accurate; every permutation keeps this centre.
-            self._centre = (labels.q * self._scale)[images].mean(axis=0)
-        q = self._q[n] = labels.q * self._scale - self._centre
-        directions = self._directions[n] = labels.basis * self._scale
-        known = self._known[n] = np.isfinite(labels.values)
+        q, directions, known = self._q[n], self._directions[n], self._known[n]
         blocks = covariance_blocks(
             self._q[: n + 1], self._directions[: n + 1], q[images], directions[:, images].swapaxes(0, 1)
         )

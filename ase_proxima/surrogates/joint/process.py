@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +63,9 @@ class Sizes:
 class JointProcess(StoredFrames):
     """Energy of a molecule as a linear function of features plus a Gaussian process on inverse distances.
 
-    Frames are added one by one with `append`; `contract` then makes it ready to predict. The mean and the draws of
-    which deviations are made are lanes that go through the same pass: a draw from the posterior is one from the prior,
-    less what the labels say of it.
+    Frames are added one by one with `append`; `contract` then makes it ready to predict, and `recall` does so from what
+    it found, but not ready for more frames. The mean and the draws of which deviations are made are lanes that go
+    through the same pass: a draw from the posterior is one from the prior, less what the labels say of it.
 
     Parameters
     ----------
@@ -73,6 +74,11 @@ class JointProcess(StoredFrames):
     sizes : Sizes
     capacity : int
         Largest number of frames.
+
+    Attributes
+    ----------
+    dual, weights : arrays
+        Weights of the labels and of the features.
 
     References
     ----------
@@ -115,16 +121,27 @@ class JointProcess(StoredFrames):
 
     def contract(self) -> None:
         """Find the weights of both parts, of the mean and of the draws."""
-        n, n_labels = self.size, self._factor.size
-        known, amplitude = self._known[:n], self._sizes.amplitude
-        rows, values = self._rows[:n_labels], self._values[:n_labels]
+        rows, values = self._rows[: self._factor.size], self._values[: self._factor.size]
         dual = self._factor.solve_upper(self._factor.solve_lower(values))
         dual[:, 1:] *= -1.0
         weights = rows.T @ dual
         weights[:, 1:] += self._prior_weights
+        self._take(dual, weights)
+
+    def recall(self, frames: Iterable[Labels], dual: np.ndarray, weights: np.ndarray) -> None:
+        """Put frames into an empty process, and take the weights that `contract` found for them."""
+        for labels in frames:
+            self._put(labels)
+            self.size += 1
+        self._take(dual, weights)
+
+    def _take(self, dual: np.ndarray, weights: np.ndarray) -> None:
+        """Take the weights of the labels, (n_labels, k), and of the features, (n_features, k), to predict with."""
+        n, self.dual, self.weights = self.size, dual, weights
+        known = self._known[:n]
         self._lanes: Lanes = self._basis.lanes(weights * self._sizes.weights[:, None])
         full = np.zeros((*known.shape, LANES))
-        full[known] = amplitude * dual
+        full[known] = self._sizes.amplitude * dual
         self._energy_weights = full[:, 0].copy()
         gradient_weights = np.matmul(self._directions[:n].transpose(0, 2, 1), full[:, 1:]).swapaxes(1, 2)
         self._gradient_weights = np.ascontiguousarray(gradient_weights)

@@ -16,11 +16,11 @@ from ase_proxima.surrogates.gradient_gp.kernels import internal_basis, inverse_d
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.joint.process import Described, JointProcess
 from ase_proxima.surrogates.joint.sizes import estimate, most_frames, sizes_of
-from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
-from ase_proxima.surrogates.linear.choice import choose_settings
+from ase_proxima.surrogates.linear.basis import Basis
+from ase_proxima.surrogates.linear.choice import CHOICE_AT, choose_settings
 from ase_proxima.surrogates.linear.evidence import Hyperparameters
 from ase_proxima.surrogates.linear.labels import expected_misfit, force_size, read_labels
-from ase_proxima.surrogates.linear.settings import fitting_blocks
+from ase_proxima.surrogates.linear.settings import Blocks, Settings, fitting_blocks
 from ase_proxima.surrogates.one_thread import one_thread
 from ase_proxima.surrogates.selection import energy_covariance, thinned
 from ase_proxima.types import Frame, Prediction
@@ -28,7 +28,7 @@ from ase_proxima.types import Frame, Prediction
 __all__ = ["JointGP"]
 
 FILE = "joint_gp.npz"
-FORMAT = 1
+FORMAT = 2
 
 LENGTHS = (16.0, 10.0, 10.0)
 """Length scales, 1/Å, of bonded pairs, second neighbours and others. With half of them errors are 1 to 3 % larger after
@@ -39,8 +39,6 @@ LEAST_FRAMES = 20
 """Frames that are held whatever the number of labels."""
 MAX_PERMUTATIONS = 40
 """Largest number of permutations; alanine dipeptide with 27 errs 1 % more than with 108, aspirin with 1 for 6 40 %."""
-CHOICE_AT = (1, 2, 4, 8)
-"""Numbers of frames at which the basis is made anew."""
 ESTIMATE_AT = (16, 32, 64)
 """Numbers of frames at which only the sizes of the parts are estimated anew."""
 
@@ -134,8 +132,10 @@ class JointGP:
             self._order.append(len(self._frames) - 1)
             if len(self._frames) in ESTIMATE_AT:
                 self._estimate(self._hyper)
-            else:
+            elif self._factorised:
                 self._process.append(self._described(frame))
+            else:
+                self._rebuild(self._order)
             self._thin()
         self._process.contract()
 
@@ -216,11 +216,14 @@ class JointGP:
 
     def _rebuild(self, order: Sequence[int]) -> None:
         """Factorise the frames of `order` one after the other, with the current sizes."""
-        sizes = sizes_of(self._hyper, self._unit, self._scale, self._basis, len(self._molecule.numbers))
-        self._process = JointProcess(self._molecule, self._basis, sizes, self._capacity)
-        self._order = list(order)
+        self._process = self._empty_process()
+        self._order, self._factorised = list(order), True
         for index in self._order:
             self._process.append(self._described(self._frames[index]))
+
+    def _empty_process(self) -> JointProcess:
+        sizes = sizes_of(self._hyper, self._unit, self._scale, self._basis, len(self._molecule.numbers))
+        return JointProcess(self._molecule, self._basis, sizes, self._capacity)
 
     def _thin(self) -> None:
         """Drop a quarter of the frames where there are as many as may be held."""
@@ -231,7 +234,7 @@ class JointGP:
     # -- keeping
 
     def save(self, folder: Path) -> None:
-        """Write the basis, the sizes of the parts and which frames the model holds."""
+        """Write the basis, the sizes of the parts, their weights, and which frames the model holds."""
         self._require_fit()
         header = {
             "format": FORMAT,
@@ -244,12 +247,12 @@ class JointGP:
             "order": self._order,
         }
         arrays = {f"basis_{name}": array for name, array in self._basis.to_arrays().items()}
-        arrays["prior"] = self._hyper.prior
+        arrays |= {"prior": self._hyper.prior, "dual": self._process.dual, "weights": self._process.weights}
         np.savez(Path(folder) / FILE, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
 
     @one_thread
     def load(self, folder: Path, frames: Sequence[Frame]) -> None:
-        """Factorise the frames that the saved model held, in the same order with the same sizes.
+        """Restore what `save` wrote; the frames are factorised again, in the same order, once another one is learnt.
 
         Raises
         ------
@@ -264,7 +267,10 @@ class JointGP:
             n_frames, order = int(header["n_frames"]), [int(i) for i in header["order"]]
             given, unit, noise = header["given"], float(header["unit"]), dict(header["noise"])
             settings, blocks = Settings(**header["settings"]), Blocks(**header["blocks"])
-            version, prior = header["format"], arrays["prior"]
+            version, prior, dual, weights = (
+                header["format"],
+                *(arrays[k] for k in ("prior", "dual", "weights")),
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a saved joint_gp model ({error}): retrain it") from error
         if (version, given, n_frames) != (FORMAT, self._given(), len(frames)):
@@ -277,8 +283,10 @@ class JointGP:
         parts = {name.removeprefix("basis_"): a for name, a in arrays.items() if name.startswith("basis_")}
         self._basis = Basis.from_arrays(self._species(), settings, blocks, parts)
         self._hyper, self._unit = Hyperparameters(prior, noise), unit
-        self._rebuild(order)
-        self._process.contract()
+        self._process, self._order, self._factorised = self._empty_process(), order, False
+        self._process.recall(
+            (self._molecule.label(self._frames[i], self._offset) for i in order), dual, weights
+        )
 
     def _given(self) -> dict[str, Any]:
         """What the predictions depend on beside the frames, as JSON values."""

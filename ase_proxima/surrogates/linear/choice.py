@@ -8,19 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ase_proxima.surrogates.linear.basis import Basis, Settings
-from ase_proxima.surrogates.linear.evidence import Hyperparameters, LabelledRows, maximise_evidence
+from ase_proxima.surrogates.linear.basis import Basis
+from ase_proxima.surrogates.linear.evidence import Hyperparameters, maximise_evidence
 from ase_proxima.surrogates.linear.labels import (
     Labels,
     expected_hyperparameters,
     expected_misfit,
     force_size,
     labelled_rows,
+    together,
 )
-from ase_proxima.surrogates.linear.settings import candidates, fitting_blocks
+from ase_proxima.surrogates.linear.settings import Settings, candidates, fitting_blocks
 from ase_proxima.types import Frame
 
-__all__ = ["choose_settings"]
+__all__ = ["CHOICE_AT", "choose_settings"]
+
+CHOICE_AT = (1, 2, 4, 8)
+"""Numbers of frames at which a basis is made anew; the choice at the last one stays, so that it is looked at longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,8 @@ class _Round:
     force_rows
         Force components, of atoms drawn from all frames.
     starts
-        Factors on the expected prior precisions from which the evidence is maximised: it has several optima.
+        Factors on the expected prior precisions from which the evidence is maximised, as it has several optima; it is
+        also maximised from where the round before has left off.
     steps
         Steps towards the highest evidence, from each.
     structures
@@ -50,6 +55,9 @@ class _Round:
 ROUNDS = (_Round(150, (1.0,), 10, 1, 2), _Round(240, (1.0, 1e-2), 15, 2, 1))
 """All candidates at a glance, then the best two again: with 90 rows Pt55 lost its best, with 150 none of four systems
 did."""
+LAST_ROUNDS = (_Round(400, (1.0,), 8, 1, 3), _Round(1300, (1.0,), 6, 2, 1))
+"""The same where the choice stays: long cutoffs are justified by many labels only (Cu81Al27, 20 frames: 0.0055 eV/Å
+where the choice of 240 rows gives 0.0067)."""
 
 
 def choose_settings(
@@ -63,15 +71,16 @@ def choose_settings(
 ) -> tuple[Settings, Hyperparameters]:
     """Settings of highest evidence among the candidates that agree with those `given`, and its hyperparameters."""
     suited = candidates([frame.x for frame in frames])
-    options = list(dict.fromkeys(replace(option, **given) for option in suited))
-    for round_ in ROUNDS if len(options) > 1 else ROUNDS[-1:]:
+    options: dict[Settings, Hyperparameters | None] = {replace(option, **given): None for option in suited}
+    rounds = ROUNDS if len(frames) < CHOICE_AT[-1] else LAST_ROUNDS
+    for round_ in rounds if len(options) > 1 else ROUNDS[-1:]:
         found = [
-            (*_evidence(frames, labels, species, base, settings, max_features, round_), settings)
-            for settings in options
+            (*_evidence(frames, labels, species, base, settings, max_features, round_, known), settings)
+            for settings, known in options.items()
         ]
         found.sort(key=lambda option: option[0], reverse=True)
-        options = [settings for _, _, settings in found[: round_.kept]]
-    return options[0], found[0][1]
+        options = {settings: hyper for _, hyper, settings in found[: round_.kept]}
+    return found[0][2], found[0][1]
 
 
 def _evidence(
@@ -82,40 +91,35 @@ def _evidence(
     settings: Settings,
     max_features: int,
     round_: _Round,
+    known: Hyperparameters | None,
 ) -> tuple[float, Hyperparameters]:
-    """Logarithm of the evidence of `settings`, and its hyperparameters."""
+    """Logarithm of the evidence of `settings`, and its hyperparameters, of which some may be `known`."""
     rng = np.random.default_rng(0)
     share = max(1, round_.force_rows // (3 * len(frames)))
     drawn = [np.sort(rng.permutation(len(frame.x))[:share]) for frame in frames]
     blocks = fitting_blocks(len(species), settings, max_features)
     basis = Basis(species, settings, blocks, [frame.x for frame in frames[-round_.structures :]])
     parts = [
-        labelled_rows(basis, frame, label, base, wanted)
+        labelled_rows(basis, frame, label, base, wanted=wanted)
         for frame, label, wanted in zip(frames, labels, drawn, strict=True)
     ]
+    data = together(parts, basis.block)
     kinds = list(dict.fromkeys(kind for part in parts for kind in part))
-    rows = {}
-    for kind in kinds:
-        X = np.concatenate([part[kind][0] for part in parts if kind in part])
-        y = np.concatenate([part[kind][1] for part in parts if kind in part])
-        rows[kind] = (X, y, np.ones(len(y)))
-    data = LabelledRows(rows, basis.block)
     misfit = expected_misfit(max(map(force_size, labels)))
     expected = expected_hyperparameters(len(basis.block_names), kinds, misfit)
     species_energies = len(expected.prior) - 1
-    found = []
+    starts = []
     for factor in round_.starts:
         prior = factor * expected.prior
         prior[species_energies] = expected.prior[species_energies]
-        found.append(
-            maximise_evidence(
-                data,
-                replace(expected, prior=prior),
-                basis.block,
-                expected=expected,
-                held=(species_energies,),
-                max_iter=round_.steps,
-            )
+        starts.append(replace(expected, prior=prior))
+    if known is not None and len(known.prior) == len(expected.prior):
+        starts.append(known)
+    found = [
+        maximise_evidence(
+            data, start, basis.block, expected=expected, held=(species_energies,), max_iter=round_.steps
         )
+        for start in starts
+    ]
     hyper, evidence = max(found, key=lambda option: option[1])
     return evidence, hyper

@@ -242,10 +242,13 @@ class LabelledRows:
         root = np.sqrt(np.concatenate([weight for _, _, weight in rows.values()]))
         X = np.concatenate([X for X, _, _ in rows.values()]) * root[:, None]
         self._y = np.concatenate([y for _, y, _ in rows.values()]) * root
-        products = [X[:, block == b] @ X[:, block == b].T for b in range(int(block.max()) + 1)]
+        n_blocks, n_rows = int(block.max()) + 1, len(X)
+        self._products = np.empty((n_blocks + (covariance is not None), n_rows, n_rows))
+        for b in range(n_blocks):
+            part = X[:, block == b]
+            np.matmul(part, part.T, out=self._products[b])
         if covariance is not None:
-            products.append(root[:, None] * covariance * root)
-        self._products = np.array(products)
+            self._products[-1] = root[:, None] * covariance * root
 
     def view(self, hyper: Hyperparameters) -> _View:
         """What the rows say, from the covariance of their labels."""

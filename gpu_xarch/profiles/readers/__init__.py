@@ -114,6 +114,8 @@ def read_runs(path: str | Path, *, decimal: str | None = None) -> Iterator[Run |
         for number, line in open_lines(Path(path)):
             last = number
             text = line.rstrip("\r\n")
+            if context.ranked:
+                text = context.without_rank(text)
             ended = line.endswith("\n")
             if "==" in text and (found := MESSAGE.search(text)):
                 context.read(number, text[found.start() :])
@@ -135,6 +137,8 @@ def read_runs(path: str | Path, *, decimal: str | None = None) -> Iterator[Run |
                 if section is None and not context.is_profile and number > _FOREIGN_LINES:
                     break
                 continue
+            if start > 0:
+                context.learn_rank(text[:start])
             if start >= 0 and (new := _section(text[start:], context)):
                 if section is not None:
                     for item in section.finish():

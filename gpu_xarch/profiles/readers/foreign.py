@@ -44,6 +44,10 @@ _NSYS_LAUNCHES = Foreign(
     "a report of Nsight Systems on launches and queues (cuda_kern_exec_sum)",
     "print times by kernel with `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`",
 )
+_NSYS_RANGES = Foreign(
+    "a report of Nsight Systems on NVTX ranges",
+    "print times by kernel with `nsys stats --report cuda_gpu_kern_sum --format csv REPORT`",
+)
 _NCU_SUMMARY = Foreign(
     "a page of Nsight Compute that sums launches up (--print-summary)",
     "print each launch with `ncu --import REPORT --csv --page raw`",
@@ -60,6 +64,9 @@ _NO_ID = Foreign(
     "a table of Nsight Compute's metrics without the ID of each launch",
     "run `ncu --csv`, or `ncu --import REPORT --csv --page raw`, and give the whole of what that prints",
 )
+_PACKED = Foreign(
+    "a packed file or an archive", "unpack {file}, and ingest the files in it (gzip alone is read as it is)"
+)
 _ROCPROF = Foreign(
     "output of AMD's rocprof",
     "`xarch ingest --format table --map MAP.json` reads it through a map of its columns",
@@ -74,12 +81,15 @@ _SUFFIXES = {
     ".nvprof": _NVPROF_REPORT,
 }
 _HEAD = 16
+#: first bytes of zip (a workbook of a spreadsheet too), bzip2, xz, Zstandard and 7z
+_PACKERS = (b"PK\3\4", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
 #: first bytes: those of reports stand in NVIDIA's "Report File Format", those of SQLite in its "Database File Format"
 _REPORT, _SQLITE = b"NVR\0", b"SQLite format 3\0"
 _LINES = (
     (
         re.compile(
-            r'"?Index"?,"?KernelName"?,|"?Kind"?,"?Agent_Id"?,|"?Name"?,"?Calls"?,"?TotalDurationNs"?,'
+            r'"?Index"?,"?KernelName"?,|"?Kind"?,"?Agent_Id"?,|"?Name"?,"?Calls"?,"?TotalDurationNs"?,|'
+            r'"?Correlation_Id"?,"?Dispatch_Id"?,'
         ),
         _ROCPROF,
     ),
@@ -94,6 +104,7 @@ _LINES = (
     ),
     (re.compile(r"\s*Start\s+Duration\s+Grid Size\s"), _NVPROF_TEXT),
     (re.compile(r"(?:PID,TID,DevId,)?Count,QCount,"), _NSYS_LAUNCHES),
+    (re.compile(r"NVTX Range,|Time \(%\),Total Time .*,Style,Range"), _NSYS_RANGES),
     (re.compile(r"\s*Time \(%\)\s+Total Time \(\S+\)\s+Instances\s"), _NSYS_TEXT),
 )
 
@@ -106,6 +117,8 @@ def of_bytes(path: Path) -> Foreign | None:
             head = file.read(_HEAD)
     except OSError:
         return None
+    if head.startswith(_PACKERS) or path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+        return _PACKED
     binary = bytes((0,)) in head
     if head.startswith(_REPORT):
         return known or _NCU_REPORT

@@ -17,6 +17,7 @@ _CONNECTED = re.compile(r"==PROF== Connected to process (\d+) \((.*)\)")
 _TOLD = re.compile(r"==XARCH== (command|device): (.*)")
 _SIMULATED = re.compile(r"SIMULATED by xarch")
 _PROCESS = re.compile(r"={2}(\d+)={2}")
+_RANK = re.compile(r"\s*(?:\[[^\]]*\d[^\]]*\](?:<\w+>)?:?|\d+:)\s*", re.ASCII)
 # kind, pattern; the first that fits a line counts
 _REASONS = [
     (
@@ -62,8 +63,18 @@ class Context:
     separators: Separators | None = None
     foreign: Foreign | None = None
     ignored: bool = False
+    ranked: bool = False
     unreadable: int = 0
     first_unreadable: tuple[int, str] = (0, "")
+
+    def learn_rank(self, before: str) -> None:
+        """Take it from what stands before a header that a launcher of ranks marks every line, `[1,0]<stdout>:`."""
+        self.ranked = self.ranked or _RANK.fullmatch(before) is not None
+
+    def without_rank(self, text: str) -> str:
+        """Return a line without the mark of its rank, where lines have one."""
+        match = _RANK.match(text) if self.ranked else None
+        return text[match.end() :] if match else text
 
     def doubt(self, number: int, text: str) -> None:
         """Count a number that can be read two ways."""

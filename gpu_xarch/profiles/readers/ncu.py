@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from gpu_xarch.metrics import evaluate_ncu, ncu_names, registry
 from gpu_xarch.profiles.readers.messages import Context
+from gpu_xarch.profiles.readers.rows import is_title, split_row
 from gpu_xarch.profiles.readers.separators import find_separators, told_by
 from gpu_xarch.profiles.readers.source import DamagedFileError, open_lines
 from gpu_xarch.tables.records import Problem, Run
@@ -46,10 +46,13 @@ DETAILS: Mapping[tuple[str, str], str] = {
         ("SOL SM", "fraction", "sm__throughput.avg.pct_of_peak_sustained_elapsed"),
         ("DRAM Throughput", "fraction", "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed"),
         ("SOL DRAM", "fraction", "dram__throughput.avg.pct_of_peak_sustained_elapsed"),
+        ("SOL FB", "fraction", "dram__throughput.avg.pct_of_peak_sustained_elapsed"),
         ("L1/TEX Cache Throughput", "fraction", "l1tex__throughput.avg.pct_of_peak_sustained_active"),
         ("SOL L1/TEX Cache", "fraction", "l1tex__throughput.avg.pct_of_peak_sustained_active"),
+        ("SOL TEX", "fraction", "l1tex__throughput.avg.pct_of_peak_sustained_active"),
         ("L2 Cache Throughput", "fraction", "lts__throughput.avg.pct_of_peak_sustained_elapsed"),
         ("SOL L2 Cache", "fraction", "lts__throughput.avg.pct_of_peak_sustained_elapsed"),
+        ("SOL L2", "fraction", "lts__throughput.avg.pct_of_peak_sustained_elapsed"),
         ("L1/TEX Hit Rate", "fraction", "l1tex__t_sector_hit_rate.pct"),
         ("L2 Hit Rate", "fraction", "lts__t_sector_hit_rate.pct"),
         ("Duration", "s", "gpu__time_duration.sum"),
@@ -57,6 +60,7 @@ DETAILS: Mapping[tuple[str, str], str] = {
         ("SM Active Cycles", "plain", "sm__cycles_active.avg"),
         ("SM Frequency", "1/s", "gpc__cycles_elapsed.avg.per_second"),
         ("DRAM Frequency", "1/s", "dram__cycles_elapsed.avg.per_second"),
+        ("Memory Frequency", "1/s", "dram__cycles_elapsed.avg.per_second"),
         ("Registers Per Thread", "plain", "launch__registers_per_thread"),
         ("Static Shared Memory Per Block", "bytes", "launch__shared_mem_per_block_static"),
         ("Dynamic Shared Memory Per Block", "bytes", "launch__shared_mem_per_block_dynamic"),
@@ -74,6 +78,8 @@ _DESCRIPTORS = frozenset(
     )
 )
 _SIZE = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)", re.ASCII)
+#: what --print-metric-instances writes behind the value of the whole GPU: `96 (1; 2; 3)`, `96 (0: 1; 1: 2)`
+_INSTANCES = re.compile(r" \([\d.,]+(?:[;:][^)]*)?\)$", re.ASCII)
 _NEW_ROW = re.compile(r'"\d+","\d+","')
 _DEVICE_NAME = "device__attribute_display_name"
 _REMEMBERED = 10_000  # launches whose ID is known again
@@ -100,22 +106,22 @@ def _is_metric(title: str) -> bool:
     return title not in _DESCRIPTORS and not title.startswith(_NO_METRICS)
 
 
-def _numbers(path: Path) -> Iterator[str]:
+def _numbers(context: Context) -> Iterator[str]:
     """Yield the texts of a file that may be values of metrics, up to where it is damaged."""
     places: list[int] = []
     try:
-        for _, line in open_lines(path):
-            if not line.startswith('"'):
+        for _, line in open_lines(Path(context.file)):
+            text = context.without_rank(line.rstrip("\r\n"))
+            if not text.startswith('"'):
                 continue
-            try:
-                fields = next(csv.reader([line.rstrip("\r\n")], strict=True))
-            except (csv.Error, StopIteration):
+            fields = split_row(text)
+            if fields is None:
                 continue
             if is_ncu(fields):
                 value = [fields.index("Metric Value")] if "Metric Value" in fields else []
                 places = value or [place for place, title in enumerate(fields) if _is_metric(title)]
             else:
-                yield from (fields[place] for place in places if place < len(fields))
+                yield from (_INSTANCES.sub("", fields[place]) for place in places if place < len(fields))
     except DamagedFileError:
         return
 
@@ -166,7 +172,7 @@ class NcuSection:
         self.buffer: list[str] = []
         self.buffer_line = 0
         if context.separators is None:
-            context.separators = find_separators(_numbers(Path(context.file)))
+            context.separators = find_separators(_numbers(context))
         self.decimal = context.separators.decimal
 
     def wants(self, text: str) -> bool:  # noqa: ARG002
@@ -187,10 +193,7 @@ class NcuSection:
             if sum(part.count('"') for part in self.buffer) % 2:
                 return problems
             number, text, self.buffer = self.buffer_line, "\n".join(self.buffer), []
-        try:
-            fields = next(csv.reader([text], strict=True))
-        except (csv.Error, StopIteration):
-            fields = []
+        fields = split_row(text) or []
         least = self.index["Metric Value"] + 1 if self.details else len(self.columns)
         if not least <= len(fields) <= len(self.columns):
             if not text.startswith('"'):
@@ -281,9 +284,10 @@ class NcuSection:
         self.key = key
 
     def _metric(self, number: int, title: str, unit: str, text: str) -> Output:
+        text = _INSTANCES.sub("", text)
         if text.strip() in _ABSENT:
             return ()
-        if not title.isprintable():
+        if not is_title(title):
             return [
                 self._problem(number, "row", f"the metric name {title[:40]!r} is not one; value left out")
             ]

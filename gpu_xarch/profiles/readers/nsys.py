@@ -27,6 +27,8 @@ _LAUNCH = {
 }
 #: sizes of a launch in one column, in the sums by kernel and grid
 _SIZES = (("GridXYZ", "grid"), ("BlockXYZ", "block"))
+#: the category of kernels in the sums of all that a GPU did
+_KERNELS = "CUDA_KERNEL"
 _TITLE = re.compile(r"(.*?) ?\((\S+)\)")
 _UNITS = {"ns": "ns", "us": "us", "μs": "us", "µs": "us", "ms": "ms", "s": "s"}
 _CALLS = re.compile(r"[1-9]\d{0,11}", re.ASCII)
@@ -35,9 +37,14 @@ Output = Sequence[Run | Problem]
 
 
 def is_nsys(columns: Sequence[str]) -> bool:
-    """Tell whether these are columns of the sums by kernel or of the trace of the GPU."""
+    """Tell whether these are columns of the sums by kernel or operation, or of the trace of the GPU."""
     names = {_split(title)[0] for title in columns}
-    return {*_SUM, "Instances", "Name"} <= names or {"Start", "Duration", "Strm", "Name"} <= names
+    return ({*_SUM, "Instances"} <= names and ("Name" in names or {"Category", "Operation"} <= names)) or {
+        "Start",
+        "Duration",
+        "Strm",
+        "Name",
+    } <= names
 
 
 def _split(title: str) -> tuple[str, str]:
@@ -59,6 +66,7 @@ class NsysSection:
             self.index[name], self.units[name] = place, unit
         self.n_columns = len(columns)
         self.trace = "Strm" in self.index
+        self.name = self.index["Name"] if "Name" in self.index else self.index["Operation"]
         self.launches: Counter[tuple[str, str]] = Counter()
 
     def wants(self, text: str) -> bool:
@@ -77,8 +85,8 @@ class NsysSection:
         if not ended and not text.endswith('"'):
             message = "the last line has no line end and may be cut; row left out"
             return [self._problem(number, "truncated", message)]
-        kernel = fields[self.index["Name"]]
-        if not is_kernel(kernel):
+        kernel = fields[self.name]
+        if not is_kernel(kernel) or ("Category" in self.index and fields[self.index["Category"]] != _KERNELS):
             return ()
         try:
             return [self._launch(number, kernel, fields) if self.trace else self._sum(number, kernel, fields)]

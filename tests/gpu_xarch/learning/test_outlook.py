@@ -77,3 +77,10 @@ def test_times_of_all_launches_are_summed(pairs: pd.DataFrame) -> None:
     assert len(total_times(frame, "kernel")) == frame[["application", "kernel"]].drop_duplicates().shape[0]
     with pytest.raises(InputError, match="kernel or application"):
         total_times(frame, "input")
+
+
+def test_short_times_of_few_applications_have_no_upper_end_and_no_warning(pairs: pd.DataFrame) -> None:
+    few = pairs[pairs["application"].isin(sorted(set(pairs["application"]))[:3])]
+    table, _ = predict_table(trained(few, "duration", "scaled"), few)
+    assert (table["low"] < 1e-20).all()
+    assert (table["high"] > 1e290).all()

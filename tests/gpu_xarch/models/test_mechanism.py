@@ -162,6 +162,21 @@ def test_conversions_keep_the_units_of_double_precision_as_busy() -> None:
     )
 
 
+def test_a_cell_that_was_not_profiled_counts_as_a_column_that_was_not() -> None:
+    runs = double(0.1, 1.0, 1.5).assign(stall_memory_dependency=0.6, l2_read_transactions=1e5)
+    for name in ("inst_fp_64", "inst_fp_32", "inst_bit_convert", "stall_memory_dependency"):
+        both = pd.concat([runs, runs.assign(**{name: np.nan})], ignore_index=True)
+        told, untold = outcome(both, "P100", "GTX 1080 Ti").ipc
+        assert told == pytest.approx(outcome(runs, "P100", "GTX 1080 Ti").ipc[0])
+        without = outcome(runs.drop(columns=name), "P100", "GTX 1080 Ti").ipc[0]
+        assert untold == pytest.approx(without)
+    # the conversions of code in double alone are not known to be any
+    alone = double(0.1, None, 1.5)
+    both = pd.concat([alone.assign(inst_fp_32=0.0), alone], ignore_index=True)
+    pure, mixed = outcome(both, "P100", "GTX 1080 Ti").ipc
+    assert mixed < 0.6 * pure
+
+
 def test_a_model_doubts_what_hangs_on_its_constants() -> None:
     model = make_model("mechanism", make_problem("dram_throughput", SOURCE, DEST)).at_start()
     model.offset_ = 1e6

@@ -74,6 +74,24 @@ FILES = {
         "a report of Nsight Systems on launches and queues",
         "cuda_gpu_kern_sum",
     ),
+    "ranges.csv": (
+        b"NVTX Range,Style,PID,TID,NVTX Inst,Kern Inst,Total Time (ns),Kernel Name\n:f,PushPop,1,1,1,4,400,k(int)\n",
+        "a report of Nsight Systems on NVTX ranges",
+        "cuda_gpu_kern_sum",
+    ),
+    "range_sums.csv": (
+        b"Time (%),Total Time (ns),Instances,Avg (ns),Min (ns),Max (ns),Style,Range\n90,100,1,100,100,100,PushPop,f\n",
+        "a report of Nsight Systems on NVTX ranges",
+        "cuda_gpu_kern_sum",
+    ),
+    "counters.csv": (
+        b'"Correlation_Id","Dispatch_Id","Agent_Id","Counter_Name","Counter_Value"\n1,1,1,"SQ_WAVES",10\n',
+        "output of AMD's rocprof",
+        "--map",
+    ),
+    "a.csv.xz": (b"\xfd7zXZ\0\0\1", "a packed file or an archive", "unpack a.csv.xz"),
+    "a.zip": (b"PK\3\4\0\0", "a packed file or an archive", "unpack a.zip"),
+    "a.tar.gz": (b"\x1f\x8b\x08\0", "a packed file or an archive", "unpack a.tar.gz"),
     "nsys.txt": (
         b" ** CUDA GPU Kernel Summary (cuda_gpu_kern_sum):\n\n"
         b" Time (%)  Total Time (ns)  Instances  Avg (ns)  Name\n",

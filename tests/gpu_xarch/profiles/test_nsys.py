@@ -31,6 +31,20 @@ def test_sums_by_kernel(profiles):
     assert [run.values["duration"] for run in runs] == pytest.approx([1e-4, 33336.7e-9], rel=1e-12)
 
 
+def test_sums_of_all_that_the_gpu_did_give_their_kernels(profiles):
+    header = SUM.replace("Name", "Category,Operation")
+    runs, problems = profiles.read(
+        header
+        + '90.0,4000000,40,100000.0,99990.0,98000,104000,900.0,CUDA_KERNEL,"relax(float *, int)"\n'
+        + "10.0,400000,4,100000.0,99990.0,98000,104000,900.0,MEMORY_OPER,[CUDA memcpy HtoD]\n"
+        + "10.0,400000,4,100000.0,99990.0,98000,104000,900.0,MEMORY_OPER,graph upload\n"
+    )
+    assert problems == []
+    assert [(run.kernel, run.invocations, run.values) for run in runs] == [
+        ("relax(float *, int)", 40, {"duration": 1e-4})
+    ]
+
+
 @pytest.mark.parametrize(
     ("header", "factor"),
     [

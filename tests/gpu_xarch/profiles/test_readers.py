@@ -284,6 +284,18 @@ def test_metrics_by_launch_with_titles_and_double_columns(profiles: Any) -> None
     assert [p.kind for p in problems] == ["conflict"]
 
 
+def test_a_title_that_lost_a_quote_is_no_metric(profiles: Any) -> None:
+    for lost in ('"Duration"', '"Correlation_ID"', '"Block X"'):
+        header = TRACE.replace('"Name"', '"Name","Correlation_ID"').replace(lost, lost[1:])
+        text = (
+            f"==7== NVPROF is profiling process 7, command: ./a\n{header}\nms,us,,,,,,,,KB,B,,,,,,,\n"
+            '613.0,2.5,4,1,1,256,1,1,8,1.5,0,,,"Tesla V100-SXM2-16GB (0)","1","7","f(int)",12\n'
+        )
+        (run,), problems = profiles.read(text)
+        assert not any('"' in name for name in run.values)
+        assert [problem.line for problem in problems] == [4]
+
+
 def test_trace_cut_in_its_last_line(profiles: Any) -> None:
     text = profiles.preamble + TRACE + "\nms,us,,,,,,,,KB,B,KB,MB/s,,,,\n"
     good = '613.0,2.208,196,1,1,256,1,1,8,0,0,,,"Tesla K40c (0)","1","7","a() [1]"\n'
@@ -362,6 +374,45 @@ def test_raw_page(profiles: Any) -> None:
     assert run.values["ipc"] == 1.0  # four sub-partitions
     assert run.values["mine__thing.sum"] == 12.0
     assert "launch__func_cache_config" not in run.values
+
+
+def test_values_of_instances_behind_a_value_are_read_over(profiles: Any) -> None:
+    rows = [
+        ncu_row("dram__bytes_read.sum", "Kbyte", "1,536.5 (512.5; 512; 512)"),
+        ncu_row("smsp__inst_executed.sum", "inst", "96 (0: 32; 1: 64)"),
+    ]
+    (run,), problems = profiles.read("\n".join([NCU, *rows]) + "\n")
+    assert problems == []
+    assert (run.values["dram_read_bytes"], run.values["inst_executed"]) == (1536.5e3, 96.0)
+
+
+def test_titles_of_the_first_releases(profiles: Any) -> None:
+    rows = [
+        ncu_row("SOL FB", "%", "40.5"),
+        ncu_row("SOL TEX", "%", "12.5"),
+        ncu_row("SOL L2", "%", "21.0"),
+        ncu_row("Memory Frequency", "cycle/usecond", "850.5"),
+    ]
+    (run,), _ = profiles.read("\n".join([NCU, *rows]) + "\n")
+    names = ("dram_peak_fraction", "l1_throughput", "l2_peak_fraction")
+    got = [run.values[name] for name in (*names, "dram_frequency")]
+    assert got == pytest.approx([0.405, 0.125, 0.21, 850.5e6])
+
+
+@pytest.mark.parametrize("mark", ["[1,{}]<stdout>:", "[1,{}]<stderr>:", "{}: ", "[node07:{}] "])
+def test_marks_of_ranks_before_every_line_change_nothing(profiles: Any, mark: str) -> None:
+    trace = (
+        "==7== NVPROF is profiling process 7, command: ./a 8\n" + TRACE + "\nms,us,,,,,,,,KB,B,,,,,,\n"
+        '613.0,2.5,4,1,1,256,1,1,8,1.5,0,,,"Tesla V100-SXM2-16GB (0)","1","7","f(int)"\n'
+    )
+    details = "\n".join([NCU, ncu_row("Duration", "ns", "512.300"), ncu_row("SOL FB", "%", "40,5")]) + "\n"
+    for text, seconds in ((trace, 2.5e-6), (details, 512300e-9)):
+        for ranks in (1, 2):
+            lines = [mark.format(rank) + line + "\n" for rank in range(ranks) for line in text.splitlines()]
+            runs, problems = profiles.read("".join(lines))
+            assert problems == []
+            assert [run.values["duration"] for run in runs] == pytest.approx([seconds] * ranks)
+            assert [run.values["block_x"] for run in runs] == [256.0] * ranks
 
 
 def test_details_text_over_several_lines(profiles: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import tempfile
 from collections.abc import Callable
@@ -40,30 +41,47 @@ def read(content: bytes) -> list[Any]:
 
 def expected(profiles: Any) -> tuple[bytes, dict[tuple[str, str, str], float]]:
     content = profiles.profile(MANY, kernels=KERNELS).encode()
-    truth = {
-        (item.device, item.kernel, name): value
-        for item in read(content)
-        if isinstance(item, Run)
-        for name, value in item.values.items()
-    }
+    truth = values_of(read(content))
     assert len(truth) == len(MANY) * len(KERNELS)
     return content, truth
 
 
+def values_of(items: list[Any]) -> dict[tuple[str, str, str], float]:
+    return {
+        (item.device, item.kernel, name): value
+        for item in items
+        if isinstance(item, Run)
+        for name, value in item.values.items()
+    }
+
+
+def is_told(items: list[Any]) -> bool:
+    return any(not isinstance(item, Run) for item in items)
+
+
+def check_true(items: list[Any], truth: dict[tuple[str, str, str], float]) -> set[tuple[str, str, str]]:
+    """Every value under a true name is the true value; returns the names that were lost."""
+    got = values_of(items)
+    wrong = {key: (got[key], truth[key]) for key in got.keys() & truth.keys() if got[key] != truth[key]}
+    assert wrong == {}
+    return truth.keys() - got.keys()
+
+
 def check(items: list[Any], truth: dict[tuple[str, str, str], float]) -> None:
-    """Every value under a true name is the true value; names may be lost."""
-    for item in items:
-        if isinstance(item, Run):
-            for name, value in item.values.items():
-                want = truth.get((item.device, item.kernel, name))
-                assert want is None or value == want, (item.kernel, name, value, want)
+    """What is lost is told, or stands under another name of kernel or device."""
+    lost = check_true(items, truth)
+    assert not lost or is_told(items) or len(values_of(items).keys() - truth.keys()) >= len(lost)
 
 
 @QUIET
 @given(cut=st.integers(0, 5000))
 def test_truncation_anywhere(make_profiles: Callable[[Path], Any], cut: int) -> None:
     content, truth = expected(make_profiles(Path()))
-    check(read(content[: min(cut, len(content))]), truth)
+    items = read(content[:cut])
+    n_whole = content[:cut].count(b"\n") - (content.count(b"\n") - len(truth))
+    assert len(truth) - len(check_true(items, truth)) in (max(n_whole, 0), max(n_whole, 0) + 1)
+    at_end = b"\n" in content[max(cut - 1, 0) : cut + 1] or cut >= len(content)  # of a line, or of all
+    assert is_told(items) or at_end
 
 
 @QUIET
@@ -90,7 +108,7 @@ def test_a_digit_replaced_by_another_is_seen(
     digit = data.draw(st.sampled_from([d for d in "0123456789" if d != values[place]]))
     lines[index] = head + '",' + values[:place] + digit + values[place + 1 :]
     items = read("".join(lines).encode())
-    check(items, truth)
+    check_true(items, truth)
     # a throughput's Avg may differ a little from Min = Max, which then give the value
     kept = sum(len(item.values) for item in items if isinstance(item, Run))
     assert kept == len(truth) or any(not isinstance(item, Run) for item in items)
@@ -127,7 +145,11 @@ def test_output_of_the_program_put_in_anywhere(
 )
 def test_wrong_encodings(make_profiles: Callable[[Path], Any], encoding: str, cut: int) -> None:
     content, truth = expected(make_profiles(Path()))
-    check(read(content.decode().encode(encoding)[:cut]), truth)
+    encoded = content.decode().encode(encoding)
+    items = read(encoded[:cut])
+    lost = check_true(items, truth)
+    assert is_told(items) or len(lost) < len(truth)
+    assert is_told(items) or not lost or cut < len(encoded)
 
 
 @QUIET
@@ -164,9 +186,9 @@ def test_any_bytes_end_in_a_verdict(content: bytes) -> None:
     body=st.lists(st.text(alphabet='"0129,.%()aK \n=', max_size=40), max_size=8),
 )
 def test_any_body_under_a_true_header_gives_finite_numbers(header: str, body: list[str]) -> None:
-    for item in read((header + "\n" + "\n".join(body)).encode()):
-        if isinstance(item, Run):
-            assert all(value - value == 0 for value in item.values.values())
+    items = read((header + "\n" + "\n".join(body)).encode())
+    assert all(math.isfinite(value) for value in values_of(items).values())
+    assert any(isinstance(item, Run) and item.values for item in items) or is_told(items)
 
 
 @pytest.mark.parametrize("seed", range(5))

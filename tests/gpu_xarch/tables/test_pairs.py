@@ -66,6 +66,22 @@ def test_what_did_not_match_and_why() -> None:
     }
 
 
+def test_means_over_launches_do_not_meet_single_launches() -> None:
+    frame = runs(
+        ("K40", "a", "k()", "5", 1.0), ("P100", "a", "k()", "5", 2.0), ("P100", "a", "k()", "5", 4.0)
+    )
+    frame["launch"] = pd.array([None, 0, 1], dtype="Int64")
+    assert [item["why"] for item in pair(frame).unmatched] == [
+        "all launches together here, single launches on P100",
+        *["single launches here, all launches together on K40"] * 2,
+    ]
+    assert "--on application,kernel,input and the mean of repeats" in pair(frame).hint()
+    joined = pair(frame, on=("application", "kernel", "input"), repeats="mean")
+    together = joined.pairs
+    assert joined.hint() == ""
+    assert (together["source.ipc"].tolist(), together["dest.ipc"].tolist()) == ([1.0], [3.0])
+
+
 def test_repeated_runs_are_ambiguous_unless_joined() -> None:
     frame = runs(
         ("K40", "a", "k()", "5", 1.0),

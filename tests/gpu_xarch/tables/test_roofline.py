@@ -103,9 +103,10 @@ def test_figure_has_the_roof_of_each_gpu_and_names_the_longest(simulated):
     )
     dots = [line for line in axes.lines if line.get_label().endswith("runs")]
     assert sum(len(line.get_xdata()) for line in dots) == len(points)
-    named = {text.get_text() for text in axes.texts}
-    assert len(named) == 6
-    assert points["kernel"][0].partition("(")[0].partition("<")[0][:28] in named
+    *numbers, names = (text.get_text() for text in axes.texts)
+    assert numbers == ["1", "2", "3", "4", "5", "6"]
+    assert names.splitlines()[1] == "1  " + points["kernel"][0].partition("(")[0].partition("<")[0][:28]
+    assert tuple(axes.texts[0].xy) == (points["intensity"][0], points["rate"][0])
 
 
 def test_command(simulated, tmp_path):

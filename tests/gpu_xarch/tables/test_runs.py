@@ -119,6 +119,17 @@ def test_repeated_measurements_stay_apart_and_are_counted(profiles: Any, tmp_pat
     ingest([profiles.write(profiles.profile({"ipc": v}), f"{v}.csv") for v in ("0.5", "0.6", "0.7")], out)
     facts = describe(load_runs(out))
     assert facts["repeated"] == {"keys": 1, "runs": 2}
+    assert facts["files"] == 3
+
+
+def test_events_are_no_unknown_metrics(profiles: Any, tmp_path: Path) -> None:
+    events = profiles.preamble.replace("Metric", "Event") + (
+        '"Device","Kernel","Invocations","Event Name","Min","Max","Avg","Total"\n'
+        '"Tesla K40c (0)","saxpy(int)",4,"warps_launched",10,20,15,60\n'
+    )
+    metrics = profiles.profile({"mine": "0.5"}, device="Tesla K40c (0)", kernels=["other(int)"])
+    ingest([profiles.write(events, "e.csv"), profiles.write(metrics, "m.csv")], tmp_path / "runs.parquet")
+    assert describe(load_runs(tmp_path / "runs.parquet"))["unknown_metrics"] == ["mine"]
 
 
 def test_one_bad_file_does_not_stop_the_others(profiles: Any, tmp_path: Path) -> None:
@@ -134,7 +145,7 @@ def test_one_bad_file_does_not_stop_the_others(profiles: Any, tmp_path: Path) ->
 
 def test_nothing_to_read_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello\n")
-    with pytest.raises(InputError, match="none of the 1 files"):
+    with pytest.raises(InputError, match="no profile of nvprof or Nsight in "):
         ingest([tmp_path], tmp_path / "runs.parquet")
     with pytest.raises(InputError, match="no such file"):
         ingest([tmp_path / "nowhere"], tmp_path / "runs.parquet")

@@ -12,7 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.gradient_gp.surrogate import GradientGP
-from ase_proxima.surrogates.joint.surrogate import CHOICE_AT, JointGP
+from ase_proxima.surrogates.joint.process import JointProcess
+from ase_proxima.surrogates.joint.surrogate import JointGP
+from ase_proxima.surrogates.linear.choice import CHOICE_AT
 from ase_proxima.surrogates.linear.surrogate import BayesianSoap
 from ase_proxima.types import Frame
 
@@ -146,6 +148,23 @@ def test_growing_in_place_loading_and_fitting_at_once_are_equal_to_the_last_bit(
         assert np.array_equal(answer.results["forces"], answers[0].results["forces"])
         assert np.array_equal(answer.std["forces"], answers[0].std["forces"])
     assert at_once.describe()["n_held"] < 10
+
+
+def test_a_loaded_model_answers_before_its_frames_are_factorised(tmp_path, monkeypatch):
+    model, loaded = (JointGP(max_features=200) for _ in range(2))
+    model.fit(FRAMES)
+    model.save(tmp_path)
+    with monkeypatch.context() as without:
+        without.setattr(JointProcess, "append", None)
+        loaded.load(tmp_path, FRAMES)
+        answers = [one.predict(UNSEEN[0].x) for one in (model, loaded)]
+    loaded.save(tmp_path)
+    loaded.fit([*FRAMES, UNSEEN[0]])
+    model.fit([*FRAMES, UNSEEN[0]])
+    for first, second in (answers, [one.predict(UNSEEN[1].x) for one in (model, loaded)]):
+        assert first.results["energy"] == second.results["energy"]
+        assert np.array_equal(first.results["forces"], second.results["forces"])
+        assert np.array_equal(first.std["forces"], second.std["forces"])
 
 
 def test_energies_alone_are_learnt_too():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from zipfile import BadZipFile
@@ -16,47 +15,35 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
     BaseCalculator,
-    Calculator,
     PropertyNotImplementedError,
     all_changes,
 )
 
 from ase_proxima.assembly import assemble
-from ase_proxima.errors import InputError, ProximaWarning, RunDirectoryError
+from ase_proxima.calculator.notices import Notices
+from ase_proxima.calculator.terms import Electrons, choose_properties, may_be_asked
+from ase_proxima.errors import InputError, RunDirectoryError
 from ase_proxima.executor import Executor, Guard
 from ase_proxima.executor.blending import Blending
-from ase_proxima.executor.differences import unresolved
 from ase_proxima.executor.options import Options
 from ase_proxima.executor.reach import Nearest
-from ase_proxima.metrics import METRIC_PROPERTIES, ErrorMetric, find_metric
-from ase_proxima.protocols import Controller, FrameStore, PartTarget, Surrogate, TrainingPolicy, Uncertainty
+from ase_proxima.protocols import Controller, ErrorMetric, FrameStore, Surrogate, TrainingPolicy, Uncertainty
 from ase_proxima.runs.memory_store import MemoryStore
 from ase_proxima.runs.store import RunDirectory
 from ase_proxima.targets import parse_target
-from ase_proxima.targets.contract import adapt, ask, offered, refuse_equal
-from ase_proxima.training import BackgroundTraining
+from ase_proxima.targets.contract import StateAwareCalculator, adapt, ask_offered, has_stress
+from ase_proxima.targets.priors import refuse_equal
 from ase_proxima.types import Decision, Results, Stats
-from ase_proxima.types.identity import electronic_state, fingerprint
-from ase_proxima.types.words import is_plural
+from ase_proxima.types.identity import (
+    INITIAL,
+    calculator_identity,
+    calculator_name,
+)
 
 __all__ = ["ProximaCalculator"]
 
-_INITIAL = ("initial_charges", "initial_magmoms")
 
-OFFERED = ("energy", "forces", "stress")
-"""Properties that surrogates can learn."""
-
-REMEDIES = {
-    "energy": 'bound it as well, error_bound={"energy_per_atom": ..., ...}',
-    "forces": 'bound them as well, error_bound={"force_max": ..., ...}',
-    "stress": 'bound it as well, error_bound={"stress": ..., ...}',
-}
-
-MOVED = 1e-3
-"""Å: atoms that moved by so much against each other must change the answer of a target that sees them."""
-
-
-class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
+class ProximaCalculator(StateAwareCalculator):
     """Answers from a surrogate that learns while the simulation runs, and from the target where it must.
 
     Parameters
@@ -69,7 +56,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         energy per atom and one of `b / (20 Å²)` on the stress, unless these have their own. What no bound covers
         the target answers.
     error_metric : str or callable
-        See `ase_proxima.metrics.find_metric`.  By default `"force_max"` where the target gives forces, else
+        See `ase_proxima.metrics.find_metric`.  By default `"force_max"` where forces are among the properties, else
         `"energy"`; left out where `error_bound` is a mapping.  A callable covers all properties.
     bound_over : {"trusted", "all"}
         Whether the mean is over the calls that the surrogate answered, or over all, those of the target counting
@@ -135,14 +122,15 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         super().__init__()
         target = adapt(target)
         if isinstance(error_bound, Mapping) and error_metric is not None:
+            names = ", ".join(str(getattr(metric, "__name__", metric)) for metric in error_bound)
             raise InputError(
-                f"error_bound names the metrics itself, {', '.join(find_metric(m)[0] for m in error_bound)}, beside "
-                f"error_metric={error_metric!r}: leave error_metric out"
+                f"error_bound names the metrics itself, {names}, beside error_metric={error_metric!r}: leave "
+                "error_metric out"
             )
         self.target = target
         self._options = Options(
             error_bound=error_bound,
-            error_metric=_default_metric(target) if error_metric is None else error_metric,
+            error_metric=error_metric,
             bound_over=bound_over,
             surrogate=surrogate,
             prior=prior,
@@ -151,7 +139,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             training=training,
             audit_rate=audit_rate,
             seed=seed,
-            properties=_choose_properties(target, properties),
+            properties=choose_properties(target, properties),
             when_not_worthwhile=when_not_worthwhile,
             blending=blending,
         )
@@ -159,21 +147,20 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         if self._prior is not None:
             self._prior = adapt(self._prior, role="prior")
             refuse_equal(target, self._prior)
-        self.parameters = {"target": _identity_of(target), **self._options.describe()}
-        self.implemented_properties = _may_be_asked(target, self._options.properties)
+        self.parameters = {"target": calculator_identity(target), **self._options.describe()}
+        self.implemented_properties = may_be_asked(target, self._options.properties)
         if share is not None and run_dir is None:
             raise InputError(f"share={str(share)!r} needs a run_dir of its own for each walker: name one")
         self._store: FrameStore = MemoryStore()
         self._executor: Executor | None = None
-        self._electronic_state: dict[str, Any] | None = None
-        self._n_electronic = 0
+        self._electrons = Electrons()
         self._beyond: float | None = None
         self._wanted: tuple[str, ...] = ()
-        self._told: set[str] = set()
+        self._notices = Notices()
         try:
             if run_dir is not None:
                 self._store = RunDirectory.create(
-                    run_dir, self._options.describe(), _identity_of(target), share
+                    run_dir, self._options.describe(), calculator_identity(target), share
                 )
             self._guard = Guard(self._store.owner)
         except BaseException:  # an interrupt too leaves no lock behind
@@ -205,10 +192,10 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             Options.check_saved(run.settings, run.path)
             calculator = cls(target, **_merge(run.settings, parts))
             calculator._options.check_same(run.settings, run.path)
-            run.check_target(_identity_of(target))
+            run.check_target(calculator_identity(target))
             calculator._store, calculator._guard = run, Guard(run.owner)
             if run.frames:
-                calculator._check_electrons(run.frames[0].x)
+                calculator._electrons.check(run.frames[0].x)
                 calculator._build(run.frames[0].x)
             return calculator
         except BaseException:  # an interrupt too leaves no lock behind
@@ -219,19 +206,16 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation.
 
-        ASE's own answer, without its many comparisons where nothing changed, or the positions and nothing else, and
-        with the electronic state in `atoms.info`, at which ASE does not look.
+        ASE's own answer and the electronic state in `atoms.info`, without the many comparisons where at most positions
+        changed.
         """
-        last = self.atoms
-        if last is None or not _differ_in_positions_only(last, atoms):
-            changes = list(super().check_state(atoms, tol))
-            if last is not None and not changes and electronic_state(last) != electronic_state(atoms):
-                changes = list(_INITIAL)
-            return changes
-        moved = np.abs(last.positions - atoms.positions)
-        if not moved.any():
-            return []
-        return ["positions"] if moved.max() > tol else list(super().check_state(atoms, tol))
+        if self.atoms is not None and _differ_in_positions_only(self.atoms, atoms):
+            moved = np.abs(self.atoms.positions - atoms.positions)
+            if not moved.any():
+                return []
+            if moved.max() > tol:
+                return ["positions"]
+        return super().check_state(atoms, tol)
 
     def calculate(
         self,
@@ -251,20 +235,16 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self._fill(self.atoms, properties)
 
     def _fill(self, atoms: Atoms, properties: Sequence[str]) -> None:
-        if not _has_stress(atoms) and "stress" in properties:
+        if not has_stress(atoms) and "stress" in properties:
             raise PropertyNotImplementedError("stress is defined in a cell with three periodic axes only")
-        self._check_electrons(atoms)
+        self._electrons.check(atoms)
         if self._executor is None:
             self._build(atoms)
         assert self._executor is not None  # noqa: S101  built above
         self._wanted = tuple(properties)
-        results = self._executor.answer(
-            atoms,
-            needs=self._needed(properties),
-            by_target=self._beyond is not None,
-            beyond={"force_max": self._beyond} if self._beyond else None,
-        )
-        self._tell_of_uncovered()
+        limits = None if self._beyond is None else {"force_max": self._beyond} if self._beyond else {}
+        results = self._executor(atoms, needs=self._needed(properties), limits=limits)
+        self._notices.of_uncovered(self._executor.uncovered)
         agreed = {*self._options.properties, *properties, "free_energy"}
         self.results = {
             name: value.copy() if isinstance(value, np.ndarray) else value
@@ -284,21 +264,6 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Whether the target's free energy is its energy, as it is where no electrons are smeared."""
         results = self._store.frames[-1].results if self._store.frames else {}
         return bool(results.get("free_energy", results.get("energy")) == results.get("energy"))
-
-    def _tell_of_uncovered(self) -> None:
-        """Warn once of each property for which the target was asked as no bound covers it."""
-        assert self._executor is not None  # noqa: S101  it has just answered
-        for name in self._executor.uncovered:
-            if name not in self._told:
-                self._told.add(name)
-                remedy = REMEDIES.get(name, "ask for it rarely, or ask the target itself")
-                it = "them" if is_plural(name) else "it"
-                self._warn(
-                    f"no error bound covers {name}, so the target answers each call that asks for {it}: {remedy}"
-                )
-
-    def _warn(self, message: str) -> None:
-        warnings.warn(message, ProximaWarning, stacklevel=2)
 
     @contextmanager
     def target_only(self, *, beyond: float = 0.0) -> Iterator[ProximaCalculator]:
@@ -357,44 +322,29 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             results, errors = self._executor.foresee(atoms)
             return results.get("forces"), errors.get("force_max", math.inf)
 
-    def _check_electrons(self, atoms: Atoms) -> None:
-        """Refuse another electronic state than that of the run, which the surrogate does not see."""
-        electrons = electronic_state(atoms)
-        before = self._electronic_state
-        if before is None:
-            self._electronic_state, self._n_electronic = electrons, len(atoms)
-        elif electrons != before and not (
-            len(atoms) != self._n_electronic and _of_molecule(electrons) == _of_molecule(before)
-        ):
-            raise InputError(
-                "the charge, the spin, or the initial charges or magnetic moments changed, which the surrogate does "
-                "not see: use another ProximaCalculator for another electronic state"
-            )
-
     def _build(self, atoms: Atoms) -> None:
         """Choose the parts for this kind of structure and put them together."""
         if isinstance(
             self._options.prior, str
-        ):  # as for a target: its properties and electrons, for this structure
+        ):  # made again, for the properties and electrons of this structure
             self._prior = adapt(parse_target(self._options.prior, atoms=atoms), role="prior")
-        prior = None if self._prior is None else self._ask_prior
-        parts = assemble(self._options, atoms, prior, self._local())
-        if isinstance(parts.training, BackgroundTraining):
-            if self._store.owner is None:
-                raise InputError(
-                    'training="background" needs a run_dir, from which the manager reads the frames: name one'
-                )
-            getattr(parts.surrogate, "get_ready", lambda: None)()
+        parts = assemble(
+            self._options,
+            atoms,
+            prior=None if self._prior is None else self._ask_prior,
+            target=self.target,
+            threshold=lambda: self.stats.threshold,
+            on_disk=self._store.owner is not None,
+        )
         self._executor = Executor(
             self._ask_target,
             parts.surrogate,
             parts.criteria,
             parts.training,
             store=self._store,
-            identify=fingerprint,
             distance=Nearest(),
             watches=parts.watches,
-            forces_target=self._is_unresolved,
+            forces_target=partial(self._notices.of_differences, parts.criteria),
             seed=self._options.seed,
             when_not_worthwhile=self._options.when_not_worthwhile,
             blending=None if self._options.blending is None else Blending(self._options.blending),
@@ -405,82 +355,14 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         else:
             self._executor.checkpoint()
 
-    def _local(self) -> tuple[PartTarget, Callable[[], float]] | None:
-        """The target, where it may compute part of the atoms, and what tells the threshold of a force's deviation.
-
-        Raises
-        ------
-        InputError
-            If no bound is on forces.
-        """
-        target = self.target
-        if not isinstance(target, PartTarget) or self._options.controller == "baseline":
-            return None
-        names = [find_metric(metric)[0] for metric in self._options.bounds]
-        forces = [name for name in names if METRIC_PROPERTIES.get(name) == "forces"]
-        if not forces:
-            raise InputError(
-                "a target on part of the atoms computes forces, and no error bound is on forces: bound them, such as "
-                'error_bound={"force_max": 0.05}, or use the target as a whole'
-            )
-
-        def threshold() -> float:
-            found = self.stats.threshold
-            return found if isinstance(found, float) else min(found[name] for name in forces)
-
-        return target, threshold
-
-    def _is_unresolved(self, atoms: Atoms, earlier: Sequence[Atoms]) -> bool:
-        """Whether this is a finite difference that the bounds do not resolve; warn once of it."""
-        assert self._executor is not None  # noqa: S101  which asks
-        bounds: dict[str, float] = {}
-        for criterion in self._executor.criteria:
-            per_cell = len(atoms) if criterion.name == "energy_per_atom" else 1
-            if criterion.property is not None:
-                bounds[criterion.property] = criterion.bound * per_cell
-        if not unresolved(atoms, earlier, bounds):
-            return False
-        if "differences" not in self._told:
-            self._told.add("differences")
-            self._warn(
-                "structures differ by less than the error bound resolves, as in finite differences: the target answers "
-                "them; write `with calc.target_only():` round a Hessian, elastic constants or numerical derivatives"
-            )
-        return True
-
     def _ask_target(self, atoms: Atoms) -> Results:
-        known = set(offered(self.target))
-        names = [*self._options.properties, *(name for name in self._wanted if name in known)]
-        wanted = [name for name in dict.fromkeys(names) if name != "stress" or _has_stress(atoms)]
-        if "free_energy" in known and "energy" in wanted:
-            wanted.append("free_energy")
-        results = ask(self.target, atoms, list(dict.fromkeys(wanted)))
-        self._check_sight(atoms, results)
+        names = [*self._options.properties, *self._wanted]
+        results = ask_offered(self.target, atoms, [*names, "free_energy"] if "energy" in names else names)
+        self._notices.of_blindness(self.target, self._store.frames[-1:], atoms, results)
         return results
 
     def _ask_prior(self, atoms: Atoms) -> Results:
-        names = [name for name in self._options.properties if name in offered(self._prior)]
-        return ask(self._prior, atoms, [name for name in names if name != "stress" or _has_stress(atoms)])
-
-    def _check_sight(self, atoms: Atoms, results: Results) -> None:
-        """Warn once of a target that gives equal bits for different structures."""
-        frame = self._store.frames[-1] if self._store.frames else None
-        if frame is None or len(frame.x) != len(atoms) or "ignored" in self._told:
-            return
-        moved = atoms.positions - frame.x.positions
-        if not np.abs(moved - moved.mean(axis=0)).max() > MOVED:
-            return
-        same = all(
-            np.array_equal(results[name], frame.results.get(name, np.nan))
-            for name in ("energy", "forces")
-            if name in results
-        )
-        if same and np.any(results.get("forces", 1.0)):
-            self._told.add("ignored")
-            self._warn(
-                f"the target {_name_of(self.target)} gave the same results to the last bit for two different "
-                "structures: see whether it reads the positions of the atoms that it is given"
-            )
+        return ask_offered(self._prior, atoms, self._options.properties)
 
     def set(self, **settings: Any) -> dict[str, Any]:
         """Refuse to change settings: neither a run nor its target could follow."""
@@ -520,7 +402,7 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     @property
     def name(self) -> str:
         """What was wrapped, as in a database of results."""
-        return f"proxima({_name_of(self.target)})"
+        return f"proxima({calculator_name(self.target)})"
 
     @property
     def last_decision(self) -> Decision | None:
@@ -558,22 +440,13 @@ class ProximaCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self._store.close()
 
 
-def _has_stress(atoms: Atoms) -> bool:
-    return bool(atoms.pbc.all()) and atoms.cell.rank == 3
-
-
-def _of_molecule(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What an electronic state says of the whole, and not atom by atom."""
-    return {name: value for name, value in state.items() if name not in _INITIAL}
-
-
 def _differ_in_positions_only(a: Atoms, b: Atoms) -> bool:
     """Whether what a target may read of two structures is the same apart from the positions, to the last bit."""
     return (
         a.numbers.shape == b.numbers.shape
         and not (a.info or b.info)
-        and a.arrays.keys().isdisjoint(_INITIAL)
-        and b.arrays.keys().isdisjoint(_INITIAL)
+        and a.arrays.keys().isdisjoint(INITIAL)
+        and b.arrays.keys().isdisjoint(INITIAL)
         and bool((a.numbers == b.numbers).all())
         and bool((a.cell.array == b.cell.array).all())
         and bool((a.pbc == b.pbc).all())
@@ -590,57 +463,6 @@ def _restore(executor: Executor, run: RunDirectory, state: Mapping[str, Any]) ->
         executor.restore(state, run.rows)
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, BadZipFile) as error:
         raise RunDirectoryError(f"{run.path} is damaged: {type(error).__name__}: {error}") from error
-
-
-def _default_metric(target: Any) -> str:
-    return "force_max" if "forces" in target.implemented_properties else "energy"
-
-
-def _choose_properties(target: Any, properties: Sequence[str] | None) -> tuple[str, ...]:
-    """What target and surrogates both offer, or what of it was chosen."""
-    learned = tuple(name for name in OFFERED if name in offered(target))
-    if properties is None:
-        return learned
-    if isinstance(properties, str):
-        raise InputError(
-            f"properties must be a sequence of names, got {properties!r}: write [{properties!r}]"
-        )
-    missing = [name for name in properties if name not in learned]
-    if missing or not properties:
-        raise InputError(
-            f"properties {list(properties)} cannot be had: this target and the surrogates offer {list(learned)}"
-        )
-    return tuple(name for name in OFFERED if name in properties)
-
-
-def _may_be_asked(target: Any, chosen: Sequence[str]) -> list[str]:
-    """Properties that may be asked for: those chosen, or all of the target; with the energy, the free energy."""
-    names = [*chosen, *(offered(target) if chosen == _choose_properties(target, None) else ())]
-    return list(dict.fromkeys([*names, *(["free_energy"] if "energy" in names else [])]))
-
-
-def _name_of(target: Any) -> str:
-    name = getattr(target, "name", None)
-    return name if isinstance(name, str) and name else type(target).__name__.lower()
-
-
-def _identity_of(target: Any) -> dict[str, Any]:
-    """Name and parameters of a calculator, as far as they are words and numbers."""
-    return {"name": _name_of(target), "parameters": _plain(dict(getattr(target, "parameters", None) or {}))}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple, set, np.ndarray)):
-        return [_plain(item) for item in (sorted(value, key=repr) if isinstance(value, set) else value)]
-    if isinstance(value, np.generic):
-        value = value.item()
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        return type(value).__name__
-    return value
 
 
 def _merge(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
