@@ -161,6 +161,56 @@ class Mixture(Calculator):  # type: ignore[misc]
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
 
 
+class RigidMolecules(FixBondLengths):  # type: ignore[misc]
+    """Bonds of whole molecules kept as long as they are, all molecules at once.
+
+    Bonds `n_bonds` places apart in `pairs` belong to different molecules, so that they are mended together; one by one
+    a step of 27 molecules takes 0.4 s.
+    """
+
+    n_bonds = 3
+
+    def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
+        """Move `new` along the old bonds until all have their lengths again (SHAKE)."""
+        old, masses = atoms.positions, atoms.get_masses()[:, None]
+        if self.bondlengths is None:
+            self.bondlengths = self.initialize_bond_lengths(atoms)
+
+        def error(a: np.ndarray, b: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            along, now = old[a] - old[b], new[a] - new[b]
+            missing = length**2 - np.einsum("ij,ij->i", now, now)
+            return along, 0.5 * missing / np.einsum("ij,ij->i", along, now)
+
+        self._mend(error, new, 1.0 / masses, 1.0 / masses)
+
+    def adjust_momenta(self, atoms: Atoms, momenta: np.ndarray) -> None:
+        """Take from the momenta what would change the lengths (RATTLE)."""
+        old, masses = atoms.positions, atoms.get_masses()[:, None]
+        if self.bondlengths is None:
+            self.bondlengths = self.initialize_bond_lengths(atoms)
+
+        def error(a: np.ndarray, b: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            along = old[a] - old[b]
+            closing = momenta[a] / masses[a] - momenta[b] / masses[b]
+            return along, -np.einsum("ij,ij->i", closing, along) / length**2
+
+        self._mend(error, momenta, np.ones_like(masses), 1.0 / masses)
+
+    def _mend(self, error: Any, moved: np.ndarray, share: np.ndarray, inverse_masses: np.ndarray) -> None:
+        for _ in range(self.maxiter):
+            largest = 0.0
+            for first in range(self.n_bonds):
+                a, b = self.pairs[first :: self.n_bonds].T
+                along, x = error(a, b, self.bondlengths[first :: self.n_bonds])
+                step = x[:, None] * along / (inverse_masses[a] + inverse_masses[b])
+                moved[a] += share[a] * step
+                moved[b] -= share[b] * step
+                largest = max(largest, float(np.abs(x).max()))
+            if largest <= self.tolerance:
+                return
+        raise RuntimeError(f"bonds are not mended after {self.maxiter} rounds: take a shorter time step")
+
+
 def random_alloy(symbols: str, a: float) -> Callable[[], Atoms]:
     """Return a maker of 108 atoms on an fcc lattice, equal shares of `symbols` at random places."""
 
@@ -246,7 +296,7 @@ def rigid_water() -> Atoms:
     """Return 27 rigid molecules of water in a periodic box."""
     atoms = water_box(3, 3.106, pbc=True)
     bonds = [(3 * n + a, 3 * n + b) for n in range(27) for a, b in ((0, 1), (0, 2), (1, 2))]
-    atoms.set_constraint(FixBondLengths(bonds))
+    atoms.set_constraint(RigidMolecules(bonds))
     return atoms
 
 

@@ -99,12 +99,13 @@ def rows_of(
     return found
 
 
-def new_gpus(data: TrainingData, gpus: np.ndarray, models: list[str]) -> tuple[Evaluation, np.ndarray]:
-    """Predict pairs with a GPU by models that have seen neither it nor the kernel; `gpus` has shape (n_rows, 2).
+def new_gpus(data: TrainingData, models: list[str]) -> tuple[Evaluation, np.ndarray]:
+    """Predict pairs with a GPU by models that have seen neither it nor the kernel.
 
     Each row is predicted twice, with either of its GPUs left out. The GPU that was is returned beside.
     """
     kernels = np.array(groups_of(data, "kernel"))
+    gpus = np.array([pair.split(" -> ") for pair in data.keys["gpus"]])
     names = [*baselines_of(data.problem), *models]
     rows: list[np.ndarray] = []
     told: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -124,12 +125,12 @@ def new_gpus(data: TrainingData, gpus: np.ndarray, models: list[str]) -> tuple[E
     return result, np.concatenate(left_out)
 
 
-def geforce_parts(keys: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the rows of each suite, and all."""
-    suites = keys["suite"].to_numpy(str)
+def parts_by(keys: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
+    """Return the rows of each suite or pair of GPUs, and all; keys are of the rows that data kept."""
+    names = keys[column].to_numpy(str)
     parts = {
-        f"{name} (checked on)" if name == CHECKED_SUITE else name: np.flatnonzero(suites == name)
-        for name in sorted(set(suites))
+        f"{name} (checked on)" if name == CHECKED_SUITE else name: np.flatnonzero(names == name)
+        for name in sorted(set(names))
     }
     return {"all": np.arange(len(keys)), **parts}
 
@@ -171,10 +172,7 @@ def main(
         data, start = training_data(table, make_problem(target, *gpus)), time.process_time()
         told = {"mlp": {"epochs": mlp_epochs}}
         result = evaluate(data, models.split(","), split_by=split, folds=folds, repeats=n, options=told)
-        parts = geforce_parts(data.keys) if gpus[0] != ANY else {"all": np.arange(len(data))}
-        if gpus[0] == ANY:
-            pairs = (table["source.device"] + " -> " + table["dest.device"]).to_numpy(str)
-            parts |= {name: np.flatnonzero(pairs == name) for name in sorted(set(pairs))}
+        parts = parts_by(data.keys, "gpus" if gpus[0] == ANY else "suite")
         keep(case, result, parts, time.process_time() - start)
 
     def keep(case: str, result: Evaluation, parts: dict[str, np.ndarray], seconds: float) -> None:
@@ -207,7 +205,7 @@ def main(
         for target in targets.split(","):
             start = time.process_time()
             data = training_data(pairs[known].reset_index(drop=True), make_problem(target, ANY, ANY))
-            result, gpus = new_gpus(data, devices[known], models.split(","))
+            result, gpus = new_gpus(data, models.split(","))
             parts = {"all": np.arange(len(gpus)), **{one: np.flatnonzero(gpus == one) for one in set(gpus)}}
             keep("K20, K40, P100", result, parts, time.process_time() - start)
     click.echo(f"wrote {out}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 import pandas as pd
-from xarch_heldout import geforce_parts, shared_data
+from xarch_heldout import parts_by, shared_data
 
 from gpu_xarch import ingest, load_runs
 from gpu_xarch.learning.evaluation import evaluate
@@ -72,7 +72,7 @@ def main(out: Path, models: str, repeats: int, folds: int) -> None:
                     start = time.process_time()
                     result = evaluate(part, models.split(","), split_by=split, folds=folds, repeats=repeats)
                     seconds = time.process_time() - start
-                    for suite, places in geforce_parts(data.keys).items():
+                    for suite, places in parts_by(data.keys, "suite").items():
                         for name in result.predictions:
                             scores = result.score(name, places)
                             rows.append(

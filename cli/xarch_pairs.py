@@ -114,14 +114,7 @@ def pair(
         if pairing.ambiguous:
             click.echo("repeated runs can be joined with --repeats mean, median or first")
     if not len(pairing.pairs):
-        hint = ""
-        if any("all launches together" in item["why"] for item in pairing.unmatched):
-            rest = ",".join(name for name in columns if name not in ("launch", "invocations"))
-            hint = f": one GPU has means over launches, the other single ones; --on {rest} --repeats mean joins them"
-        if any(name.endswith(": input") for name in reasons):
-            rest = ",".join(name for name in columns if name != "input")
-            hint = f": many differ in the input alone; --on {rest} leaves it out"
-        raise InputError(f"no pairs{hint}")
+        raise InputError(f"no pairs{pairing.hint()}")
 
 
 def _peaks(values: tuple[str, ...], devices: list[str]) -> dict[str, float]:

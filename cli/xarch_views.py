@@ -76,7 +76,7 @@ def compare(
         f"{alone['dest']} after alone"
     )
     _echo_times(found, most)
-    click.echo("\nwhat changed most:")
+    changed = found.changes[(found.changes["metric"] != "duration") & (found.changes["size"] > 0)]
     rows = [
         (
             _short(row["kernel"]),
@@ -85,9 +85,11 @@ def compare(
             number(row["after"]),
             _change(row["change"]),
         )
-        for row in found.changes[found.changes["metric"] != "duration"].head(most).to_dict("records")
+        for row in changed.head(most).to_dict("records")
     ]
-    echo_table(("kernel", "metric", "before", "after", "change %"), rows)
+    click.echo("\nwhat changed most:" if rows else "\nno other metric changed")
+    if rows:
+        echo_table(("kernel", "metric", "before", "after", "change %"), rows)
     if out is not None:
         click.echo(f"wrote {out}", err=True)
 

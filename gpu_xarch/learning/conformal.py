@@ -43,9 +43,11 @@ def group_quantile(scores: ArrayLike, groups: ArrayLike, *, level: float = 0.9) 
     """Return the value that the score of a row of a new group stays below, with probability `level`.
 
     Each of the K groups weighs 1 / (K + 1), shared evenly by its rows, and the new group's 1 / (K + 1) stands at
-    infinity. If groups are exchangeable, so is the guarantee for any number of them: there is no large-sample
-    argument. With fewer than level / (1 - level) groups (nine for 90 %) the answer is infinite, because
-    nothing smaller can be promised.
+    infinity. The value is interpolated between the two scores round the level, as the larger of them alone covers too
+    much with few groups. If groups are exchangeable the coverage is at least level - 1 / (K + 1) whatever the scores,
+    and at least the level where a score reaches it exactly, as (K + 1) level does with one row a group where it is an
+    integer. With fewer than level / (1 - level) groups (nine for 90 %) the answer is infinite, because nothing smaller
+    can be promised.
 
     Parameters
     ----------
@@ -63,12 +65,15 @@ def group_quantile(scores: ArrayLike, groups: ArrayLike, *, level: float = 0.9) 
 
     References
     ----------
-    Lee, Barber, Willett, arXiv:2306.06342 (2023), hierarchical conformal prediction.
+    Lee, Barber, Willett, arXiv:2306.06342 (2023), hierarchical conformal prediction; Beran and Hall, J. R. Stat. Soc. B
+    55, 643 (1993), interpolated prediction intervals.
 
     Examples
     --------
     >>> group_quantile([1.0, 2.0, 3.0, 4.0], ["a", "b", "c", "d"], level=0.6)
     3.0
+    >>> group_quantile([1.0, 2.0, 3.0, 4.0], ["a", "b", "c", "d"], level=0.7)
+    3.5
     >>> group_quantile([1.0, 2.0, 3.0, 4.0], ["a", "b", "c", "d"], level=0.9)
     inf
     """
@@ -77,8 +82,8 @@ def group_quantile(scores: ArrayLike, groups: ArrayLike, *, level: float = 0.9) 
     codes, n_groups = _grouped(groups, len(values))
     weights = (1.0 / np.bincount(codes, minlength=n_groups))[codes] / (n_groups + 1)
     order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) >= level - 1e-12
-    return float(values[order][int(np.argmax(reached))]) if reached.any() else float("inf")
+    reached = np.cumsum(weights[order])
+    return float(np.interp(level, reached, values[order])) if level <= reached[-1] + 1e-12 else float("inf")
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class GroupConformal:
 
     Make one with `calibrate`, from predictions of models that had not seen the group of the row they predict. If one
     model that saw none of the calibration groups made all of them (split conformal), the coverage of
-    rows of a new exchangeable group is at least `level`. If leave-one-group-out models made them and the
+    rows of a new exchangeable group is that of `group_quantile`. If leave-one-group-out models made them and the
     intervals are put round the model fitted on everything, that is approximate: close where leaving one group
     out changes little.
 

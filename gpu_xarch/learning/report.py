@@ -247,7 +247,7 @@ def _by_application(result: Evaluation, name: str) -> str:
 def _roofline(data: TrainingData) -> list[str]:
     """Return the rows below the roofline of the source; nothing where their metrics do not tell."""
     keys = data.keys[["application", "kernel"]].set_axis(data.X.index)
-    runs = pd.concat([data.X, keys], axis=1).assign(device=data.problem.source, input="", invocations=1)
+    runs = pd.concat([data.X, keys.assign(device=data.problem.source, input="", invocations=1)], axis=1)
     try:
         points = roofline_points(runs)
     except InputError:

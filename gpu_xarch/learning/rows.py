@@ -53,8 +53,8 @@ class TrainingData:
     y : ndarray, shape (n_rows,)
         The target on the destination.
     keys : pandas.DataFrame
-        "application", "kernel", "suite" (of programs, "" where it is not known) and "place" (file and line) of
-        every row.
+        "application", "kernel", "suite" (of programs, "" where it is not known), "gpus" (SOURCE -> DEST of a pair, else
+        the one) and "place" (file and line) of every row.
     simulated : int
         Rows that a model made.
     left_out : dict of str to str
@@ -321,6 +321,9 @@ def _keys(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
             "suite": list(rows["suite"].astype(str))
             if "suite" in rows
             else [suite_of(str(file)) for file in rows[prefix + "file"]],
+            "gpus": list(rows[SOURCE + "device"] + " -> " + rows[DEST + "device"])
+            if prefix
+            else list(rows["device"]),
             "place": [f"{file}:{line}" for file, line in places],
         }
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from gpu_xarch.errors import InputError
 
-__all__ = ["Naming", "application_key", "from_command", "from_path", "read_manifest"]
+__all__ = ["Naming", "application_key", "from_command", "from_path", "read_manifest", "snap_inputs"]
 
 _WRAPPERS = {
     "env",
@@ -27,6 +28,7 @@ _WRAPPERS = {
     "timeout",
     "sudo",
 }
+_NUMBER = re.compile(r"(?<![A-Za-z_\d.])[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 _SCRIPTS = re.compile(r"(?:python|bash|sh|perl|Rscript|julia)[\d.]*")
 _SUFFIX = re.compile(r"\.(?:exe|out|bin|x|py|sh|pl|jl)$", re.IGNORECASE)
 _DECORATION = re.compile(
@@ -171,3 +173,41 @@ def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
     return tuple(
         {key: (value or "").strip() for key, value in row.items() if key is not None} for row in rows
     )
+
+
+def snap_inputs(
+    left: list[tuple[Hashable, ...]], right: list[tuple[Hashable, ...]], place: int, tolerance: float
+) -> tuple[list[tuple[Hashable, ...]], list[tuple[Hashable, ...]]]:
+    """Give inputs that agree within the tolerance the same key, by the connected groups that they form."""
+    groups: dict[tuple[Hashable, ...], dict[tuple[float, ...], int]] = defaultdict(dict)
+    parents: list[int] = []
+
+    def root(index: int) -> int:
+        while parents[index] != index:
+            index = parents[index]
+        return index
+
+    def split(key: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], tuple[float, ...]]:
+        text = str(key[place])
+        frame = (*key[:place], _NUMBER.sub("#", text), *key[place + 1 :])
+        return frame, tuple(float(number) for number in _NUMBER.findall(text))
+
+    for key in (*left, *right):
+        rest, numbers = split(key)
+        if numbers in groups[rest]:
+            continue
+        mine = len(parents)
+        parents.append(mine)
+        for others, index in groups[rest].items():
+            near = all(
+                abs(a - b) <= tolerance * max(abs(a), abs(b)) for a, b in zip(numbers, others, strict=True)
+            )
+            if near:
+                parents[root(index)] = root(mine)
+        groups[rest][numbers] = mine
+
+    def snapped(key: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+        rest, numbers = split(key)
+        return (*rest[:place], (rest[place], root(groups[rest][numbers])), *rest[place + 1 :])
+
+    return [snapped(key) for key in left], [snapped(key) for key in right]

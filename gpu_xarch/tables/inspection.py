@@ -193,7 +193,7 @@ def describe(frame: pd.DataFrame) -> dict[str, Any]:
         },
         "metrics": len(names),
         "missing": {name: int(len(frame) - counts[name]) for name in names if counts[name] < len(frame)},
-        "unknown_metrics": [name for name in names if name not in registry()],
+        "unknown_metrics": [n for n in names if n not in registry() and not n.startswith("event.")],
         "units": {name: units.get(name, "unknown") for name in names},
         "repeated": {"keys": len(repeated_keys), "runs": int(repeated.sum())},
         "refused": refused(frame),

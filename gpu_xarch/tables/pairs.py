@@ -7,7 +7,6 @@ metric that one of the paired runs has.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 
 from gpu_xarch.errors import InputError
 from gpu_xarch.specs import ANY, canonical_device
-from gpu_xarch.tables.applications import application_key
+from gpu_xarch.tables.applications import application_key, snap_inputs
 from gpu_xarch.tables.kernel_names import base_name
 from gpu_xarch.tables.runs import metric_columns, why_not_parquet, write_arrow
 
@@ -42,7 +41,7 @@ SOURCE, DEST = "source.", "dest."
 DEFAULT_ON = ("application", "kernel", "input", "launch", "invocations")
 REPEATS = ("refuse", "mean", "median", "first")
 _KEPT = ("device", "run_id", "file", "line", "simulated", "refused")
-_NUMBER = re.compile(r"(?<![A-Za-z_\d.])[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+_TOGETHER = "all launches together"
 _FORMAT, _VERSION = b"gpu_xarch.pairs", b"2"
 
 
@@ -74,6 +73,20 @@ class Pairing:
     def reasons(self) -> dict[str, int]:
         """Count the unmatched runs by side and the column that kept them apart."""
         return dict(Counter(f"{item['side']}: {item['column']}" for item in self.unmatched))
+
+    def hint(self) -> str:
+        """Return what to join on where the columns joined on keep all runs apart; empty where nothing shows it."""
+        if len(self.pairs):
+            return ""
+        apart = {item["column"] for item in self.unmatched}
+        means = any(_TOGETHER in item["why"] for item in self.unmatched)
+        without = ("launch", "invocations") if means else ("input",) if "input" in apart else ()
+        rest = f"--on {','.join(name for name in self.on if name not in without)}"
+        if means:
+            return (
+                f": means over launches do not meet single launches; {rest} and the mean of repeats join them"
+            )
+        return f": many differ in the input alone; {rest} leaves it out" if without else ""
 
 
 def _text(value: object) -> Hashable:
@@ -152,7 +165,7 @@ def pair_runs(
     right = _one_each(frame[frame["device"] == dest], on, repeats).reset_index(drop=True)
     left_keys, right_keys = _keys(left, on), _keys(right, on)
     if tolerance is not None:
-        left_keys, right_keys = _snap(left_keys, right_keys, list(on).index("input"), tolerance)
+        left_keys, right_keys = snap_inputs(left_keys, right_keys, list(on).index("input"), tolerance)
     sides: list[dict[tuple[Hashable, ...], list[int]]] = []
     for keys in (left_keys, right_keys):
         places: dict[tuple[Hashable, ...], list[int]] = defaultdict(list)
@@ -234,44 +247,6 @@ def _check(
             raise InputError("a tolerance is for numbers in the input, but input is not joined on")
 
 
-def _snap(
-    left: list[tuple[Hashable, ...]], right: list[tuple[Hashable, ...]], place: int, tolerance: float
-) -> tuple[list[tuple[Hashable, ...]], list[tuple[Hashable, ...]]]:
-    """Give inputs that agree within the tolerance the same key, by the connected groups that they form."""
-    groups: dict[tuple[Hashable, ...], dict[tuple[float, ...], int]] = defaultdict(dict)
-    parents: list[int] = []
-
-    def root(index: int) -> int:
-        while parents[index] != index:
-            index = parents[index]
-        return index
-
-    def split(key: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], tuple[float, ...]]:
-        text = str(key[place])
-        frame = (*key[:place], _NUMBER.sub("#", text), *key[place + 1 :])
-        return frame, tuple(float(number) for number in _NUMBER.findall(text))
-
-    for key in (*left, *right):
-        rest, numbers = split(key)
-        if numbers in groups[rest]:
-            continue
-        mine = len(parents)
-        parents.append(mine)
-        for others, index in groups[rest].items():
-            near = all(
-                abs(a - b) <= tolerance * max(abs(a), abs(b)) for a, b in zip(numbers, others, strict=True)
-            )
-            if near:
-                parents[root(index)] = root(mine)
-        groups[rest][numbers] = mine
-
-    def snapped(key: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
-        rest, numbers = split(key)
-        return (*rest[:place], (rest[place], root(groups[rest][numbers])), *rest[place + 1 :])
-
-    return [snapped(key) for key in left], [snapped(key) for key in right]
-
-
 def _shown(row: pd.Series, name: str) -> Any:
     if name == "kernel_base":
         return base_name(str(row["kernel"]))
@@ -308,7 +283,7 @@ def _unmatched(
         else:
             here, other = _shown(row, name), _whole(known[depth].get(key[:depth]))
             if name == "launch" and None in (here, other):
-                words = ("all launches together", "single launches")
+                words = (_TOGETHER, "single launches")
                 why = f"{words[here is not None]} here, {words[here is None]} on {device}"
             else:
                 why = f"{name} is {here!r} here, {other!r} on {device}"

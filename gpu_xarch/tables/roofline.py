@@ -19,6 +19,8 @@ __all__ = ["PRECISIONS", "roofline_figure", "roofline_points"]
 #: metric with the number of operations
 PRECISIONS = {"single": "flop_count_sp", "double": "flop_count_dp"}
 _NAMED = 6  # kernels that the figure names
+#: where a number stands beside its point, in points: in turn, so that those of near points stay apart
+_BESIDE = ((3, 3), (-9, 3), (3, -9), (-9, -9))
 _MARGIN = 3.0  # of the axes beyond the points and the ridge
 
 
@@ -130,7 +132,8 @@ def _name_longest(axes, points: pd.DataFrame) -> None:  # type: ignore[no-untype
     names = []
     for number, (_, row) in enumerate(longest.iterrows(), start=1):
         at = (row["intensity"], row["rate"])
-        axes.annotate(str(number), at, xytext=(3, 3), textcoords="offset points", fontsize=8, weight="bold")
+        beside = _BESIDE[number % len(_BESIDE)]
+        axes.annotate(str(number), at, xytext=beside, textcoords="offset points", fontsize=8, weight="bold")
         names.append(f"{number}  {str(row['kernel']).partition('(')[0].partition('<')[0][:28]}")
     box = {"facecolor": "white", "edgecolor": "0.8", "boxstyle": "round"}
     axes.text(

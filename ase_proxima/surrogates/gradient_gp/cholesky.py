@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
-from scipy.linalg.blas import dtpsv
 
 __all__ = ["GrowingCholesky"]
 
 ATTEMPTS = 5
 """How often rows are tried, each time with a hundred times the noise."""
-BLOCK = 64
-"""Columns of the factor that are unpacked at once: with 3,500 labels 57 right-hand sides take a quarter of the time."""
+PANEL = 64
+"""Rows from which a panel of the factor gets no more: few rows at a time are slow to solve with."""
 
 
 class GrowingCholesky:
-    """Upper Cholesky factor U of K = UᵀU, extended in place as K gains rows and columns.
+    """Upper Cholesky factor U of K = UᵀU, extended as K gains rows and columns.
 
-    The columns of U lie one behind the other (packed storage), so that new ones are appended and nothing
-    moves; the buffer grows by half when it is full.
+    The rows of Uᵀ are kept in panels, each in two parts: what stands left of its triangle, and the triangle. New rows
+    are a new panel, or join the last one where that has few, and nothing else moves.
 
     Examples
     --------
@@ -31,7 +30,7 @@ class GrowingCholesky:
 
     def __init__(self) -> None:
         self.size = 0
-        self._packed = np.empty(64)
+        self._panels: list[tuple[np.ndarray, np.ndarray]] = []
 
     def extend(self, cross: np.ndarray, corner: np.ndarray) -> None:
         """Add rows and columns.
@@ -48,23 +47,16 @@ class GrowingCholesky:
         numpy.linalg.LinAlgError
             If the extended matrix is not positive definite; the factor is then as it was.
         """
-        old, n_new = cross.shape
-        columns = np.empty((n_new, old + n_new))
-        columns[:, :old] = self.solve_lower(cross).T
-        head = columns[:, :old]
-        columns[:, old:] = cholesky(corner - head @ head.T, lower=True, check_finite=False)
-        need = (old + n_new) * (old + n_new + 1) // 2
-        if need > len(self._packed):
-            grown = np.empty(max(need, 3 * len(self._packed) // 2))
-            used = old * (old + 1) // 2
-            grown[:used] = self._packed[:used]
-            self._packed = grown
-        start = old * (old + 1) // 2
-        for i in range(n_new):
-            length = old + i + 1
-            self._packed[start : start + length] = columns[i, :length]
-            start += length
-        self.size = old + n_new
+        head = np.ascontiguousarray(self.solve_lower(cross).T)
+        triangle = cholesky(corner - head @ head.T, lower=True, check_finite=False)
+        self.size += len(triangle)
+        if self._panels and len(self._panels[-1][1]) < PANEL:
+            left, above = self._panels.pop()
+            n = left.shape[1]
+            beside = np.zeros((len(above), len(triangle)))
+            triangle = np.block([[above, beside], [head[:, n:], triangle]])
+            head = np.concatenate([left, head[:, :n]])
+        self._panels.append((head, triangle))
 
     def extend_noisy(self, cross: np.ndarray, corner: np.ndarray, noise: np.ndarray) -> None:
         """Add rows and columns whose labels have `noise`, the variance of each; with more where that is too little.
@@ -83,41 +75,21 @@ class GrowingCholesky:
                     raise
 
     def solve_lower(self, rhs: np.ndarray) -> np.ndarray:
-        """Solve Uᵀ x = rhs for a vector, or for the columns of a matrix, for which U is read once for all."""
-        if not self.size:
-            return np.empty(rhs.shape)
-        if rhs.ndim == 1:
-            return np.asarray(dtpsv(self.size, self._packed, rhs, trans=1))
-        x = np.empty(rhs.shape)
-        for begin, end in self._blocks():
-            columns = self._columns(begin, end)
-            remainder = rhs[begin:end] - columns[:, :begin] @ x[:begin]
-            x[begin:end] = solve_triangular(columns[:, begin:], remainder, lower=True, check_finite=False)
+        """Solve Uᵀ x = rhs for a vector, or for the columns of a matrix."""
+        x, begin = np.empty(rhs.shape), 0
+        for head, triangle in self._panels:
+            end = begin + len(triangle)
+            remainder = rhs[begin:end] - head @ x[:begin]
+            x[begin:end] = solve_triangular(triangle, remainder, lower=True, check_finite=False)
+            begin = end
         return x
 
     def solve_upper(self, rhs: np.ndarray) -> np.ndarray:
         """Solve U x = rhs, likewise."""
-        if not self.size:
-            return np.empty(rhs.shape)
-        if rhs.ndim == 1:
-            return np.asarray(dtpsv(self.size, self._packed, rhs))
-        x = rhs.copy()
-        for begin, end in reversed(self._blocks()):
-            columns = self._columns(begin, end)
-            x[begin:end] = solve_triangular(
-                columns[:, begin:], x[begin:end], lower=True, trans="T", check_finite=False
-            )
-            x[:begin] -= columns[:, :begin].T @ x[begin:end]
+        x, end = rhs.copy(), self.size
+        for head, triangle in reversed(self._panels):
+            begin = end - len(triangle)
+            x[begin:end] = solve_triangular(triangle, x[begin:end], lower=True, trans="T", check_finite=False)
+            x[:begin] -= head.T @ x[begin:end]
+            end = begin
         return x
-
-    def _blocks(self) -> list[tuple[int, int]]:
-        """First column, and the one after the last, of each block."""
-        return [(begin, min(begin + BLOCK, self.size)) for begin in range(0, self.size, BLOCK)]
-
-    def _columns(self, begin: int, end: int) -> np.ndarray:
-        """Columns of U as rows, (end - begin, end)."""
-        columns = np.zeros((end - begin, end))
-        for row, column in enumerate(range(begin, end)):
-            start = column * (column + 1) // 2
-            columns[row, : column + 1] = self._packed[start : start + column + 1]
-        return columns

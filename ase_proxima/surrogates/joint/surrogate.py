@@ -16,11 +16,11 @@ from ase_proxima.surrogates.gradient_gp.kernels import internal_basis, inverse_d
 from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.joint.process import Described, JointProcess
 from ase_proxima.surrogates.joint.sizes import estimate, most_frames, sizes_of
-from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
+from ase_proxima.surrogates.linear.basis import Basis
 from ase_proxima.surrogates.linear.choice import CHOICE_AT, choose_settings
 from ase_proxima.surrogates.linear.evidence import Hyperparameters
 from ase_proxima.surrogates.linear.labels import expected_misfit, force_size, read_labels
-from ase_proxima.surrogates.linear.settings import fitting_blocks
+from ase_proxima.surrogates.linear.settings import Blocks, Settings, fitting_blocks
 from ase_proxima.surrogates.one_thread import one_thread
 from ase_proxima.surrogates.selection import energy_covariance, thinned
 from ase_proxima.types import Frame, Prediction

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ase_proxima.errors import InputError
 from ase_proxima.surrogates.linear.kernels import (
     Lanes,
     Layout,
     Pairs,
     energies_and_forces,
-    feature_rows,
     interpolate,
     spectra,
 )
+from ase_proxima.surrogates.linear.neighbours import all_pairs
 from ase_proxima.surrogates.linear.radial import density_table, pair_table
+from ase_proxima.surrogates.linear.rows import feature_rows
+from ase_proxima.surrogates.linear.settings import Blocks, Settings
 
-__all__ = ["Basis", "Blocks", "FeatureRows", "Settings", "all_pairs", "n_features"]
+__all__ = ["Basis", "FeatureRows"]
 
 RUN = 64
 """Atoms whose neighbours are held at once: more fall out of the cache, fewer cost calls."""
@@ -43,53 +42,6 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Settings of a basis.
-
-    Attributes
-    ----------
-    r_cut
-        Cutoff in Å.
-    width
-        Width of the Gaussians that stand for atoms, in Å.
-    n_max, l_max
-        Number of radial functions, highest degree of the spherical harmonics.
-    """
-
-    r_cut: float
-    width: float
-    n_max: int
-    l_max: int
-
-    def __post_init__(self) -> None:
-        for name in ("r_cut", "width", "n_max"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}: leave it out")
-        if not 0 <= self.l_max <= 10:
-            raise InputError(f"l_max must be between 0 and 10, got {self.l_max}: leave it out")
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Sizes of the blocks of features.
-
-    Attributes
-    ----------
-    pair
-        Functions of the distance, for each pair of species.
-    resolved
-        Channels of the spectrum that tells species apart, where there are several; those of largest variance are kept.
-    twos, threes
-        Principal components of an atom's spectrum that are multiplied in pairs and in threes.
-    """
-
-    pair: int = 12
-    resolved: int = 12
-    twos: int = 24
-    threes: int = 10
-
-
-@dataclass(frozen=True, slots=True)
 class FeatureRows:
     """Features of one structure and their derivatives, scaled as regression takes them.
 
@@ -107,25 +59,6 @@ class FeatureRows:
     values: np.ndarray
     gradient: np.ndarray
     strain: np.ndarray | None
-
-
-def n_features(n_species: int, settings: Settings, blocks: Blocks) -> int:
-    """Largest number of features of a basis, those of the composition included.
-
-    Examples
-    --------
-    >>> settings = Settings(5.0, 0.4, 6, 5)
-    >>> n_features(1, settings, Blocks(twos=0, threes=0)), n_features(2, settings, Blocks())
-    (139, 2266)
-    """
-    channels = [settings.n_max]
-    if n_species > 1 and blocks.resolved:
-        channels.append(min(blocks.resolved, n_species * settings.n_max))
-    spectrum = (settings.l_max + 1) * sum(q * (q + 1) // 2 for q in channels)
-    m, k = blocks.twos, blocks.threes
-    products = m * (m + 1) // 2 + k * (k + 1) * (k + 2) // 6
-    pairs = n_species * (n_species + 1) // 2 * blocks.pair
-    return pairs + n_species * (spectrum + products + 1)
 
 
 class Basis:
@@ -498,55 +431,6 @@ def _harmonics(l_max: int, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         _HARMONICS[l_max] = SphericalHarmonics(l_max)
     values, gradients = _HARMONICS[l_max].compute_with_gradients(vectors)
     return values, gradients
-
-
-def all_pairs(
-    atoms: Any, r_cut: float, kinds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours within `r_cut`, each pair from both sides, in the order of the atoms and of the neighbours' kinds.
-
-    Returns
-    -------
-    first (n_atoms + 1,), neighbours, vectors (pair, 3) and distances, in Å
-
-    Examples
-    --------
-    >>> from ase import Atoms
-    >>> atoms = Atoms("ArArAr", [[0, 0, 0], [0, 0, 3], [0, 0, 9]])
-    >>> first, neighbours, vectors, distances = all_pairs(atoms, 5.0, np.zeros(3, dtype=int))
-    >>> first, neighbours, distances
-    (array([0, 1, 2, 2]), array([1, 0]), array([3., 3.]))
-    """
-    cell = np.array(atoms.cell.complete()) if atoms.cell.rank else np.eye(3)
-    search = _neighbour_search()(cutoff=r_cut, full_list=True, n_threads=1)
-    i, j, distances, vectors = search.compute(
-        np.ascontiguousarray(atoms.positions), cell, np.array(atoms.pbc), quantities="ijdD"
-    )
-    i, j = i.astype(np.int64), j.astype(np.int64)
-    order = np.lexsort((distances, kinds[j], i))
-    first = np.zeros(len(atoms) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(i, minlength=len(atoms)), out=first[1:])
-    return first, j[order], vectors[order], distances[order]
-
-
-@cache
-def _neighbour_search() -> Any:
-    """Return vesin's search, loaded without the torch that it imports where there is one, which takes seconds.
-
-    Whoever imports vesin after this gets it with its torch: nothing of this loading stays behind.
-    """
-    if "vesin" in sys.modules or "torch" in sys.modules:
-        from vesin import NeighborList
-
-        return NeighborList
-    sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        from vesin import NeighborList
-    finally:
-        del sys.modules["torch"]
-        for name in [name for name in sys.modules if name == "vesin" or name.startswith("vesin.")]:
-            del sys.modules[name]
-    return NeighborList
 
 
 def _repeated(atoms: Any) -> Any:

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ase_proxima.surrogates.linear.basis import Basis, Settings
-from ase_proxima.surrogates.linear.evidence import Hyperparameters, LabelledRows, maximise_evidence
+from ase_proxima.surrogates.linear.basis import Basis
+from ase_proxima.surrogates.linear.evidence import Hyperparameters, maximise_evidence
 from ase_proxima.surrogates.linear.labels import (
     Labels,
     expected_hyperparameters,
     expected_misfit,
     force_size,
     labelled_rows,
+    together,
 )
-from ase_proxima.surrogates.linear.settings import candidates, fitting_blocks
+from ase_proxima.surrogates.linear.settings import Settings, candidates, fitting_blocks
 from ase_proxima.types import Frame
 
 __all__ = ["CHOICE_AT", "choose_settings"]
@@ -99,16 +100,11 @@ def _evidence(
     blocks = fitting_blocks(len(species), settings, max_features)
     basis = Basis(species, settings, blocks, [frame.x for frame in frames[-round_.structures :]])
     parts = [
-        labelled_rows(basis, frame, label, base, wanted)
+        labelled_rows(basis, frame, label, base, wanted=wanted)
         for frame, label, wanted in zip(frames, labels, drawn, strict=True)
     ]
+    data = together(parts, basis.block)
     kinds = list(dict.fromkeys(kind for part in parts for kind in part))
-    rows = {}
-    for kind in kinds:
-        X = np.concatenate([part[kind][0] for part in parts if kind in part])
-        y = np.concatenate([part[kind][1] for part in parts if kind in part])
-        rows[kind] = (X, y, np.ones(len(y)))
-    data = LabelledRows(rows, basis.block)
     misfit = expected_misfit(max(map(force_size, labels)))
     expected = expected_hyperparameters(len(basis.block_names), kinds, misfit)
     species_energies = len(expected.prior) - 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.linear.basis import Basis
-from ase_proxima.surrogates.linear.evidence import Hyperparameters
+from ase_proxima.surrogates.linear.evidence import Hyperparameters, LabelledRows
 from ase_proxima.types import Frame
 
 __all__ = [
@@ -21,10 +21,11 @@ __all__ = [
     "labelled_rows",
     "noise_from_forces",
     "read_labels",
+    "together",
 ]
 
-Rows = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""Features and labels of each kind."""
+Rows = Mapping[str, tuple[np.ndarray, np.ndarray, float]]
+"""Features and labels of each kind, and how many independent rows each of them counts as."""
 
 EXPECTED_MISFIT, MISFIT_SHARE = 0.05, 0.05
 """Expected standard deviation of what the model cannot describe: at most this, eV/Å, and this share of the root mean
@@ -71,7 +72,13 @@ def read_labels(frame: Frame) -> Labels:
 
 
 def labelled_rows(
-    basis: Basis, frame: Frame, labels: Labels, base: np.ndarray, wanted: np.ndarray | None = None
+    basis: Basis,
+    frame: Frame,
+    labels: Labels,
+    base: np.ndarray,
+    *,
+    wanted: np.ndarray | None = None,
+    weight: float = 1.0,
 ) -> Rows:
     """Rows of a frame: of its energy less that of the species, `base`, forces and virials.
 
@@ -81,17 +88,34 @@ def labelled_rows(
     ----------
     wanted
         Atoms whose forces are taken; by default all, and the virials as well.
+    weight
+        How many independent rows each row of a force counts as.
     """
     rows = basis.rows(frame.x, wanted)
     root = np.sqrt(len(frame.x))
     energy = labels.energy - float(base @ basis.counts(frame.x))
-    found = {"energy": (rows.values[None] / root, np.array([energy / root]))}
+    found: dict[str, tuple[np.ndarray, np.ndarray, float]] = {
+        "energy": (rows.values[None] / root, np.array([energy / root]), 1.0)
+    }
     if labels.slopes is not None:
         slopes = labels.slopes if wanted is None else labels.slopes.reshape(-1, 3)[wanted].ravel()
-        found["forces"] = (rows.gradient, slopes)
+        found["forces"] = (rows.gradient, slopes, weight)
     if labels.virials is not None and rows.strain is not None:
-        found["stress"] = (rows.strain / root, labels.virials / root)
+        found["stress"] = (rows.strain / root, labels.virials / root, 1.0)
     return found
+
+
+def together(frames: Sequence[Rows], block: np.ndarray) -> LabelledRows:
+    """Rows of several frames as one, for features of these blocks."""
+    rows = {}
+    for kind in dict.fromkeys(kind for found in frames for kind in found):
+        parts = [found[kind] for found in frames if kind in found]
+        rows[kind] = (
+            np.concatenate([X for X, _, _ in parts]),
+            np.concatenate([y for _, y, _ in parts]),
+            np.concatenate([np.full(len(y), weight) for _, y, weight in parts]),
+        )
+    return LabelledRows(rows, block)
 
 
 def noise_from_forces(kind: str, forces: float) -> float:

@@ -1,17 +1,18 @@
-"""Settings of the basis: candidates that suit the structures, and the one of highest evidence on the first frames."""
+"""Settings of a basis, candidates that suit the structures, and sizes of its blocks that fit below a cap."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ase_proxima.surrogates.linear.basis import Blocks, Settings, all_pairs, n_features
+from ase_proxima.errors import InputError
+from ase_proxima.surrogates.linear.neighbours import all_pairs
 
-__all__ = ["candidates", "fitting_blocks", "neighbour_distance"]
+__all__ = ["Blocks", "Settings", "candidates", "fitting_blocks", "n_features", "neighbour_distance"]
 
 SMALLER: tuple[dict[str, int], ...] = (
     {"threes": 8},
@@ -43,6 +44,72 @@ WIDTHS = (0.2, 0.8)
 """Smallest and largest width, Å."""
 BOND = 2.2
 """A distance in mean covalent radii, where structures have fewer neighbours than SHELL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a basis.
+
+    Attributes
+    ----------
+    r_cut
+        Cutoff in Å.
+    width
+        Width of the Gaussians that stand for atoms, in Å.
+    n_max, l_max
+        Number of radial functions, highest degree of the spherical harmonics.
+    """
+
+    r_cut: float
+    width: float
+    n_max: int
+    l_max: int
+
+    def __post_init__(self) -> None:
+        for name in ("r_cut", "width", "n_max"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}: leave it out")
+        if not 0 <= self.l_max <= 10:
+            raise InputError(f"l_max must be between 0 and 10, got {self.l_max}: leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Sizes of the blocks of features.
+
+    Attributes
+    ----------
+    pair
+        Functions of the distance, for each pair of species.
+    resolved
+        Channels of the spectrum that tells species apart, where there are several; those of largest variance are kept.
+    twos, threes
+        Principal components of an atom's spectrum that are multiplied in pairs and in threes.
+    """
+
+    pair: int = 12
+    resolved: int = 12
+    twos: int = 24
+    threes: int = 10
+
+
+def n_features(n_species: int, settings: Settings, blocks: Blocks) -> int:
+    """Largest number of features of a basis, those of the composition included.
+
+    Examples
+    --------
+    >>> settings = Settings(5.0, 0.4, 6, 5)
+    >>> n_features(1, settings, Blocks(twos=0, threes=0)), n_features(2, settings, Blocks())
+    (139, 2266)
+    """
+    channels = [settings.n_max]
+    if n_species > 1 and blocks.resolved:
+        channels.append(min(blocks.resolved, n_species * settings.n_max))
+    spectrum = (settings.l_max + 1) * sum(q * (q + 1) // 2 for q in channels)
+    m, k = blocks.twos, blocks.threes
+    products = m * (m + 1) // 2 + k * (k + 1) * (k + 2) // 6
+    pairs = n_species * (n_species + 1) // 2 * blocks.pair
+    return pairs + n_species * (spectrum + products + 1)
 
 
 def neighbour_distance(structures: Sequence[Any]) -> float:

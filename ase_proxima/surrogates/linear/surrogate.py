@@ -12,7 +12,7 @@ import numpy as np
 
 from ase_proxima.errors import InputError
 from ase_proxima.surrogates.features import continues
-from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
+from ase_proxima.surrogates.linear.basis import Basis
 from ase_proxima.surrogates.linear.choice import CHOICE_AT, choose_settings
 from ase_proxima.surrogates.linear.evidence import (
     Hyperparameters,
@@ -24,14 +24,16 @@ from ase_proxima.surrogates.linear.evidence import (
 from ase_proxima.surrogates.linear.kernels import LANES, Lanes
 from ase_proxima.surrogates.linear.labels import (
     Labels,
+    Rows,
     expected_hyperparameters,
     expected_misfit,
     force_size,
     labelled_rows,
     noise_from_forces,
     read_labels,
+    together,
 )
-from ase_proxima.surrogates.linear.settings import fitting_blocks
+from ase_proxima.surrogates.linear.settings import Blocks, Settings, fitting_blocks
 from ase_proxima.surrogates.one_thread import one_thread
 from ase_proxima.surrogates.selection import novelty
 from ase_proxima.types import Frame, Prediction
@@ -240,13 +242,13 @@ class BayesianSoap:
         self.properties = KINDS if frames[0].x.pbc.all() else KINDS[:2]
         self._sums, self._frames, self._largest = {}, [], 0.0
         self._hyper = Hyperparameters(np.ones(len(self._basis.block_names) + 1), {})
-        listed: list[Mapping[str, tuple[np.ndarray, np.ndarray, float]]] = []
+        listed: list[Rows] = []
         n_rows = 0
         for frame, label in zip(frames, labels, strict=True):
             rows = self._add(frame, label)
             n_rows += sum(len(y) for _, y, _ in rows.values())
             listed = [*listed, rows] if n_rows <= self._basis.n_features else []
-        data = _listed(listed, self._basis.block) if n_rows <= self._basis.n_features else self._sums
+        data = together(listed, self._basis.block) if n_rows <= self._basis.n_features else self._sums
         expected = self._expected()
         start = expected
         if len(found.prior) == len(expected.prior):
@@ -254,15 +256,12 @@ class BayesianSoap:
             start = Hyperparameters(found.prior, noise)
         self._estimate(start, data, MANY_STEPS)
 
-    def _add(self, frame: Frame, labels: Labels) -> Mapping[str, tuple[np.ndarray, np.ndarray, float]]:
-        """Add the rows of a frame to the sums; return them with how many independent rows each counts as."""
+    def _add(self, frame: Frame, labels: Labels) -> Rows:
+        """Add the rows of a frame to the sums; return them."""
         assert self._basis is not None  # noqa: S101
         known = [known.x for known in self._frames[-COMPARED:]]
         weight = novelty(frame.x, known, REPEAT_DISTANCE)
-        found = {
-            kind: (X, y, weight if kind == "forces" else 1.0)
-            for kind, (X, y) in labelled_rows(self._basis, frame, labels, self._base).items()
-        }
+        found = labelled_rows(self._basis, frame, labels, self._base, weight=weight)
         for kind, (X, y, count) in found.items():
             sums = self._sums.get(kind) or NormalEquations.empty(X.shape[1])
             self._sums[kind] = sums.plus(X, y, count)
@@ -374,21 +373,6 @@ class BayesianSoap:
         self._lanes = self._basis.lanes(self._weights)
         self._frames = list(frames)
         self._largest = max((force_size(read_labels(frame)) for frame in frames), default=0.0)
-
-
-def _listed(
-    frames: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray, float]]], block: np.ndarray
-) -> LabelledRows:
-    """Rows of several frames together."""
-    rows = {}
-    for kind in dict.fromkeys(kind for found in frames for kind in found):
-        parts = [found[kind] for found in frames if kind in found]
-        rows[kind] = (
-            np.concatenate([X for X, _, _ in parts]),
-            np.concatenate([y for _, y, _ in parts]),
-            np.concatenate([np.full(len(y), weight) for _, y, weight in parts]),
-        )
-    return LabelledRows(rows, block)
 
 
 def _nothing(n_atoms: int, periodic: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpu_xarch.metrics import evaluate_ncu, ncu_names, registry
 from gpu_xarch.profiles.readers.messages import Context
-from gpu_xarch.profiles.readers.rows import split_row
+from gpu_xarch.profiles.readers.rows import is_title, split_row
 from gpu_xarch.profiles.readers.separators import find_separators, told_by
 from gpu_xarch.profiles.readers.source import DamagedFileError, open_lines
 from gpu_xarch.tables.records import Problem, Run
@@ -287,7 +287,7 @@ class NcuSection:
         text = _INSTANCES.sub("", text)
         if text.strip() in _ABSENT:
             return ()
-        if not title.isprintable():
+        if not is_title(title):
             return [
                 self._problem(number, "row", f"the metric name {title[:40]!r} is not one; value left out")
             ]

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from gpu_xarch.metrics import canonical_name, label_names, registry
 from gpu_xarch.profiles.readers.messages import Context
-from gpu_xarch.profiles.readers.rows import device_fault, is_kernel, name_fault
+from gpu_xarch.profiles.readers.rows import device_fault, is_kernel, is_title, name_fault
 from gpu_xarch.tables.records import Problem, Run
 from gpu_xarch.units import parse_nvprof, unit_class
 
@@ -50,7 +50,7 @@ def metric_key(name: str, label: str = "") -> tuple[str, frozenset[str] | None]:
     ValueError
         If the label belongs to another metric than the name.
     """
-    if not name or not name.isprintable():
+    if not is_title(name):
         raise ValueError(f"the metric name {name[:40]!r} is not one")
     known = canonical_name(name)
     owners = label_names(label) if label else frozenset()
@@ -185,7 +185,7 @@ class AggregateSection:
 
     def _column(self, name: str, label: str) -> tuple[str, frozenset[str] | None]:
         if self.events:
-            if not name or not name.isprintable():
+            if not is_title(name):
                 raise ValueError(f"the event name {name[:40]!r} is not one")
             return event_column(name), frozenset({"plain"})
         return metric_key(name, label)

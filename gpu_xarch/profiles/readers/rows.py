@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gpu_xarch.tables.records import Problem, Run
 
-__all__ = ["IgnoredSection", "device_fault", "is_ignored", "is_kernel", "name_fault", "split_row"]
+__all__ = ["IgnoredSection", "device_fault", "is_ignored", "is_kernel", "is_title", "name_fault", "split_row"]
 
 #: clocks, temperature, power and fan of --system-profiling
 _SENSOR = re.compile(
@@ -62,6 +62,17 @@ def name_fault(name: str) -> str:
     if name.count("(") != name.count(")"):
         return "the kernel's name has brackets that do not match"
     return "" if any(map(str.isalpha, name)) else "the kernel's name has no letter"
+
+
+def is_title(name: str) -> bool:
+    r"""Tell whether a text can be the name of a metric: a quote or a mark of control in it are of a damaged header.
+
+    Examples
+    --------
+    >>> [is_title(name) for name in ("ipc", 'Duration"', "ip\x00c", "")]
+    [True, False, False, False]
+    """
+    return bool(name) and name.isprintable() and '"' not in name
 
 
 def is_ignored(columns: Sequence[str]) -> bool:

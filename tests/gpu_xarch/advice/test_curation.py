@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -323,6 +324,18 @@ def test_metrics_that_some_runs_lack_are_left_out_and_named(runs):
 def test_wrong_tables_are_told(runs, n, options, words):
     with pytest.raises(InputError, match=words):
         next_runs(some(runs, n), **{"source": "P100", "dest": "V100", "metric": "ipc", **options})
+
+
+def test_means_over_launches_are_not_taken_for_runs_that_the_target_lacks(runs):
+    table = some(runs, 60)
+    attrs, there = table.attrs, table["device"] == "V100"
+    table["launch"] = pd.array([0 if one else None for one in there], dtype="Int64")
+    table.attrs = attrs
+    for strategy in ("diversity", "variance"):
+        with pytest.raises(InputError, match="means over launches do not meet single launches; --on app"):
+            next_runs(table, source="P100", dest="V100", metric="ipc", strategy=strategy)
+    on = ("application", "kernel", "input")
+    assert next_runs(table, source="P100", dest="V100", metric="ipc", n=3, on=on).n_pairs == 60
 
 
 @given(st.integers(2, 100_000))

@@ -58,3 +58,23 @@ def test_a_gpu_that_no_pair_has_is_named(trained: Trained, pairs: pd.DataFrame) 
     assert predict_table(trained, pairs, dest="H100")[0].attrs["new_gpus"] == ["H100"]
     with pytest.raises(InputError, match=r"there is none of FUTURE: `xarch gpus --add FILE`"):
         predict_table(trained, pairs, dest="FUTURE")
+
+
+def test_a_row_that_is_left_out_moves_no_other_to_another_pair_of_gpus(pairs: pd.DataFrame) -> None:
+    back = pairs.rename(
+        columns=lambda name: (
+            name.replace("source.", "dest.")
+            if name.startswith("source.")
+            else name.replace("dest.", "source.")
+        )
+    )
+    both = pd.concat([pairs, back], ignore_index=True)
+    both.loc[[0, 7, len(pairs)], "dest.ipc"] = np.nan
+    data = training_data(both, make_problem("ipc", "any", "any"))
+    assert data.dropped == 3
+    told = data.keys["gpus"].to_numpy(str)
+    assert dict(zip(*np.unique(told, return_counts=True), strict=True)) == {
+        "P100 -> V100": len(pairs) - 2,
+        "V100 -> P100": len(pairs) - 1,
+    }
+    np.testing.assert_array_equal(told == "P100 -> V100", data.X["source.sms"] == 56)

@@ -27,7 +27,9 @@ from gpu_xarch.learning.splits import groups_of, split
 from gpu_xarch.learning.training import train
 from gpu_xarch.metrics.relations import reveals
 from gpu_xarch.models import MODELS, make_model, make_problem
+from gpu_xarch.models.auto import STRANGE
 from gpu_xarch.models.features import make_features
+from gpu_xarch.models.sheets import sheet_columns
 from gpu_xarch.simulator.own_data import own_pairs
 
 IPC = make_problem("ipc", "P100", "V100")
@@ -127,11 +129,42 @@ def test_the_default_learns_a_ratio_that_the_forest_cannot_extrapolate(data: Tra
 def test_rivals_of_the_mechanism_are_weighed_by_groups_left_out(data: TrainingData) -> None:
     kin = replace(data, y=1.0 * data.problem.old(data.X))
     learnt = fit_model(make_model("auto", IPC, n_estimators=4), kin)
-    assert learnt.weights_[""][2] > 0.9  # old = new is right everywhere
+    assert learnt.errors_[2].max() < 1e-9  # old = new is right everywhere
     np.testing.assert_allclose(learnt.predict(data.X), kin.y, rtol=0.02)
     for groups in (None, ["one"] * len(kin)):
         alone = make_model("auto", IPC, n_estimators=2).fit(kin.X, kin.y, groups=groups)
-        assert alone.weights_ == {"": [1.0, 0.0, 0.0, 0.0]}
+        corrected = np.exp(alone._corrected(data.X, alone._far(data.X))) - alone.offset_
+        np.testing.assert_allclose(alone.predict(data.X), np.clip(corrected, 0, IPC.cap))
+
+
+def test_a_member_that_is_right_nearby_wins_there_alone(few: TrainingData) -> None:
+    learnt = make_model("auto", IPC, n_estimators=2).fit(few.X, few.y)
+    learnt.share_ = np.ones(40)
+    errors = np.tile([[0.2], [0.6], [0.6], [0.1]], 40)
+    errors[0, :20] = 0.02  # what was learnt is right among the first 20 groups
+    near, others = np.full((2, 40), 9.0)
+    near[:20], others[20:] = 0.2, 0.2
+    far = np.stack([near, others, np.full(40, 9.0)])
+    members = np.array([[1.0, 2.0, 3.0, 4.0]] * 3).T
+    weights = learnt._weights(errors, few.X.iloc[:3], members, far)
+    np.testing.assert_allclose(weights.sum(axis=0), 1.0)
+    assert weights[0, 0] > 0.95
+    assert weights[3, 1] > 0.9
+    # near nothing the errors everywhere decide: 0.11 and 0.1
+    assert 0.2 < weights[0, 2] < weights[3, 2] < 0.8
+
+
+@pytest.mark.parametrize("named", ["V100", "H100"])
+def test_on_a_gpu_never_seen_the_mechanism_goes_towards_the_data_sheets(named: str) -> None:
+    problem = make_problem("ipc", "any", "any")
+    data = training_data(own_pairs(60), problem)
+    learnt = fit_model(make_model("auto", problem, n_estimators=2), data)
+    there = sheet_columns("dest", [named] * len(data)).set_index(data.X.index)
+    runs = data.X.assign(**{name: there[name] for name in there})
+    sheets = make_model("scaled", problem).fit(runs, data.y).predict(runs)
+    expected = learnt.mechanism_.predict(runs) ** (1 - STRANGE) * sheets**STRANGE
+    apart = np.abs(np.log(learnt.predict(runs) / np.minimum(expected, problem.cap_of(runs))))
+    assert apart.max() < 0.01 if named == "H100" else apart.max() > 0.05
 
 
 def test_a_correction_is_smaller_the_farther_a_run_is_from_all_others(data: TrainingData) -> None:

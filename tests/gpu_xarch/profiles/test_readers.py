@@ -284,6 +284,18 @@ def test_metrics_by_launch_with_titles_and_double_columns(profiles: Any) -> None
     assert [p.kind for p in problems] == ["conflict"]
 
 
+def test_a_title_that_lost_a_quote_is_no_metric(profiles: Any) -> None:
+    for lost in ('"Duration"', '"Correlation_ID"', '"Block X"'):
+        header = TRACE.replace('"Name"', '"Name","Correlation_ID"').replace(lost, lost[1:])
+        text = (
+            f"==7== NVPROF is profiling process 7, command: ./a\n{header}\nms,us,,,,,,,,KB,B,,,,,,,\n"
+            '613.0,2.5,4,1,1,256,1,1,8,1.5,0,,,"Tesla V100-SXM2-16GB (0)","1","7","f(int)",12\n'
+        )
+        (run,), problems = profiles.read(text)
+        assert not any('"' in name for name in run.values)
+        assert [problem.line for problem in problems] == [4]
+
+
 def test_trace_cut_in_its_last_line(profiles: Any) -> None:
     text = profiles.preamble + TRACE + "\nms,us,,,,,,,,KB,B,KB,MB/s,,,,\n"
     good = '613.0,2.208,196,1,1,256,1,1,8,0,0,,,"Tesla K40c (0)","1","7","a() [1]"\n'

@@ -98,6 +98,11 @@ def test_command(tables, tmp_path):
     facts = json.loads(CliRunner().invoke(main, ["compare", *map(str, tables), "--json"]).output)
     assert facts["speedup"] == pytest.approx(5 / 3)
     assert (facts["only_before"], facts["only_after"]) == (0, 1)
+    changed = done.output.partition("what changed most:")[2]
+    assert "+0.0" not in changed
+    assert "ipc" in changed
+    same = CliRunner().invoke(main, ["compare", str(tables[0]), str(tables[0])])
+    assert same.output.splitlines()[-1] == "no other metric changed"
 
 
 def test_export_of_runs_and_pairs(tables, tmp_path):

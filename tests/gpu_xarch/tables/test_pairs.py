@@ -75,7 +75,10 @@ def test_means_over_launches_do_not_meet_single_launches() -> None:
         "all launches together here, single launches on P100",
         *["single launches here, all launches together on K40"] * 2,
     ]
-    together = pair(frame, on=("application", "kernel", "input"), repeats="mean").pairs
+    assert "--on application,kernel,input and the mean of repeats" in pair(frame).hint()
+    joined = pair(frame, on=("application", "kernel", "input"), repeats="mean")
+    together = joined.pairs
+    assert joined.hint() == ""
     assert (together["source.ipc"].tolist(), together["dest.ipc"].tolist()) == ([1.0], [3.0])
 
 

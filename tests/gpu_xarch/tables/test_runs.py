@@ -122,6 +122,16 @@ def test_repeated_measurements_stay_apart_and_are_counted(profiles: Any, tmp_pat
     assert facts["files"] == 3
 
 
+def test_events_are_no_unknown_metrics(profiles: Any, tmp_path: Path) -> None:
+    events = profiles.preamble.replace("Metric", "Event") + (
+        '"Device","Kernel","Invocations","Event Name","Min","Max","Avg","Total"\n'
+        '"Tesla K40c (0)","saxpy(int)",4,"warps_launched",10,20,15,60\n'
+    )
+    metrics = profiles.profile({"mine": "0.5"}, device="Tesla K40c (0)", kernels=["other(int)"])
+    ingest([profiles.write(events, "e.csv"), profiles.write(metrics, "m.csv")], tmp_path / "runs.parquet")
+    assert describe(load_runs(tmp_path / "runs.parquet"))["unknown_metrics"] == ["mine"]
+
+
 def test_one_bad_file_does_not_stop_the_others(profiles: Any, tmp_path: Path) -> None:
     folder = tmp_path / "all"
     profiles.write(profiles.profile(), "all/good.csv")

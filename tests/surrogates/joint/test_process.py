@@ -14,7 +14,8 @@ from ase_proxima.surrogates.gradient_gp.molecule import Molecule
 from ase_proxima.surrogates.joint import draws
 from ase_proxima.surrogates.joint.draws import PriorDraws
 from ase_proxima.surrogates.joint.process import Described, JointProcess, Sizes
-from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings
+from ase_proxima.surrogates.linear.basis import Basis
+from ase_proxima.surrogates.linear.settings import Blocks, Settings
 from ase_proxima.types import Frame
 
 AMMONIA = molecule("NH3")

@@ -9,13 +9,14 @@ from scipy.integrate import quad, trapezoid
 from scipy.special import spherical_in
 
 from ase_proxima.errors import InputError
-from ase_proxima.surrogates.linear import choice
-from ase_proxima.surrogates.linear.basis import Basis, Blocks, Settings, all_pairs, n_features
+from ase_proxima.surrogates.linear import choice, labels
+from ase_proxima.surrogates.linear.basis import Basis
 from ase_proxima.surrogates.linear.choice import choose_settings
 from ase_proxima.surrogates.linear.kernels import LANES
 from ase_proxima.surrogates.linear.labels import Labels, read_labels
+from ase_proxima.surrogates.linear.neighbours import all_pairs
 from ase_proxima.surrogates.linear.radial import density_table, pair_table
-from ase_proxima.surrogates.linear.settings import candidates, fitting_blocks
+from ase_proxima.surrogates.linear.settings import Blocks, Settings, candidates, fitting_blocks, n_features
 from ase_proxima.types import Frame
 
 SETTINGS = Settings(4.5, 0.5, 3, 2)
@@ -231,19 +232,19 @@ def test_the_evidence_picks_the_cutoff_of_the_target(reach, longer):
 def test_the_choice_that_stays_looks_at_more_labels(monkeypatch):
     looked_at = []
 
-    class Counted(choice.LabelledRows):
+    class Counted(labels.LabelledRows):
         def __init__(self, rows, block):
             looked_at.append(len(rows["forces"][1]))
             super().__init__(rows, block)
 
-    monkeypatch.setattr(choice, "LabelledRows", Counted)
+    monkeypatch.setattr(labels, "LabelledRows", Counted)
     frames = [PairTarget(4.0).frame(rattled(bulk("Al", cubic=True), 0.1 + 0.01 * n), n) for n in range(8)]
-    labels = [read_labels(f) for f in frames]
+    known = [read_labels(f) for f in frames]
     most = []
     for n in (4, 8):
         looked_at.clear()
         given = {"l_max": 1, "n_max": 4}
-        choice.choose_settings(frames[:n], labels[:n], [13], np.zeros(1), given=given, max_features=200)
+        choose_settings(frames[:n], known[:n], [13], np.zeros(1), given=given, max_features=200)
         most.append(max(looked_at))
     assert most == [48, 96]
     assert choice.LAST_ROUNDS[-1].force_rows > 4 * choice.ROUNDS[-1].force_rows
