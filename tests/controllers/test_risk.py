@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ase_proxima.controllers.calibration import largest_threshold
 from ase_proxima.controllers.confidence import THETAS, MeanError, upper_limit
 from ase_proxima.controllers.risk import RiskController
+from ase_proxima.controllers.risk_state import Outliers
 from ase_proxima.types import Observation
 
 BOUND = 0.1
@@ -461,3 +463,23 @@ def test_an_estimate_at_the_bound_is_no_note_and_errors_at_the_bound_no_alarm():
     unranked = tuple((0.1, error, 1, math.nan) for error in (0.0, 0.25) * 10)
     assert not controller._is_uninformative(replace(at, seen=unranked))
     assert controller._is_uninformative(replace(at, seen=((0.1, 0.26, 1, math.nan), *unranked[1:])))
+
+
+def test_a_smaller_outlier_is_counted_beside_the_larger_one():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = replace(controller.init(), outliers=Outliers(1, 30.0, 2), n_calls=5)
+    state = controller.observe(state, Observation(0.01, False, 0.7, 1.0, 1))
+    assert state.outliers == Outliers(2, 30.0, 2)
+
+
+@pytest.mark.parametrize(("n", "spread"), [(0, 1.0), (100, 1.5), (200, 2.0), (900, 2.0)])
+def test_the_spread_above_the_allowance_is_earned_in_proportion_to_the_calls(n, spread):
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    aim = 0.75 * BOUND
+    state = replace(
+        controller.init(), recent=tuple(np.linspace(0.001, 0.4, 60)), trusted=MeanError(n=n), spent=n * aim
+    )
+    state = controller._set_threshold(state)
+    thresholds = [largest_threshold(state.recent, aim / state.ratio_upper, x) for x in (1.0, 1.5, 2.0)]
+    assert len(set(thresholds)) == 3
+    assert state.threshold == largest_threshold(state.recent, aim / state.ratio_upper, spread)
