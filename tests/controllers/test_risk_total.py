@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ase_proxima.controllers.confidence import MeanError, observe_error, upper_limit
 from ase_proxima.controllers.risk_total import TotalRiskController, excess_limit
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 numbers = st.floats(0, 1e3) | st.sampled_from([0.0, 1e9, math.inf])
 
@@ -137,6 +137,8 @@ def test_a_step_is_the_gain_times_what_the_audit_weighs_above_the_margin():
     controller = TotalRiskController(0.1, audit_rate=0.25, prior_ratio=0.4, margin=0.8, cap=5.0, spread=1.5)
     start = controller.init()
     assert (start.threshold, start.threshold_start, start.gain, start.n_steered) == (0.25, 0.25, 0.625, 0)
+    assert controller.decide(start, 0.2) == Verdict(True, 0.25, 0.25, 0.4)
+    assert controller.decide(start, 0.25) == Verdict(False, 1.0, 0.25, 0.4)
     seen = controller.observe(start, trusted(0.2, 0.06, 0.5))
     assert seen.threshold == pytest.approx(0.25 - 0.625 * (0.06 / 0.5 - 0.8 * 0.1), rel=1e-12)
     assert (seen.n_steered, seen.spent) == (1, 0.12)
@@ -160,6 +162,7 @@ def test_the_threshold_rises_to_the_spread_and_no_further():
 def test_the_gain_is_fixed_by_the_last_error_of_the_warmup():
     controller = TotalRiskController(0.1, audit_rate=0.25, warmup=4)
     state = controller.init()
+    assert (state.threshold, state.threshold_start, state.spent) == (0.0, 0.0, 0.0)
     for k in range(4):
         assert (math.isnan(state.gain), len(state.pairs), state.n_steered) == (True, k, 0)
         assert not controller.decide(state, 0.0).trusts
