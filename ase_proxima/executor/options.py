@@ -179,7 +179,7 @@ class Options:
         """Raise a `RunDirectoryError` where these settings are not those of the run."""
         for name, value in self.describe().items():
             saved = settings.get(name)
-            if saved != value and not (_is_opaque(saved) and _is_opaque(value)):
+            if saved != value and not _is_opaque(saved, value):
                 raise RunDirectoryError(
                     f"{path} was made with {name} = {saved!r}, now it is {value!r}: "
                     "resume with the same settings, or choose another run directory"
@@ -225,9 +225,10 @@ def _described(part: Any) -> Any:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(part))
 
 
-def _is_opaque(setting: Any) -> bool:
-    """Whether a described setting was an object of which only a representation is known."""
-    return isinstance(setting, dict) and isinstance(setting.get("object"), str)
+def _is_opaque(*settings: Any) -> bool:
+    """Whether described settings were objects, of one of which only a representation is known."""
+    objects = [setting.get("object") for setting in settings if isinstance(setting, dict)]
+    return len(objects) == len(settings) and None not in objects and any(isinstance(x, str) for x in objects)
 
 
 def make_controller(

@@ -180,7 +180,7 @@ def curve_figure(
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     factor = 100.0 if score.endswith("ape") else 1.0
-    figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+    figure = Figure(figsize=(8.2, 4.5), layout="constrained")
     axes = figure.add_subplot()
     by = [name for name in ("model", "strategy") if name in curve.columns]
     firsts = [str(name) for name in curve[by[0]].unique()]
@@ -205,7 +205,7 @@ def curve_figure(
     axes.set_xlabel("runs profiled on the target GPU")
     axes.set_ylabel({"mape": "MAPE, %", "median_ape": "median APE, %"}.get(score, score))
     axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     axes.grid(alpha=0.3)
     return figure
 

@@ -250,7 +250,11 @@ def merge_passes(table: pa.Table) -> pa.Table:
     replaced: list[dict[str, object]] = []
     for group in groups:
         members = [(index, next(rows)) for index in group]
-        unions = _unions([row for _, row in members], names)
+        # of several boards of one kind, what one of them measured belongs together first
+        boards: dict[object, list[dict[str, object]]] = {}
+        for _, row in members:
+            boards.setdefault(row["device_name"], []).append(row)
+        unions = _unions([one for board in boards.values() for one in _unions(board, names)], names)
         if len(unions) < len(members):
             gone.update(index for index, _ in members)
             replaced.extend(unions)

@@ -50,8 +50,10 @@ def join_times(table: pa.Table) -> tuple[pa.Table, list[Problem]]:
     gone: set[int] = set()
     problems = []
     for key in traced.keys() & counted.keys():
-        launches = traced[key]
         for row in counted[key]:
+            # of several boards of one kind, the board of the counters where both tools name it
+            mine = [launch for launch in traced[key] if launch["device_name"] == row["device_name"]]
+            launches = mine or traced[key]
             number = row["invocations"]
             if not _complete([launch["launch"] for launch in launches], number):
                 if row["duration"] is None:
@@ -88,7 +90,15 @@ def _rows(
     launch = table.column("launch").is_valid().to_numpy()
     timed = table.column("duration").is_valid().to_numpy()
     places = np.flatnonzero((launch & timed & ~counters) | (~launch & counters))
-    wanted = [*_KEY, "launch", "invocations", "line", *JOINED, *(name for name in names if name in TIMES)]
+    wanted = [
+        *_KEY,
+        "device_name",
+        "launch",
+        "invocations",
+        "line",
+        *JOINED,
+        *(name for name in names if name in TIMES),
+    ]
     rows = table.select(wanted).take(pa.array(places)).to_pylist()
     traced: dict[tuple[object, ...], list[dict]] = defaultdict(list)  # type: ignore[type-arg]
     counted: dict[tuple[object, ...], list[dict]] = defaultdict(list)  # type: ignore[type-arg]

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ase_proxima.controllers.calibration import largest_threshold
 from ase_proxima.controllers.confidence import THETAS, MeanError, upper_limit
 from ase_proxima.controllers.risk import RiskController
+from ase_proxima.controllers.risk_state import Outliers
 from ase_proxima.types import Observation
 
 BOUND = 0.1
@@ -371,3 +373,113 @@ def test_calls_far_below_the_bound_have_a_limit_below_its_cap():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         RiskController(**{"error_bound": BOUND, **settings})
+
+
+def test_what_is_chosen_where_nothing_is_said():
+    assert RiskController(1.0) == RiskController(
+        1.0, audit_rate=0.02, prior_ratio=None, margin=0.75, spread=2.0, horizon=200, window=60, latest=12, cap=5.0,
+        cap_weight=20.0, audit_risk=0.4, audit_least=0.1, audit_most=5.0, first_gap=3.0, surprise=2.5, growth=1.5,
+        alarm_pairs=20, delta=0.05,
+    )  # fmt: skip
+
+
+def test_the_share_of_a_gap_after_which_calls_are_looked_at_again():
+    """3 / (3 + n) before three errors were seen, 3 / (6 + n) times what the call adds to the mean after them."""
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    start = controller.init()
+    at_first = [controller.decide(replace(start, calm=n), 0.01).audit_probability for n in (0, 3, 27)]
+    assert at_first == pytest.approx([1.0, 0.5, 0.1])
+    two = replace(start, seen=((0.1, 0.1, 1, math.nan),) * 2, calm=27)
+    assert controller.decide(two, 0.01).audit_probability == pytest.approx(0.1)
+    three = replace(two, seen=((0.1, 0.1, 1, math.nan),) * 3, ratio_upper=1.0, typical=0.04, calm=24)
+    assert controller.decide(three, 0.04).audit_probability == pytest.approx(0.1)  # worth 1
+    assert controller.decide(replace(three, typical=0.05), 0.05).audit_probability == pytest.approx(0.1)
+    assert controller.decide(replace(three, typical=0.03), 0.04).audit_probability == pytest.approx(0.075)
+
+
+def test_one_call_moves_each_number_of_the_state_as_it_should():
+    controller = RiskController(BOUND, prior_ratio=1.0, horizon=4)
+    before = replace(
+        controller.init(), ratio=0.5, ratio_upper=0.8, n_calls=6, recent=(0.01, 0.02), afar=0.3, reach=0.2, spent=0.1,
+        calm=4, trusted=MeanError(n=4, total=0.1),
+    )  # fmt: skip
+    seen = controller.observe(before, Observation(0.1, True, 0.09, 0.25, 3, 0.5))
+    assert (seen.n_calls, seen.calm, seen.reach, seen.trusted.n) == (7, 5, 0.5, 5)
+    assert seen.afar == pytest.approx(0.3 + (0.5 - 0.3) / 5)
+    assert seen.spent == pytest.approx(0.1 + 0.05 + (0.09 - 0.05) / 0.25)
+    assert seen.trusted.total == pytest.approx(0.1 + 0.05 + (0.09 - 0.05) / 0.25)
+    assert seen.seen == ((0.1, 0.09, 3, 0.5),)
+    assert seen.recent == (0.02, 0.1)  # half of the horizon
+    unseen = controller.observe(before, Observation(0.1, True, None, 0.25, 3, 0.1))
+    assert (unseen.calm, unseen.reach, unseen.seen, unseen.threshold) == (5, 0.2, (), before.threshold)
+    assert unseen.spent == pytest.approx(0.1 + 0.05)
+    surprised = controller.observe(before, Observation(0.1, True, 2.5 * 0.8 * 0.1 + 1e-9, 0.25, 3, 0.1))
+    assert surprised.calm == 0
+    assert controller.observe(before, Observation(0.1, True, 2.5 * 0.8 * 0.1 - 1e-9, 0.25, 3, 0.1)).calm == 5
+    huge = controller.observe(before, Observation(0.1, True, 0.6, 0.01, 3, 0.1))
+    assert huge.spent == pytest.approx(
+        0.1 + 0.05 + (0.5 - 0.05) * 20.0
+    )  # the weight of an error above the cap
+    assert (huge.outliers.n, huge.outliers.largest, huge.outliers.call) == (1, 0.6, 6)
+    nothing = controller.observe(before, Observation(math.nan, False, 0.2, 1.0, 3, 0.1))
+    assert (nothing.recent, nothing.seen, nothing.spent, nothing.calm) == (before.recent, (), 0.1, 4)
+
+
+def test_the_threshold_is_set_anew_by_an_error_or_after_ten_trusted_calls():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = replace(controller.init(), threshold=0.07)
+    changed = []
+    for n in range(1, 21):
+        state = controller.observe(replace(state, threshold=0.07), Observation(0.05, True, None, 0.1, 1))
+        if state.threshold != 0.07:
+            changed.append(n)
+    assert changed == [10, 20]
+
+
+def test_the_typical_uncertainty_is_the_mean_of_those_below_the_threshold():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = replace(controller.init(), recent=(0.01, 0.02, 5.0), trusted=MeanError(n=400))
+    state = controller.observe(state, Observation(9.0, False, 9.0, 1.0, 1))
+    assert 0.02 < state.threshold < 5.0
+    assert state.typical == pytest.approx(0.015)
+    at_limit = controller._set_threshold(replace(state, recent=(0.01, state.threshold)))
+    assert at_limit.threshold == state.threshold
+    assert at_limit.typical == pytest.approx(0.01)
+
+
+def test_a_second_outlier_of_the_same_size_is_counted_and_the_first_is_named():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = flagged(controller, [(0.1, 3.0), (0.1, 3.0), (0.1, 2.0)])  # the third was expected
+    assert (state.outliers.n, state.outliers.largest, state.outliers.call) == (2, 3.0, 0)
+
+
+def test_an_estimate_at_the_bound_is_no_note_and_errors_at_the_bound_no_alarm():
+    controller = RiskController(0.125, prior_ratio=1.0)
+    at = replace(controller.init(), trusted=MeanError(n=4, total=0.5, expected=0.5))
+    assert at.trusted.estimate == 0.125
+    assert controller.report(at)["notes"] == ()
+    above = replace(at, trusted=MeanError(n=4, total=0.52, expected=0.52))
+    assert "stands above the bound 0.125" in controller.report(above)["notes"][0]
+    unranked = tuple((0.1, error, 1, math.nan) for error in (0.0, 0.25) * 10)
+    assert not controller._is_uninformative(replace(at, seen=unranked))
+    assert controller._is_uninformative(replace(at, seen=((0.1, 0.26, 1, math.nan), *unranked[1:])))
+
+
+def test_a_smaller_outlier_is_counted_beside_the_larger_one():
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    state = replace(controller.init(), outliers=Outliers(1, 30.0, 2), n_calls=5)
+    state = controller.observe(state, Observation(0.01, False, 0.7, 1.0, 1))
+    assert state.outliers == Outliers(2, 30.0, 2)
+
+
+@pytest.mark.parametrize(("n", "spread"), [(0, 1.0), (100, 1.5), (200, 2.0), (900, 2.0)])
+def test_the_spread_above_the_allowance_is_earned_in_proportion_to_the_calls(n, spread):
+    controller = RiskController(BOUND, prior_ratio=1.0)
+    aim = 0.75 * BOUND
+    state = replace(
+        controller.init(), recent=tuple(np.linspace(0.001, 0.4, 60)), trusted=MeanError(n=n), spent=n * aim
+    )
+    state = controller._set_threshold(state)
+    thresholds = [largest_threshold(state.recent, aim / state.ratio_upper, x) for x in (1.0, 1.5, 2.0)]
+    assert len(set(thresholds)) == 3
+    assert state.threshold == largest_threshold(state.recent, aim / state.ratio_upper, spread)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ase_proxima.controllers.confidence import MeanError, observe_error, upper_limit
 from ase_proxima.controllers.risk_total import TotalRiskController, excess_limit
-from ase_proxima.types import Observation
+from ase_proxima.types import Observation, Verdict
 
 numbers = st.floats(0, 1e3) | st.sampled_from([0.0, 1e9, math.inf])
 
@@ -120,3 +121,89 @@ def test_a_debt_is_not_forgiven():
 def test_a_rate_that_sees_nothing_is_refused(rate):
     with pytest.raises(ValueError, match="audit_rate"):
         TotalRiskController(0.1, audit_rate=rate)
+
+
+def test_what_is_chosen_where_nothing_is_said():
+    assert TotalRiskController(1.0) == TotalRiskController(
+        1.0, audit_rate=0.02, prior_ratio=None, margin=0.9, warmup=10, cap=20.0, spread=5.0, delta=0.05
+    )
+
+
+def trusted(uncertainty, error, probability):
+    return Observation(uncertainty, True, error, probability, 1)
+
+
+def test_a_step_is_the_gain_times_what_the_audit_weighs_above_the_margin():
+    controller = TotalRiskController(0.1, audit_rate=0.25, prior_ratio=0.4, margin=0.8, cap=5.0, spread=1.5)
+    start = controller.init()
+    assert (start.threshold, start.threshold_start, start.gain, start.n_steered) == (0.25, 0.25, 0.625, 0)
+    assert controller.decide(start, 0.2) == Verdict(True, 0.25, 0.25, 0.4)
+    assert controller.decide(start, 0.25) == Verdict(False, 1.0, 0.25, 0.4)
+    seen = controller.observe(start, trusted(0.2, 0.06, 0.5))
+    assert seen.threshold == pytest.approx(0.25 - 0.625 * (0.06 / 0.5 - 0.8 * 0.1), rel=1e-12)
+    assert (seen.n_steered, seen.spent) == (1, 0.12)
+    unseen = controller.observe(seen, trusted(0.2, None, 0.25))
+    assert unseen.threshold == pytest.approx(seen.threshold + 0.625 * 0.08, rel=1e-12)
+    assert (unseen.n_steered, unseen.spent) == (2, 0.12)
+    capped = [controller.observe(start, trusted(0.2, error, 0.5)) for error in (0.5, 0.7, math.nan, math.inf)]
+    assert {state.spent for state in capped} == {0.5 / 0.5}
+    flagged = controller.observe(start, Observation(0.4, False, 0.3, 1.0, 1))
+    assert (flagged.spent, flagged.threshold) == (0.0, pytest.approx(0.25 + 0.625 * 0.08))
+
+
+def test_the_threshold_rises_to_the_spread_and_no_further():
+    controller = TotalRiskController(0.1, audit_rate=0.25, prior_ratio=0.4, spread=1.5)
+    state = controller.init()
+    for _ in range(20):
+        state = controller.observe(state, trusted(0.1, None, 0.25))
+    assert state.threshold == pytest.approx(1.5 * 0.25, rel=1e-12)
+
+
+def test_the_gain_is_fixed_by_the_last_error_of_the_warmup():
+    controller = TotalRiskController(0.1, audit_rate=0.25, warmup=4)
+    state = controller.init()
+    assert (state.threshold, state.threshold_start, state.spent) == (0.0, 0.0, 0.0)
+    for k in range(4):
+        assert (math.isnan(state.gain), len(state.pairs), state.n_steered) == (True, k, 0)
+        assert not controller.decide(state, 0.0).trusts
+        state = controller.observe(state, Observation(0.2, False, 0.05, 1.0, 1))
+    assert (state.gain, state.threshold, state.pairs) == (pytest.approx(1.0), pytest.approx(0.4), ())
+    assert controller.decide(state, 0.1).alpha == pytest.approx(0.25)
+    nothing = controller.init()
+    for uncertainty, error in [(math.nan, 0.1), (0.1, math.inf), (0.1, None)]:
+        nothing = controller.observe(nothing, Observation(uncertainty, False, error, 1.0, 1))
+    assert (nothing.pairs, nothing.all_calls.n) == ((), 3)
+
+
+def test_errors_of_zero_fix_no_gain():
+    controller = TotalRiskController(0.1, warmup=2)
+    state = controller.init()
+    for _ in range(5):
+        state = controller.observe(state, Observation(0.2, False, 0.0, 1.0, 1))
+    assert math.isnan(state.gain)
+    assert len(state.pairs) == 5
+
+
+def test_the_report_is_over_all_calls_and_weighs_audits():
+    controller = TotalRiskController(0.1, audit_rate=0.25, prior_ratio=0.4, cap=5.0)
+    state = controller.init()
+    for error, probability in [(0.06, 0.5), (None, 0.25)]:
+        state = controller.observe(state, trusted(0.2, error, probability))
+    for _ in range(2):
+        state = controller.observe(state, Observation(0.4, False, 0.3, 1.0, 1))
+    report = controller.report(state)
+    assert report["error_estimate"] == pytest.approx(0.06 / 0.5 / 4, rel=1e-12)
+    assert report["error_estimate_se"] == pytest.approx(math.sqrt(0.5) * 0.12 / 4, rel=1e-12)
+    assert report["notes"] == ()
+    for _ in range(800):
+        state = controller.observe(state, trusted(0.2, None, 0.25))
+    expected = upper_limit(state.all_calls, cap=0.5, delta=0.05, least=0.25)
+    assert controller.report(state)["error_upper"] == expected
+    assert 0.005 < expected < 0.02
+    assert state.all_calls.lost == observe_error(MeanError(), 0.0, 0.06, 0.5, 0.5, least=0.25).lost
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, math.nan])
+def test_a_bound_must_be_positive(bound):
+    with pytest.raises(ValueError, match="error_bound must be positive"):
+        TotalRiskController(bound)

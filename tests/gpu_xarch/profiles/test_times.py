@@ -47,6 +47,38 @@ def test_counters_get_the_mean_time_of_their_launches(profiles, tmp_path, trace_
     assert report.failed == []
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_each_of_two_boards_of_one_kind_keeps_its_own_values(profiles, tmp_path, turned):
+    boards = ["Tesla P100-PCIE-16GB (0)", "Tesla P100-PCIE-16GB (1)"]
+
+    def write(name, texts):
+        return profiles.write("".join(reversed(texts) if turned and name != "a.csv" else texts), name)
+
+    paths = [
+        write(
+            "a.csv",
+            [profiles.profile({"ipc": f"0.{n + 4}"}, device=boards[n], invocations=2) for n in (0, 1)],
+        ),
+        write(
+            "b.csv",
+            [
+                profiles.profile({"sm_efficiency": f"{n + 4}0%"}, device=boards[n], invocations=2)
+                for n in (0, 1)
+            ],
+        ),
+        write(
+            "c.csv",
+            [trace(profiles, 10.0, 20.0), trace(profiles, 30.0, 60.0).replace("16GB (0)", "16GB (1)")],
+        ),
+    ]
+    for path in paths:
+        _, frame = table(tmp_path, path)
+    assert sorted(frame[["device_name", "ipc", "sm_efficiency", "duration"]].itertuples(index=False)) == [
+        (boards[0], 0.4, 0.4, pytest.approx(15e-6)),
+        (boards[1], 0.5, 0.5, pytest.approx(45e-6)),
+    ]
+
+
 def test_a_size_that_differs_between_launches_is_left_out(profiles, tmp_path):
     counters = profiles.write(profiles.profile({"ipc": "0.5"}, invocations=2), "counters.csv")
     times = profiles.write(trace(profiles, 10.0, 20.0, grids=[8, 4]), "times.csv")
