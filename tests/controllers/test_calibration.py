@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import linregress, spearmanr
 
-from ase_proxima.controllers.calibration import fit_line, fit_ratio, rank_correlation
+from ase_proxima.controllers.calibration import PRIOR_WEIGHTS, fit_line, fit_ratio, rank_correlation
 
 values = st.floats(0, 100).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(values, values), min_size=3, max_size=30)
@@ -85,3 +85,17 @@ def test_the_prior_yields_to_the_data_and_sooner_to_larger_errors():
 def test_nothing_is_known_of_nothing():
     assert math.isnan(fit_ratio([], reference=math.nan).mean)
     assert math.isnan(fit_ratio([(0.0, 1.0)], reference=math.nan).upper)
+
+
+def test_a_prior_counts_as_so_many_observations_at_the_mean_uncertainty():
+    pairs = [(0.2, 0.1), (0.4, 0.2)]
+    for prior in (1.0, 0.1):
+        ratio = fit_ratio(pairs, reference=math.nan, prior=prior)
+        means = [(0.3 + prior * weight * 0.3) / (0.6 + weight * 0.3) for weight in PRIOR_WEIGHTS]
+        assert ratio.mean == pytest.approx(max(means), rel=1e-12)
+        assert ratio.upper > ratio.mean
+
+
+def test_a_variation_that_rounding_leaves_gives_no_line():
+    assert all(map(math.isnan, fit_line([1e6, 1e6 * (1 + 1e-13), 1e6], [0.1, 0.2, 0.3])))
+    assert fit_line([1e-6, 2e-6], [0.1, 0.2]) == pytest.approx((1e5, 0.0))
