@@ -66,6 +66,7 @@ EQUIVALENT = {
     "rfft(x, 3 * len(x))": "more zeros than enough change nothing",
     "covariance[0] >= 1e-300": "no variance is that number",
     "if n_independent > 0": "a chain that moves has two independent samples at least",
+    "least: float = -1.0": "only a positive one is used",
     "/,": "all callers name what follows",
     "if full != 0 else": "a distance is not negative",
     "1e-200 <= ratio": "no ratio is that number",
