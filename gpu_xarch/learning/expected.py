@@ -35,7 +35,8 @@ class ExpectedError:
 
     Trees tell where in the features errors were large; they do not extrapolate, so that a row farther from the training
     rows than these usually are from those of other groups is expected to be off by as many times more. That is the mean
-    error, by which intervals are wide or narrow.
+    error, by which intervals are wide or narrow. Trees and distances go by `domain.ROWS` training rows at most, as
+    many of each group as can be had, so that the cost does not grow with them.
 
     A typical error, which tells rows apart, also follows how much the model itself doubts a row: the root of what
     the trees expect times that doubt, times the distance, in proportion to the training rows.
@@ -102,7 +103,7 @@ class ExpectedError:
         True
         """
         from sklearn.ensemble import ExtraTreesRegressor
-        from sklearn.model_selection import GroupKFold, cross_val_predict
+        from sklearn.model_selection import GroupKFold
 
         rows, wrong = matrix(X), np.asarray(errors, dtype=np.float64)
         if wrong.shape != (len(rows),) or not np.isfinite(wrong).all():
@@ -116,14 +117,16 @@ class ExpectedError:
         if len(names) > 1:
             apart = to_others(placed, placed[kept], codes, kept, _NEIGHBOURS)
             usual = max(float(np.median(apart)), _LEAST_DISTANCE)
-            folds = GroupKFold(min(_FOLDS, len(names)))
-            told, far = cross_val_predict(trees, placed, wrong, groups=codes, cv=folds), apart / usual
+            far = apart / usual
+            for others, fold in GroupKFold(min(_FOLDS, len(names))).split(placed, groups=codes):
+                learnt = np.intersect1d(others, kept)
+                told[fold] = trees.fit(placed[learnt], wrong[learnt]).predict(placed[fold])
         typical = _typical(told, far, doubt)
         ratios = np.log((wrong + _NO_ERROR) / typical)
         level = float(np.exp(np.average(ratios, weights=(1.0 / np.bincount(codes))[codes])))
         return cls(
             space,
-            trees.fit(placed, wrong),
+            trees.fit(placed[kept], wrong[kept]),
             placed[kept],
             usual,
             told * np.maximum(far, 1.0),

@@ -373,3 +373,13 @@ def test_errors_grow_with_the_distance_from_the_training_rows():
 def test_wrong_expected_errors_are_told():
     with pytest.raises(InputError, match="one a row of X"):
         ExpectedError.fit(np.zeros((4, 2)), [0.1] * 3, ["a", "b", "c", "d"])
+
+
+def test_expected_errors_of_many_rows_are_learnt_from_some_of_every_group(monkeypatch):
+    monkeypatch.setattr("gpu_xarch.learning.expected.ROWS", 80)
+    x = np.repeat(np.linspace(0.0, 1.0, 40), 6)[:, None]
+    learnt = ExpectedError.fit(x, x[:, 0] > 0.5, np.repeat(np.arange(40), 6))
+    assert {tree.tree_.n_node_samples[0] for tree in learnt.trees.estimators_} == {80}
+    assert len(learnt.reference) == 80
+    assert len(learnt.known) == len(x)
+    assert learnt.expected([[0.9]])[0] > 3 * learnt.expected([[0.1]])[0]
