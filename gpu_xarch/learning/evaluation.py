@@ -11,7 +11,7 @@ from gpu_xarch.learning.fitting import fit_groups, fit_model
 from gpu_xarch.learning.rows import TrainingData
 from gpu_xarch.learning.scores import bootstrap, harmonic_mean, score
 from gpu_xarch.learning.splits import application_names, groups_of, split
-from gpu_xarch.models import GRIDS, baselines_of, make_model
+from gpu_xarch.models import GRIDS, baselines_of, make_model, resolve
 from gpu_xarch.models.auto import offset_of
 from gpu_xarch.progress import OnStep, part_of, silent
 
@@ -30,7 +30,8 @@ def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: i
     from sklearn import config_context
     from sklearn.model_selection import GridSearchCV
 
-    grid = [{key: [value] for key, value in options.items()} for options in GRIDS.get(name, ({},))]
+    tried = GRIDS.get(resolve(name, data.problem), ({},))
+    grid = [{key: [value] for key, value in options.items()} for options in tried]
     if len(grid) == 1 or data.problem.classifies:
         return {}
     if how != "random" and len(set(groups_of(data, how))) < 2:

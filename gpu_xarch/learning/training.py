@@ -10,7 +10,7 @@ from gpu_xarch.learning.fitting import fit_model, held_out_predictions
 from gpu_xarch.learning.rows import TrainingData, add_sheets
 from gpu_xarch.learning.scores import bootstrap, score
 from gpu_xarch.learning.splits import groups_of, held_out_split
-from gpu_xarch.models import ANY, Model, Problem, make_model
+from gpu_xarch.models import ANY, Model, Problem, make_model, resolve
 from gpu_xarch.models.mechanism import SMALL, SMALL_RATE, offset_of
 from gpu_xarch.models.sheets import is_sheet_column
 from gpu_xarch.progress import OnStep, part_of, silent
@@ -124,6 +124,7 @@ def train(
     from sklearn.base import clone
 
     problem = data.problem
+    name = resolve(name, problem)
     fresh = make_model(name, problem, seed=seed, n_jobs=n_jobs, **options)
     model = fit_model(clone(fresh), data, part_of(on_step, 0, 1, 6))
     on_step(1, 6)

@@ -24,6 +24,7 @@ __all__ = [
     "baselines_of",
     "make_model",
     "make_problem",
+    "resolve",
 ]
 
 #: names that learn nothing
@@ -75,13 +76,24 @@ def baselines_of(problem: Problem) -> tuple[str, ...]:
     return ("old", "roofline") if problem.classifies else ("old", "scaled", "roofline")
 
 
+def resolve(name: str, problem: Problem) -> str:
+    """Return the model that a name stands for: the default is the forest where there is one GPU alone.
+
+    Examples
+    --------
+    >>> resolve("auto", make_problem("ipc", "P100"))
+    'forest'
+    """
+    return "forest" if name == "auto" and problem.same_gpu else name
+
+
 def make_model(name: str, problem: Problem, *, seed: int = 0, n_jobs: int = 1, **options: Any) -> Model:
     """Build a model that is not fitted yet.
 
     Parameters
     ----------
     name : str
-        One of `MODELS`; "auto" is the default of the package, and the classifier for a label.
+        One of `MODELS`; "auto" is the default of the package: the classifier for a label, the forest on one GPU.
     problem : Problem
         What is predicted.
     seed, n_jobs : int
@@ -110,6 +122,7 @@ def make_model(name: str, problem: Problem, *, seed: int = 0, n_jobs: int = 1, *
         if name not in ("auto", "forest"):
             raise InputError(f"memory_bound is a label: the model must be auto or forest, got {name!r}")
         return forest.BoundClassifier(problem, seed=seed, n_jobs=n_jobs, **options)
+    name = resolve(name, problem)
     if name == "forest":
         return forest.Forest(problem, seed=seed, n_jobs=n_jobs, **options)
     if name == "boosting":

@@ -137,8 +137,8 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Where one model is of all pairs of GPUs, nothing tells how what is learnt carries over to a GPU that it has never
     seen: there the mechanism goes a little way towards the data sheets, and nothing else has a part.
 
-    For one GPU, and where the mechanism has nothing to go by, trees and machine learn log(value / old) from all
-    metrics.
+    Where the mechanism has nothing to go by, trees and machine learn log(value / old) from all metrics. For one GPU
+    alone there is no old value: the default is the forest there.
 
     Parameters
     ----------
@@ -193,22 +193,19 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._fit_parts(X, y, groups, self.n_estimators)
         self.gpus_ = np.unique(np.concatenate(_gpus(X)), axis=0)
         self.errors_: Floats | None = None
-        if not self.problem.same_gpu and groups is not None and len(set(groups)) > 1:
+        if groups is not None and len(set(groups)) > 1:
             self.errors_, self.share_ = self._judge(X, y, np.asarray(groups, dtype=str))
         on_step(1, 1)
         return self
 
     def _fit_parts(self, X: pd.DataFrame, y: Floats, groups: Sequence[str] | None, n_estimators: int) -> None:
         """Fit the mechanism and the learners of what it leaves."""
-        if self.problem.same_gpu:
-            self.offset_ = offset_of(y)
-        else:
-            self.mechanism_ = Mechanism(self.problem, stiffness=self.stiffness).fit(X, y, groups=groups)
-            self.offset_ = self.mechanism_.offset_
+        self.mechanism_ = Mechanism(self.problem, stiffness=self.stiffness).fit(X, y, groups=groups)
+        self.offset_ = self.mechanism_.offset_
         weights = weights_of(groups, len(y))
         truth = np.log(np.maximum(y, 0.0) + self.offset_)
         left = truth - self._base(X)
-        self.carries_ = not self.problem.same_gpu and self.mechanism_.features(X.iloc[:1]) is not None
+        self.carries_ = self.mechanism_.features(X.iloc[:1]) is not None
         if self.carries_:
             left = np.clip(left, -MOST_LEFT, MOST_LEFT)
         values = self.inputs(X)
@@ -225,8 +222,6 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _base(self, X: pd.DataFrame) -> Floats:
         """Return the logarithm of what is predicted without learning, shape (n_runs,)."""
-        if self.problem.same_gpu:
-            return np.zeros(len(X))
         based: Floats = np.log(self.mechanism_.predict(X) + self.offset_)
         return based
 

@@ -232,10 +232,11 @@ def test_the_same_gpu_never_sees_the_target_or_its_aliases(pairs: pd.DataFrame) 
         "stall_memory_dependency",
     ]
     few = training_data(pairs, make_problem("ipc", "P100"), metrics=five)
-    result = evaluate(few, ("forest",), split_by="random", folds=4)
+    result = evaluate(few, ("forest", "auto"), split_by="random", folds=4)
     scores = {row["model"]: row["mae"] for row in result.scores(draws=20)}
-    assert set(scores) == {"mean", "forest"}
+    assert set(scores) == {"mean", "forest", "auto"}
     assert scores["forest"] < 0.6 * scores["mean"]
+    assert scores["auto"] == scores["forest"]
     with pytest.raises(InputError, match="issued_ipc: gives the target away"):
         training_data(pairs, make_problem("ipc", "P100"), metrics=["issued_ipc"])
 
