@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ase import Atoms
@@ -155,11 +156,12 @@ def _force_threshold(options: Options, threshold: Callable[[], Any]) -> Callable
             'error_bound={"force_max": 0.05}, or use the target as a whole'
         )
 
-    def limit() -> float:
-        found = threshold()
-        return found if isinstance(found, float) else min(found[name] for name in forces)
+    return partial(_smallest, threshold, forces)
 
-    return limit
+
+def _smallest(threshold: Callable[[], Any], names: Sequence[str]) -> float:
+    found = threshold()
+    return found if isinstance(found, float) else min(found[name] for name in names)
 
 
 def implied_bounds(options: Options) -> dict[str, float]:

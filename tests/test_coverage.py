@@ -130,14 +130,19 @@ def test_forces_under_a_bound_on_the_energy_alone_are_the_target_s_with_one_warn
 
 
 @pytest.mark.filterwarnings("ignore::ase_proxima.ProximaWarning")
-def test_a_run_that_asks_for_uncovered_forces_alone_says_why_nothing_was_trusted():
-    calc = wrap(error_metric="energy", error_bound=0.5, when_not_worthwhile="warn")
+def test_a_run_that_asks_for_uncovered_forces_alone_says_why_nothing_was_trusted(tmp_path):
+    calc = wrap(error_metric="energy", error_bound=0.5, when_not_worthwhile="warn", run_dir=tmp_path / "run")
     for atoms in shaken(bulk("Al", cubic=True), 101):
         calc.get_property("forces", atoms)
-    (note,) = (note for note in calc.stats.notes if "nothing was trusted" in note)
+    told = calc.stats.notes
+    calc.close()
+    (note,) = (note for note in told if "nothing was trusted" in note)
     assert note == (
-        "nothing was trusted in 101 calls: no error bound covers forces, which was asked for: bound it as well"
+        "nothing was trusted in 101 calls: no error bound covers forces, which were asked for: bound them as well"
     )
+    again = ProximaCalculator.resume(tmp_path / "run", EMT())
+    assert again.stats.notes == told
+    again.close()
 
 
 def test_a_bound_on_forces_holds_energy_and_stress_too():

@@ -333,7 +333,7 @@ class ProximaCalculator(StateAwareCalculator):
             atoms,
             prior=None if self._prior is None else self._ask_prior,
             target=self.target,
-            threshold=lambda: self.stats.threshold,
+            threshold=self._threshold,
             on_disk=self._store.owner is not None,
         )
         self._executor = Executor(
@@ -354,6 +354,10 @@ class ProximaCalculator(StateAwareCalculator):
             _restore(self._executor, self._store, self._store.state)
         else:
             self._executor.checkpoint()
+
+    def _threshold(self) -> Any:
+        """That of `stats`, of this calculator and not of the one that it was copied from."""
+        return self.stats.threshold
 
     def _ask_target(self, atoms: Atoms) -> Results:
         names = [*self._options.properties, *self._wanted]

@@ -19,6 +19,7 @@ from ase_proxima.executor.costs import (
 from ase_proxima.executor.criteria import SeenErrors, count_error, summarise_errors
 from ase_proxima.types import Decision, ErrorsSeen
 from ase_proxima.types.serialisation import state_from_json, state_to_json
+from ase_proxima.types.words import is_plural
 
 __all__ = ["Accounts"]
 
@@ -97,9 +98,10 @@ class Accounts:
             return []
         if self.uncovered:
             names = ", ".join(sorted(self.uncovered))
+            were, them = ("were", "them") if len(self.uncovered) > 1 or is_plural(names) else ("was", "it")
             return [
-                f"nothing was trusted in {n_calls} calls: no error bound covers {names}, which was asked for: "
-                "bound it as well"
+                f"nothing was trusted in {n_calls} calls: no error bound covers {names}, which {were} asked for: "
+                f"bound {them} as well"
             ]
         bounds = {name: bound for name, bound in self.bounds.items() if name in seen and math.isfinite(bound)}
         return [complain_of_distrust(n_calls, bounds, seen)] if bounds else []
@@ -132,6 +134,7 @@ class Accounts:
             "times": dict(self.times),
             "costs": state_to_json(self.costs),
             "errors_seen": {name: state_to_json(seen) for name, seen in self.seen.items()},
+            "uncovered": sorted(self.uncovered),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -140,3 +143,4 @@ class Accounts:
         self.times = dict(state["times"])
         self.costs = state_from_json(Costs(), state["costs"])
         self.seen = {name: state_from_json(SeenErrors(), state["errors_seen"][name]) for name in self.seen}
+        self.uncovered = set(state.get("uncovered", ()))  # runs of before know nothing of it

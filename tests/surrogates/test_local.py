@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -119,6 +121,16 @@ def test_a_run_is_resumed_with_the_same_answers(tmp_path):
     assert state_to_json(again.stats)["n_calls"] == 14
     assert again.surrogate.thickness == whole.surrogate.thickness
     again.close()
+
+
+def test_a_copy_goes_by_its_own_threshold():
+    calculator, _ = run(LocalTarget(EMT(), tolerance=0.005), structures(6))
+    copied = deepcopy(calculator)
+    for x in structures(16)[6:]:
+        copied.get_property("forces", x)
+    assert copied.stats.threshold != calculator.stats.threshold
+    for one in (calculator, copied):
+        assert one.surrogate.threshold() == one.stats.threshold
 
 
 def test_a_part_on_which_the_target_fails_leaves_the_whole_to_it():
