@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TRUSTED", "load_model", "save_model"]
 
-FORMAT = "gpu_xarch model 5"
+FORMAT = "gpu_xarch model 6"
 #: types beyond those that skops trusts itself; all are ours or plain parts of scikit-learn estimators
 TRUSTED = frozenset(
     {

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from gpu_xarch import InputError, find_gpu
 from gpu_xarch.learning.evaluation import evaluate
 from gpu_xarch.learning.fitting import fit_model, held_out_predictions
-from gpu_xarch.learning.persistence import load_model, save_model
+from gpu_xarch.learning.persistence import FORMAT, load_model, save_model
 from gpu_xarch.learning.plots import bars
 from gpu_xarch.learning.prediction import flags, intervals, predict_table
 from gpu_xarch.learning.report import importance, learning, render
@@ -352,6 +352,21 @@ def test_a_model_of_another_version_is_to_be_trained_again(
         save_model(train(few, "old"), tmp_path / "m.skops")
     with pytest.raises(InputError, match="another version of `xarch train`: train the model again"):
         load_model(tmp_path / "m.skops")
+
+
+def test_what_a_model_keeps_changes_with_the_format_of_its_file(few: TrainingData) -> None:
+    trained = train(few, "auto", n_estimators=4)
+    # Where these names change, give the format a new number: an older file would be read and then lack what it needs.
+    assert FORMAT == "gpu_xarch model 6"
+    assert set(vars(trained)) == {
+        *("X", "card", "columns", "groups", "held_out", "inputs", "medians", "model", "name", "problem"),
+        *("suite_held_out", "y"),
+    }
+    assert set(vars(trained.model)) == {
+        *("belief", "n_estimators", "n_jobs", "penalty", "problem", "seed", "severity", "stiffness"),
+        *("carries_", "errors_", "gpus_", "machine_", "mechanism_", "offset_", "reference_", "scaler_"),
+        *("share_", "trees_", "usual_"),
+    }
 
 
 @pytest.mark.slow
