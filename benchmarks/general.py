@@ -87,7 +87,7 @@ RUNS = {
         Run("ethanol HF/6-31G*", "force_mae", 0.05, 200),
         Run("SiC Tersoff", "force_max", 0.1, 300),
         *molecule("paracetamol", 500),
-        *molecule("ibuprofen", 500),
+        *molecule("ibuprofen", 1000),
     )
 }
 """In the order in which they are made."""
