@@ -145,6 +145,21 @@ def test_a_run_that_asks_for_uncovered_forces_alone_says_why_nothing_was_trusted
     again.close()
 
 
+@pytest.mark.filterwarnings("error::ase_proxima.NotWorthwhileWarning")
+def test_a_target_that_is_told_to_answer_a_hundred_calls_is_no_reason_to_blame_the_uncertainty(tmp_path):
+    target = HarmonicWells(WATER.positions)
+    calc = wrap(target, when_not_worthwhile="warn", run_dir=tmp_path / "run", surrogate=NearestFrame())
+    with calc.target_only():
+        for atoms in shaken(WATER, 101, 1e-3):
+            calc.get_property("forces", atoms)
+    calc.close()
+    again = ProximaCalculator.resume(tmp_path / "run", target, surrogate=NearestFrame())
+    for one in (calc, again):
+        assert one.stats.n_target == 101
+        assert not any("nothing was trusted" in note for note in one.stats.notes)
+    again.close()
+
+
 def test_a_bound_on_forces_holds_energy_and_stress_too():
     start = bulk("Cu", cubic=True)
     calc = wrap(error_bound=0.1)

@@ -128,3 +128,13 @@ def test_a_decorated_function_takes_numbers_of_numpy():
 
     assert double(np.float32(0.5)) == 1.0
     assert double.last_decision is Decision.TARGET
+
+
+def test_a_metric_that_no_bound_uses_makes_no_other_run(tmp_path):
+    by_metric = Options(error_bound={"energy": 0.05}, properties=("energy",))
+    by_metric.check_same({**by_metric.describe(), "error_metric": "force_max"}, tmp_path)
+    one = Options(error_bound=0.05, properties=("energy", "forces"))
+    with pytest.raises(
+        RunDirectoryError, match="was made with error_metric = 'energy', now it is 'force_max'"
+    ):
+        one.check_same({**one.describe(), "error_metric": "energy"}, tmp_path)

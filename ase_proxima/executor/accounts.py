@@ -43,6 +43,8 @@ class Accounts:
     counts, times
         By the names that they have in `Stats`.
     costs
+    agreed
+        Whether the surrogate could have answered a call at least, as far as the criteria go.
     uncovered
         What the target had to answer, though the call was agreed on, as no bound covers it.
     """
@@ -53,6 +55,7 @@ class Accounts:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     times: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*PARTS, "time_decision"), 0.0))
     costs: Costs = field(default_factory=Costs)
+    agreed: bool = False
     uncovered: set[str] = field(default_factory=set)
 
     @contextmanager
@@ -103,6 +106,8 @@ class Accounts:
                 f"nothing was trusted in {n_calls} calls: no error bound covers {names}, which {were} asked for: "
                 f"bound {them} as well"
             ]
+        if self.agreed:
+            return []  # the target was told to answer, which is nobody's fault
         bounds = {name: bound for name, bound in self.bounds.items() if name in seen and math.isfinite(bound)}
         return [complain_of_distrust(n_calls, bounds, seen)] if bounds else []
 
@@ -134,6 +139,7 @@ class Accounts:
             "times": dict(self.times),
             "costs": state_to_json(self.costs),
             "errors_seen": {name: state_to_json(seen) for name, seen in self.seen.items()},
+            "agreed": self.agreed,
             "uncovered": sorted(self.uncovered),
         }
 
@@ -143,4 +149,5 @@ class Accounts:
         self.times = dict(state["times"])
         self.costs = state_from_json(Costs(), state["costs"])
         self.seen = {name: state_from_json(SeenErrors(), state["errors_seen"][name]) for name in self.seen}
-        self.uncovered = set(state.get("uncovered", ()))  # runs of before know nothing of it
+        self.agreed = bool(state.get("agreed", False))  # runs of before know nothing of these two
+        self.uncovered = set(state.get("uncovered", ()))

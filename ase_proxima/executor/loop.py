@@ -320,6 +320,7 @@ class Executor:
         refused = call.limits is not None and not (call.limits and seen.expects_within(call.limits))
         if trusted:
             self.uncovered = tuple(name for name in call.needs if name not in seen.answer)
+            self._accounts.agreed = True
             self._accounts.uncovered.update(self.uncovered)
             refused = refused or bool(self.uncovered)
             refused = refused or bool(self.forces_target and self.forces_target(call.x, self.memory.inputs))

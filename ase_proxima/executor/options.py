@@ -177,9 +177,12 @@ class Options:
 
     def check_same(self, settings: Mapping[str, Any], path: Path) -> None:
         """Raise a `RunDirectoryError` where these settings are not those of the run."""
+        unused = (
+            "error_metric" if isinstance(self.error_bound, Mapping) else None
+        )  # the bounds name their metrics
         for name, value in self.describe().items():
             saved = settings.get(name)
-            if saved != value and not _is_opaque(saved, value):
+            if saved != value and name != unused and not _is_opaque(saved, value):
                 raise RunDirectoryError(
                     f"{path} was made with {name} = {saved!r}, now it is {value!r}: "
                     "resume with the same settings, or choose another run directory"

@@ -22,8 +22,9 @@ def refuse_equal(target: BaseCalculator, prior: BaseCalculator) -> None:
     """Refuse a prior that is the target, or another object of its class with the same parameters and settings.
 
     Of a wrapper, what it `stands_for` is compared. Only what both of them hold is, so that one which has computed
-    something already equals a new one; what cannot be compared, such as two functions, counts as different. Of one in
-    another process, name and parameters are known alone.
+    something already equals a new one; what cannot be compared, such as two functions, counts as different. An
+    old-style calculator may keep its settings where Python does not see them: only the object itself is the same. Of
+    one in another process, name and parameters are known alone.
 
     Raises
     ------
@@ -42,8 +43,10 @@ def refuse_equal(target: BaseCalculator, prior: BaseCalculator) -> None:
     ours, theirs = _inside(target), _inside(prior)
     if isinstance(ours, Mapping) or isinstance(theirs, Mapping):
         same = _identity(ours) == _identity(theirs)
+    elif hasattr(ours, "implemented_properties") and type(ours) is type(theirs):
+        same = _alike(_settings(ours), _settings(theirs))
     else:
-        same = ours is theirs or (type(ours) is type(theirs) and _alike(_settings(ours), _settings(theirs)))
+        same = ours is theirs
     if same:
         raise InputError("the prior is the target itself: choose a cheaper one, or leave the prior out")
 

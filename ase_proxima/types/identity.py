@@ -163,8 +163,11 @@ def calculator_identity(calculator: Any) -> dict[str, Any]:
     >>> calculator_identity(EMT())
     {'name': 'emt', 'parameters': {'asap_cutoff': False}}
     """
-    parameters = getattr(calculator, "parameters", None) or {}
-    return {"name": calculator_name(calculator), "parameters": _plain(dict(parameters))}
+    parameters = getattr(
+        calculator, "parameters", None
+    )  # a method where the calculator is a module of torch too
+    plain = _plain(parameters) if isinstance(parameters, Mapping) else {}
+    return {"name": calculator_name(calculator), "parameters": plain}
 
 
 def _plain(value: Any) -> Any:

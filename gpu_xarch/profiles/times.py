@@ -50,10 +50,14 @@ def join_times(table: pa.Table) -> tuple[pa.Table, list[Problem]]:
     gone: set[int] = set()
     problems = []
     for key in traced.keys() & counted.keys():
+        boards = {row["device_name"] for row in counted[key]}
+        unclaimed = [launch for launch in traced[key] if launch["device_name"] not in boards]
         for row in counted[key]:
             # of several boards of one kind, the board of the counters where both tools name it
             mine = [launch for launch in traced[key] if launch["device_name"] == row["device_name"]]
-            launches = mine or traced[key]
+            launches = mine or unclaimed
+            if not launches:
+                continue
             number = row["invocations"]
             if not _complete([launch["launch"] for launch in launches], number):
                 if row["duration"] is None:

@@ -152,6 +152,23 @@ def network():
     return calculator
 
 
+class Compiled:
+    """Like an old-style calculator in another language: its settings are no attributes."""
+
+    __slots__ = ()
+
+    def get_potential_energy(self, atoms=None):
+        return 0.0
+
+
+class Module(HarmonicWells):
+    """Like one that is a module of torch as well, whose `parameters` is a method."""
+
+    def __init__(self, stiffness):
+        super().__init__(WATER.positions, stiffness=stiffness)
+        self.parameters = iter
+
+
 USED = EMT()
 USED.get_potential_energy(molecule("N2"))
 
@@ -182,6 +199,8 @@ def test_the_target_itself_is_no_prior(target, prior):
         (HarmonicWells(np.zeros((2, 3))), HarmonicWells(np.ones((2, 3)))),
         (FunctionCalculator(abs), FunctionCalculator(hash)),
         (network(), network()),
+        (Compiled(), Compiled()),
+        (Module(3.0), Module(2.5)),
     ],
 )
 def test_a_calculator_of_the_same_kind_with_other_settings_is_a_prior(target, prior):

@@ -267,10 +267,8 @@ class JointGP:
             n_frames, order = int(header["n_frames"]), [int(i) for i in header["order"]]
             given, unit, noise = header["given"], float(header["unit"]), dict(header["noise"])
             settings, blocks = Settings(**header["settings"]), Blocks(**header["blocks"])
-            version, prior, dual, weights = (
-                header["format"],
-                *(arrays[k] for k in ("prior", "dual", "weights")),
-            )
+            version = header["format"]  # another one may lack arrays, and is refused below for what it is
+            kept = [arrays[name] for name in ("prior", "dual", "weights")] if version == FORMAT else []
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a saved joint_gp model ({error}): retrain it") from error
         if (version, given, n_frames) != (FORMAT, self._given(), len(frames)):
@@ -278,6 +276,7 @@ class JointGP:
                 f"{path} is of format {version} with {given}, fitted to {n_frames} frames; got format {FORMAT} with "
                 f"{self._given()} and {len(frames)} frames: use the same settings and frames, or retrain it"
             )
+        prior, dual, weights = kept
         self._begin(frames[0])
         self._frames = list(frames)
         parts = {name.removeprefix("basis_"): a for name, a in arrays.items() if name.startswith("basis_")}

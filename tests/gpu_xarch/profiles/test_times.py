@@ -79,6 +79,24 @@ def test_each_of_two_boards_of_one_kind_keeps_its_own_values(profiles, tmp_path,
     ]
 
 
+def test_the_times_of_one_board_are_not_those_of_another_that_has_counters(profiles, tmp_path):
+    boards = ["Tesla P100-PCIE-16GB (0)", "Tesla P100-PCIE-16GB (1)"]
+    counters = [profiles.profile({"ipc": f"0.{n + 4}"}, device=boards[n], invocations=2) for n in (0, 1)]
+    path = profiles.write("".join(counters), "a.csv")
+    table(tmp_path, path)
+    _, frame = table(tmp_path, profiles.write(trace(profiles, 10.0, 20.0), "b.csv"))
+    assert dict(zip(frame["device_name"], frame["duration"], strict=True)) == {
+        boards[0]: pytest.approx(15e-6),
+        boards[1]: pytest.approx(float("nan"), nan_ok=True),
+    }
+    second = trace(profiles, 30.0, 60.0).replace("16GB (0)", "16GB (1)")
+    _, frame = table(tmp_path, profiles.write(second, "c.csv"))
+    assert dict(zip(frame["device_name"], frame["duration"], strict=True)) == {
+        boards[0]: pytest.approx(15e-6),
+        boards[1]: pytest.approx(45e-6),
+    }
+
+
 def test_a_size_that_differs_between_launches_is_left_out(profiles, tmp_path):
     counters = profiles.write(profiles.profile({"ipc": "0.5"}, invocations=2), "counters.csv")
     times = profiles.write(trace(profiles, 10.0, 20.0, grids=[8, 4]), "times.csv")

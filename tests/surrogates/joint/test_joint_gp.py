@@ -167,6 +167,19 @@ def test_a_loaded_model_answers_before_its_frames_are_factorised(tmp_path, monke
         assert np.array_equal(first.std["forces"], second.std["forces"])
 
 
+def test_a_model_of_another_format_is_refused_for_that(tmp_path, monkeypatch):
+    model = JointGP(max_features=200)
+    model.fit(FRAMES[:1])
+    with monkeypatch.context() as before:
+        before.setattr("ase_proxima.surrogates.joint.surrogate.FORMAT", 1)
+        model.save(tmp_path)
+    with np.load(tmp_path / "joint_gp.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files if name not in ("dual", "weights")}
+    np.savez(tmp_path / "joint_gp.npz", **arrays)
+    with pytest.raises(InputError, match=r"is of format 1 with .*; got format 2 with .* or retrain it"):
+        JointGP(max_features=200).load(tmp_path, FRAMES[:1])
+
+
 def test_energies_alone_are_learnt_too():
     frames = [Frame(f.x, {"energy": f.results["energy"]}, f.step) for f in frames_of(range(40), size=0.03)]
     model = JointGP(max_features=200)
