@@ -9,7 +9,6 @@ from scipy.integrate import quad, trapezoid
 from scipy.special import spherical_in
 
 from ase_proxima.errors import InputError
-from ase_proxima.surrogates.linear import choice, labels
 from ase_proxima.surrogates.linear.basis import Basis
 from ase_proxima.surrogates.linear.choice import choose_settings
 from ase_proxima.surrogates.linear.kernels import LANES
@@ -227,27 +226,6 @@ def test_the_evidence_picks_the_cutoff_of_the_target(reach, longer):
     )
     middle = np.median([option.r_cut for option in candidates([frames[0].x])])
     assert bool(settings.r_cut > middle) == longer
-
-
-def test_the_choice_that_stays_looks_at_more_labels(monkeypatch):
-    looked_at = []
-
-    class Counted(labels.LabelledRows):
-        def __init__(self, rows, block):
-            looked_at.append(len(rows["forces"][1]))
-            super().__init__(rows, block)
-
-    monkeypatch.setattr(labels, "LabelledRows", Counted)
-    frames = [PairTarget(4.0).frame(rattled(bulk("Al", cubic=True), 0.1 + 0.01 * n), n) for n in range(8)]
-    known = [read_labels(f) for f in frames]
-    most = []
-    for n in (4, 8):
-        looked_at.clear()
-        given = {"l_max": 1, "n_max": 4}
-        choose_settings(frames[:n], known[:n], [13], np.zeros(1), given=given, max_features=200)
-        most.append(max(looked_at))
-    assert most == [48, 96]
-    assert choice.LAST_ROUNDS[-1].force_rows > 4 * choice.ROUNDS[-1].force_rows
 
 
 def test_given_settings_are_kept():
