@@ -57,7 +57,8 @@ did.
 
 At the eighth frame the best three by the evidence of 1,300 rows, in place of 240, would take longer cutoffs: Cu81Al27
 errs by 0.0055 eV/Å after 20 frames, by 0.0067 as it is. But the first eight frames of a run are near to each other:
-from the perfect lattice of silicon it took 4.07 Å in place of 3.47, and 2 of 10 runs missed their bound (1.38, 1.47)."""
+from the perfect lattice of silicon it took 4.07 Å in place of 3.47, and 2 of 10 runs missed their bound, by up to half
+of it."""
 
 
 def choose_settings(
