@@ -51,9 +51,7 @@ def with_metrics(data: TrainingData, runs: pd.DataFrame, gone: set[str]) -> Trai
     type=click.Path(path_type=Path),
     default=Path(__file__).parent / "results" / "xarch_same_gpu.csv",
 )
-@click.option(
-    "--models", default="forest,mlp,auto", help="With commas, beside the mean of the training rows."
-)
+@click.option("--models", default="forest,mlp", help="With commas, beside the mean of the training rows.")
 @click.option("--repeats", default=3, help="Seeds.")
 @click.option("--folds", default=5, help="Folds of applications.")
 def main(out: Path, models: str, repeats: int, folds: int) -> None:

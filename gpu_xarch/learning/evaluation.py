@@ -30,8 +30,7 @@ def choose_options(data: TrainingData, name: str, how: str, seed: int, n_jobs: i
     from sklearn import config_context
     from sklearn.model_selection import GridSearchCV
 
-    tried = GRIDS.get(resolve(name, data.problem), ({},))
-    grid = [{key: [value] for key, value in options.items()} for options in tried]
+    grid = [{key: [value] for key, value in options.items()} for options in GRIDS.get(name, ({},))]
     if len(grid) == 1 or data.problem.classifies:
         return {}
     if how != "random" and len(set(groups_of(data, how))) < 2:
@@ -170,7 +169,8 @@ def evaluate(
     ----------
     data : TrainingData
     models : sequence of str
-        Names for `make_model`; the baselines of the problem are added.
+        Names for `make_model`; the baselines of the problem are added. A name that stands for another one here,
+        such as the default on one GPU, is shown by that one.
     split_by : str
         "random", "kernel", "application" or "suite": what is kept together.
     folds : int
@@ -196,6 +196,7 @@ def evaluate(
         raise InputError(f"at least 2 folds are needed, got {folds}")
     if repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
+    models = list(dict.fromkeys(resolve(name, data.problem) for name in models))
     names = [*(name for name in baselines_of(data.problem) if name not in models), *models]
     predictions = {name: np.full((repeats, len(data)), np.nan) for name in names}
     chosen: dict[str, list[dict[str, Any]]] = {name: [] for name in names if name in GRIDS and nested}

@@ -234,9 +234,8 @@ def test_the_same_gpu_never_sees_the_target_or_its_aliases(pairs: pd.DataFrame) 
     few = training_data(pairs, make_problem("ipc", "P100"), metrics=five)
     result = evaluate(few, ("forest", "auto"), split_by="random", folds=4)
     scores = {row["model"]: row["mae"] for row in result.scores(draws=20)}
-    assert set(scores) == {"mean", "forest", "auto"}
+    assert set(scores) == {"mean", "forest"}  # the default is the forest here
     assert scores["forest"] < 0.6 * scores["mean"]
-    assert scores["auto"] == scores["forest"]
     with pytest.raises(InputError, match="issued_ipc: gives the target away"):
         training_data(pairs, make_problem("ipc", "P100"), metrics=["issued_ipc"])
 
