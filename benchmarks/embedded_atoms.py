@@ -76,6 +76,21 @@ def embedding(symbol: str, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return energy, slope
 
 
+def along_pairs(
+    atoms: Atoms, energy: float, i: np.ndarray, r: np.ndarray, D: np.ndarray, slope: np.ndarray
+) -> dict[str, Any]:
+    """Results where an atom i is pulled along D by the slope (eV/Å) of the energy with its distance r, both ways."""
+    pull = (slope / r)[:, None] * D
+    forces = np.column_stack([np.bincount(i, pull[:, axis], minlength=len(atoms)) for axis in range(3)])
+    virial = 0.5 * D.T @ pull / atoms.get_volume()
+    return {
+        "energy": energy,
+        "free_energy": energy,
+        "forces": forces,
+        "stress": virial.ravel()[[0, 4, 8, 5, 2, 1]],
+    }
+
+
 class EmbeddedAtoms(Calculator):  # type: ignore[misc]
     """Fe, Mo, Ta and W, pure and mixed: pairs of unlike atoms follow from the pure metals and their densities."""
 
@@ -116,12 +131,4 @@ class EmbeddedAtoms(Calculator):  # type: ignore[misc]
         energy = 0.5 * (pair * cut).sum() + bound.sum()
         slope = pair_slope * cut + pair * cut_slope
         slope += bent[i] * (f_j_slope * cut + f_j * cut_slope) + bent[j] * (f_i_slope * cut + f_i * cut_slope)
-        pull = (slope / r)[:, None] * D
-        forces = np.column_stack([np.bincount(i, pull[:, axis], minlength=n) for axis in range(3)])
-        virial = 0.5 * D.T @ pull / self.atoms.get_volume()
-        self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "forces": forces,
-            "stress": virial.ravel()[[0, 4, 8, 5, 2, 1]],
-        }
+        self.results = along_pairs(self.atoms, energy, i, r, D, slope)

@@ -25,7 +25,7 @@ from ase.cluster import Decahedron
 from ase.constraints import FixAtoms
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
-from embedded_atoms import EmbeddedAtoms
+from embedded_atoms import EmbeddedAtoms, along_pairs
 from general import Run, command
 from surrogates import NACL, Ions, System, manybody, stored, xtb
 
@@ -65,15 +65,7 @@ class FinnisSinclair(Calculator):  # type: ignore[misc]
         energy = 0.5 * pairs(r[near]).sum() - A * np.sqrt(rho).sum()
         bent = -0.5 * A / np.sqrt(rho)
         slope = np.where(near, pairs.deriv()(r), 0.0) + 2.0 * (r - d) * (bent[i] + bent[j])
-        pull = (slope / r)[:, None] * D
-        forces = np.column_stack([np.bincount(i, pull[:, axis], minlength=n) for axis in range(3)])
-        virial = 0.5 * D.T @ pull / self.atoms.get_volume()
-        self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "forces": forces,
-            "stress": virial.ravel()[[0, 4, 8, 5, 2, 1]],
-        }
+        self.results = along_pairs(self.atoms, energy, i, r, D, slope)
 
 
 def glass_former() -> Calculator:

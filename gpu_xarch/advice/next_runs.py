@@ -146,8 +146,8 @@ def _split(
     if (frame["device"] == dest).any():
         pairing = pair_runs(frame, source=source, dest=dest, on=on, repeats="mean")
         pairs = pairing.pairs
-        if "single launches" in (hint := pairing.hint()):
-            raise InputError(f"no run of {source} is known on {dest}{hint}")
+        if pairing.means_meet_singles and pairs.empty:
+            raise InputError(f"no run of {source} is known on {dest}{pairing.hint()}")
         place = ours["file"].astype(str) + ":" + ours["line"].astype(str)
         free = {item["example"] for item in pairing.unmatched if item["side"] == "source"}
         candidates = ours[place.isin(free) & ~place.duplicated()]

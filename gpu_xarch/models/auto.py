@@ -239,21 +239,25 @@ class Auto(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         far: Floats = cdist(self.scaler_.transform(self.inputs(X)), self.reference_) / self.usual_
         return far
 
-    def _corrected(self, X: pd.DataFrame, far: Floats) -> Floats:
-        """Return log(value + offset) with the learnt correction, shape (n_runs,)."""
+    def _correction(self, X: pd.DataFrame, far: Floats) -> Floats:
+        """Return what is taken of the learnt correction, in the logarithm, shape (n_runs,)."""
         values = self.inputs(X)
-        left = 0.5 * (self.trees_.predict(values) + self.machine_.predict(values))
+        left: Floats = 0.5 * (self.trees_.predict(values) + self.machine_.predict(values))
         if self.carries_:
             left = left * np.minimum(2.0 * self.belief / (1.0 + _mean_of_nearest(far) ** 4), 1.0)
-        corrected: Floats = self._base(X) + left
+        return left
+
+    def _corrected(self, X: pd.DataFrame, far: Floats) -> Floats:
+        """Return log(value + offset) with the learnt correction, shape (n_runs,)."""
+        corrected: Floats = self._base(X) + self._correction(X, far)
         return corrected
 
     def _members(self, X: pd.DataFrame, far: Floats) -> Floats:
         """Return log(value + offset) of the corrected mechanism, data sheets, old = new, mechanism; (4, n_runs)."""
-        old = np.maximum(self.problem.old(X), 0.0)
+        base, old = self._base(X), np.maximum(self.problem.old(X), 0.0)
         rivals = [np.minimum(old * self.problem.scale_of(X), self.problem.cap_of(X)), old]
         return np.array(
-            [self._corrected(X, far), *(np.log(one + self.offset_) for one in rivals), self._base(X)]
+            [base + self._correction(X, far), *(np.log(one + self.offset_) for one in rivals), base]
         )
 
     def _judge(self, X: pd.DataFrame, y: Floats, groups: NDArray[np.str_]) -> tuple[Floats, Floats]:

@@ -74,12 +74,17 @@ class Pairing:
         """Count the unmatched runs by side and the column that kept them apart."""
         return dict(Counter(f"{item['side']}: {item['column']}" for item in self.unmatched))
 
+    @property
+    def means_meet_singles(self) -> bool:
+        """Whether runs stay apart as one side has means over launches and the other single launches."""
+        return any(_TOGETHER in item["why"] for item in self.unmatched)
+
     def hint(self) -> str:
         """Return what to join on where the columns joined on keep all runs apart; empty where nothing shows it."""
         if len(self.pairs):
             return ""
         apart = {item["column"] for item in self.unmatched}
-        means = any(_TOGETHER in item["why"] for item in self.unmatched)
+        means = self.means_meet_singles
         without = ("launch", "invocations") if means else ("input",) if "input" in apart else ()
         rest = f"--on {','.join(name for name in self.on if name not in without)}"
         if means:
